@@ -1,0 +1,1 @@
+"""Who gets what: hashing, audiences, layers, decisions. Pure: no I/O, no clock, no global randomness."""

@@ -1,0 +1,1 @@
+"""How the world talks to it: HTTP, web pages, command line."""

@@ -1,0 +1,1 @@
+"""What people write: offers, metrics, layers, holdouts, experiments."""

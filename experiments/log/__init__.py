@@ -1,0 +1,1 @@
+"""The log: spool, loader, dead letters. Acknowledged means durable."""

@@ -1,0 +1,1 @@
+"""The report document, how it is built, kept and rendered."""

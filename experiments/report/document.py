@@ -1,0 +1,265 @@
+"""The Report: one stored, immutable document that page, terminal, CSV and JSON all render; nobody recomputes.
+
+Every number that cannot be computed is ``None`` with the reason beside it, never NaN. Texts people read are language
+maps ``{"en": …, "zh-CN": …}``. Times are ISO 8601 UTC text; money inside estimates is in *major* units of
+``plan.currency`` (metric unit ``money``), so that every renderer shows the same figure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Text = dict[str, str]
+"""A language map."""
+
+FORMAT = 1
+
+Reading = Literal[
+    "better",  # the adjusted interval lies on the good side of zero
+    "worse",
+    "unclear",  # it includes zero
+    "within_limit",  # guardrail: proved not worse than its margin
+    "not_proven",  # guardrail: neither proved within the margin nor beyond it
+    "broken",  # guardrail: proved worse than its margin
+    "not_computed",  # see why
+]
+DecisionCode = Literal["roll_out", "stop_harm", "stop_no_effect", "keep_running", "do_not_read"]
+CheckStatus = Literal["ok", "caution", "fail", "info"]
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A point estimate with its unadjusted and its multiplicity-adjusted interval."""
+
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    ci_low_adjusted: float | None
+    ci_high_adjusted: float | None
+    why: str | None = None
+    """Why a bound or the estimate is missing."""
+
+
+class VariantSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant's own figures for one metric (for ratios ``mean`` is the ratio)."""
+
+    variant: str
+    n: int
+    mean: float | None
+    std_error: float | None
+    why: str | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant against control on one metric."""
+
+    variant: str
+    effect: Estimate
+    """Difference of means (variant − control), after variance reduction where covariates are declared."""
+    relative: Estimate
+    """Effect as a share of control's mean (0.09 is +9 %), by Fieller."""
+    total: Estimate | None = None
+    """Effect × members in the variant."""
+    p_value: float | None
+    p_value_adjusted: float | None
+    reading: Reading
+    readable: bool
+    """False while a quality check forbids reading effects (SRM failed, first full week not over)."""
+    why: str | None = None
+    """Why it is not readable or not computed."""
+    method: str
+    """welch | two_proportions | ratio_delta | cuped_mean | cuped_ratio | …"""
+    variance_reduction: float | None = None
+    """Share of the effect's variance removed by covariates (0.31 is 31 %)."""
+    p_value_margin: float | None = None
+    """Guardrails: one-sided p of the non-inferiority test against the margin."""
+
+
+class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric over all variants."""
+
+    name: str
+    label: Text
+    kind: str
+    """proportion | count | sum | mean | ratio | retention | profit | …"""
+    role: Literal["primary", "secondary", "guardrail"]
+    direction: Literal["increase", "decrease"]
+    unit: Literal["share", "count", "money", "number"]
+    control: str
+    variants: list[VariantSummary]
+    comparisons: list[Comparison]
+    margin_relative: float | None = None
+    """Guardrails: how much worse than control is accepted, as a share of control's mean."""
+    covariates: list[str] = []
+    window_days: float | None = None
+    winsorised_at: float | None = None
+    description: Text = {}
+    left_out: dict[str, int] = {}
+    """Units without a complete row for this metric, by reason."""
+
+
+class Srm(msgspec.Struct, frozen=True, kw_only=True):
+    """Sample ratio check: p < .001 fails, .001–.01 cautions."""
+
+    p_value: float | None
+    observed: dict[str, int]
+    expected: dict[str, float]
+    status: CheckStatus
+    why: str | None = None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of the health strip."""
+
+    code: str
+    """srm | sample | contaminated | balance | completeness | novelty | …"""
+    status: CheckStatus
+    label: Text
+    value: Text
+    detail: Text = {}
+
+
+class Population(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is in the report, and who is not and why."""
+
+    kind: Literal["assigned", "exposed"]
+    assigned: int
+    exposed: int | None
+    analysed: int
+    left_out: dict[str, int]
+    """Units left out, by reason: override, excluded, contaminated, conflict, other_phase …"""
+    immature: int
+    """Units in the analysis whose windows are not over."""
+
+
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule declared before launch, with what came out."""
+
+    code: str
+    label: Text
+    met: bool | None
+    actual: Text
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do: one of five readings, in a sentence, with why-not for every other variant."""
+
+    code: DecisionCode
+    variant: str | None
+    sentence: Text
+    reasons: list[Text]
+    rules: list[RuleResult]
+
+
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Cumulative effect up to a day, with a band valid at all looks."""
+
+    day: int
+    """Days since the first entry (rolling) or since each unit's own entry (once); 1 is the first."""
+    date: str | None
+    n: int
+    estimate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    why: str | None = None
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Effect over time of one variant on one metric."""
+
+    metric: str
+    variant: str
+    axis: Literal["experiment_day", "member_day"]
+    points: list[CurvePoint]
+    clear_from_day: int | None
+    """First day from which the band stays on one side of zero."""
+
+
+class BreakdownRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One level of an attribute, one variant, one metric; exploratory."""
+
+    level: str
+    variant: str
+    n_control: int
+    n: int
+    effect: Estimate
+    relative: Estimate
+    p_value: float | None
+    p_value_adjusted: float | None
+    why: str | None = None
+
+
+class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """Effects within the levels of one frozen attribute."""
+
+    attribute: str
+    metric: str
+    rows: list[BreakdownRow]
+
+
+class VariantInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant as planned."""
+
+    key: str
+    name: Text
+    weight: float
+    """Intended share of the enrolled, 0 to 1."""
+    offer: str | None = None
+    offer_name: Text = {}
+    is_control: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What was declared before launch."""
+
+    title: Text
+    hypothesis: Text = {}
+    experiment: str | None = None
+    revision: int | None = None
+    phase: int | None = None
+    state: str | None = None
+    owner: str | None = None
+    source: str | None = None
+    """The file, for `analyze FILE`."""
+    audience: Text = {}
+    unit_type: str = "member"
+    enrolment: Literal["once", "rolling"] = "once"
+    inference: Literal["fixed", "always_valid"] = "fixed"
+    alpha: float = 0.05
+    multiplicity: str = "holm"
+    control: str
+    variants: list[VariantInfo]
+    currency: str | None = None
+    time_zone: str = "UTC"
+    started_at: str | None = None
+    ended_at: str | None = None
+    planned_units: int | None = None
+    planned_days: int | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Inputs + plan + methods + version + results + content hash."""
+
+    format: int = FORMAT
+    plan: Plan
+    srm: Srm
+    contaminated: int
+    """Units seen in two variants (left out)."""
+    duplicates: int
+    """Repeated rows of a unit in the same variant (one kept)."""
+    population: Population
+    checks: list[Check]
+    metrics: list[MetricResult]
+    verdict: Verdict | None
+    curves: list[Curve] = []
+    breakdowns: list[Breakdown] = []
+    warnings: list[Text] = []
+    methods: list[Text]
+    data_time: str | None = None
+    """Until when outcomes had arrived."""
+    software: str
+    moments: list[dict[str, object]] = []
+    """The inputs: every cell of moments."""
+    content_hash: str = ""
+    """sha256 of the canonical JSON of everything else, floats at 12 significant digits, no generation times."""
