@@ -1,0 +1,68 @@
+"""What all tests share: the folder of real data, and stores on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import postgres
+
+if TYPE_CHECKING:
+    from experiments.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder beside the repository with real data and reference values, which are never copied into it."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: real data and reference values are checked only where it exists")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """One real PostgreSQL server for each test process (pytest-xdist worker), stopped at the end."""
+    try:
+        with postgres.running_server() as server:
+            yield server
+    except postgres.PostgresMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """Address of one PostgreSQL database that the whole test process shares."""
+    with postgres_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a fresh, empty database: each test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'equipoise.sqlite'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    with server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A fresh store with all tables, on SQLite and on PostgreSQL."""
+    from experiments.store.migrate import upgrade
+
+    from experiments.store import open_store
+
+    opened = open_store(store_url)
+    try:
+        upgrade(opened)
+        yield opened
+    finally:
+        opened.close()
