@@ -1,0 +1,11 @@
+"""Audience rules: who may take part, as data; checked when saved, compiled once to Python, printed as SQL.
+
+Three-valued everywhere, exactly as SQL: a comparison on a missing, null or wrongly typed attribute is unknown;
+``not``, ``any`` and ``all`` follow SQL; unknown at the top is *not in the audience*. Examples: docs/audience-rules.md.
+"""
+
+from allocation.audience.predicate import Predicate, compile_python, first_unknown
+from allocation.audience.rules import Rule, RuleError
+from allocation.audience.typecheck import parse
+
+__all__ = ["Predicate", "Rule", "RuleError", "compile_python", "first_unknown", "parse"]
