@@ -1,0 +1,100 @@
+"""A linear axis with round ticks, shared by the rows of a table, that clips what would squeeze all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+Bounds = tuple[float | None, float | None, float | None]
+"""Low, estimate, high of one row; None where it does not exist."""
+
+PADDING = 4.0
+# A row may stretch the axis to this many times the median reach of all rows; beyond it is clipped with an arrow.
+REACH = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values to pixels of a picture ``width`` wide."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    width: float
+
+    def x(self, value: float) -> float:
+        """Return the pixel of a value; outside the axis it is clamped to the edge."""
+        inside = min(max(value, self.low), self.high)
+        return PADDING + (inside - self.low) / (self.high - self.low) * (self.width - 2 * PADDING)
+
+    def beyond(self, value: float) -> bool:
+        """Say whether a value lies outside the axis."""
+        slack = 1e-9 * (self.high - self.low)
+        return value < self.low - slack or value > self.high + slack
+
+
+def nice_step(span: float, about: int) -> float:
+    """Return a step of 1, 2, 2.5 or 5 times a power of ten that divides a span into about so many parts.
+
+    Example:
+        >>> nice_step(0.63, 6)
+        0.1
+    """
+    raw = span / max(about, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    return float(next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999))
+
+
+def round_ticks(low: float, high: float, about: int) -> tuple[float, ...]:
+    """Return round ticks that cover a range from outside, with zero among them when it is inside."""
+    step = nice_step(high - low, about)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return tuple(round(index * step, 12) + 0.0 for index in range(first, last + 1))
+
+
+def shared_scale(
+    rows: Iterable[Bounds], *, width: float, limits: Sequence[float] = (), about: int = 6, tick_width: float = 44.0
+) -> Scale:
+    """Fit one axis to all rows of a table; zero is always on it.
+
+    Args:
+        rows: low, estimate, high per row.
+        width: of the picture in pixels.
+        limits: other values to show, such as guardrail limits.
+        about: number of parts wished for.
+        tick_width: pixels one label needs; sets the fewest.
+
+    Returns:
+        The axis. A row that reaches beyond three times the median row is clipped, estimates are kept inside where
+        they lie within six times of it.
+    """
+    finite = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
+    reaches = [max(abs(v) for v in row) for row in finite if row]
+    low, high = 0.0, 0.0
+    if reaches:
+        usual = median(reaches) or max(reaches)
+        cap = REACH * usual
+        for row in finite:
+            for value in row:
+                low, high = min(low, max(value, -cap)), max(high, min(value, cap))
+        for limit in limits:
+            if abs(limit) <= 2 * cap:
+                low, high = min(low, limit), max(high, limit)
+    if high - low <= 0:
+        low, high = -1.0, 1.0
+    # A little of the other side shows where zero is crossed.
+    low, high = min(low, -0.08 * (high - low)), max(high, 0.08 * (high - low))
+    ticks = round_ticks(low, high, min(about, max(2, int(width // tick_width))))
+    return Scale(ticks[0], ticks[-1], ticks, width)
+
+
+def labelled(ticks: Sequence[float], scale: Scale, room: float) -> list[float]:
+    """Choose the ticks that get a label: zero and every n-th from it, so that labels keep ``room`` pixels apart."""
+    if len(ticks) < 2:
+        return list(ticks)
+    gap = scale.x(ticks[1]) - scale.x(ticks[0])
+    every = max(1, math.ceil(room / gap)) if gap > 0 else 1
+    zero = min(range(len(ticks)), key=lambda i: abs(ticks[i]))
+    return [tick for index, tick in enumerate(ticks) if (index - zero) % every == 0]
