@@ -1,0 +1,231 @@
+"""An experiment as people write it: question, population, variants, metrics, and what was decided before launch."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from allocation.hashing import UnitError, check_unit
+from experiments.definitions.base import (
+    Count,
+    Instant,
+    Key,
+    Margin,
+    Model,
+    Name,
+    Salt,
+    Share,
+    Text,
+    VariantKey,
+    refuse,
+)
+from experiments.definitions.segment import Rule
+
+MAX_VARIANTS = 10
+MAX_OVERRIDES = 100_000
+
+
+def _unit_list(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        for unit in value:
+            try:
+                check_unit(unit)
+            except UnitError as error:
+                raise ValueError(str(error)) from None
+    return value
+
+
+def _unit_map(value: Any) -> Any:
+    if isinstance(value, dict):
+        _unit_list(list(value))
+    return value
+
+
+class Variant(Model):
+    """One arm; its weight is a whole number of parts."""
+
+    key: VariantKey
+    name: Text | None = None
+    weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
+    offer: Key | None = None
+    channel: Name | None = None
+    """How members of this arm are contacted; priced by the offer's ``contact_cost``."""
+
+
+class LayerPlace(Model):
+    """Which slots of a layer the experiment takes: half-open shares of the layer's space."""
+
+    key: Key
+    slots: tuple[tuple[Share, Share], ...] = Field(default=(("0", "1"),), min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _slots_are_ranges(self) -> LayerPlace:
+        end = Fraction(-1)
+        for index, (low, high) in sorted(enumerate(self.slots), key=lambda item: Fraction(item[1][0])):
+            if Fraction(low) >= Fraction(high):
+                refuse("layer", [(("slots", index), f'[{low}, {high}) is empty; write ["0", "0.5"]')])
+            if Fraction(low) < end:
+                refuse("layer", [(("slots", index), f"[{low}, {high}) overlaps another slot; make them disjoint")])
+            end = Fraction(high)
+        return self
+
+
+class Guardrail(Model):
+    """A metric that must not get worse by more than ``margin`` of control's mean."""
+
+    metric: Key
+    margin: Margin = "0.05"
+
+
+class MetricPlan(Model):
+    """Which metrics decide, which inform, which must not break."""
+
+    primary: tuple[Key, ...] = Field(min_length=1, max_length=10)
+    secondary: tuple[Key, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+
+    def keys(self) -> tuple[str, ...]:
+        """Return every metric's key: primary, guardrails, secondary."""
+        return (*self.primary, *(guardrail.metric for guardrail in self.guardrails), *self.secondary)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> MetricPlan:
+        seen: set[str] = set()
+        places: list[tuple[tuple[str | int, ...], str]] = [(("primary", i), k) for i, k in enumerate(self.primary)]
+        places += [(("secondary", i), k) for i, k in enumerate(self.secondary)]
+        places += [(("guardrails", i, "metric"), g.metric) for i, g in enumerate(self.guardrails)]
+        for loc, key in places:
+            if key in seen:
+                refuse("metrics", [(loc, f'"{key}" is listed twice; give each metric one role')])
+            seen.add(key)
+        return self
+
+
+class Schedule(Model):
+    """From when to when units are enrolled; outside it a running experiment answers ``not_started`` or ``ended``."""
+
+    start: Instant | None = None
+    end: Instant | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Schedule:
+        if self.start and self.end and self.end <= self.start:
+            refuse("schedule", [(("end",), "is not after start")])
+        return self
+
+
+class PhaseRecord(Model):
+    """A phase as the service made it; written by ``equipoise export``, never by hand."""
+
+    phase: Count
+    salt: Salt
+    carry: Literal["start", "keep", "reassign"]
+    traffic: Share
+    weights: dict[VariantKey, Annotated[int, Field(strict=True, ge=0)]]
+    opened_at: Instant
+    closed_at: Instant | None = None
+
+
+class Made(Model):
+    """What the service made: the salt and the phases, carried along so that another environment assigns alike."""
+
+    salt: Salt
+    phases: tuple[PhaseRecord, ...] = ()
+
+
+class Experiment(Model):
+    """One experiment definition.
+
+    >>> arms = [{"key": "control"}, {"key": "a"}]
+    >>> plan = {"primary": ["repurchase-14d"]}
+    >>> e = Experiment(kind="experiment", key="x", name="X", variants=arms, control="control", metrics=plan)
+    >>> e.traffic, e.enrolment, e.split()
+    ('1', 'once', {'control': 1, 'a': 1})
+    """
+
+    kind: Literal["experiment"]
+    key: Key
+    name: Text
+    hypothesis: Text | None = None
+    description: Text | None = None
+    owner: Name | None = None
+    unit_type: Name = "member"
+    enrolment: Literal["once", "rolling"] = "once"
+    """``once``: a list, one send. ``rolling``: units enter over time."""
+    sticky: Literal["enrolment", "none"] | None = None
+    """By default ``enrolment`` when the audience uses an attribute that an offer can change, else ``none``."""
+    population: Literal["assigned", "exposed"] = "assigned"
+    exposure_event: Name = "Experiment Viewed"
+    """Event that says the unit really met its variant (``population: exposed``)."""
+    segment: Key | None = None
+    """A shared audience; with ``audience`` too, both must hold."""
+    audience: Rule | None = None
+    breakdowns: tuple[Name, ...] = Field(default=(), max_length=20)
+    """Attributes frozen at decision and used in reports."""
+    layer: LayerPlace | None = None
+    holdouts: tuple[Key, ...] | None = None
+    """By default every holdout whose scope covers the experiment; a list narrows it, ``[]`` is none."""
+    traffic: Share = "1"
+    """Share of the audience that is enrolled."""
+    variants: tuple[Variant, ...] = Field(min_length=2, max_length=MAX_VARIANTS)
+    control: VariantKey
+    on_split_change: Literal["keep", "reassign"] = "keep"
+    """When the split changes while running: enrolled members stay, or everyone is assigned anew under a new salt."""
+    metrics: MetricPlan
+    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    overrides: Annotated[dict[str, VariantKey], BeforeValidator(_unit_map)] = Field(
+        default_factory=dict, max_length=MAX_OVERRIDES
+    )
+    """Unit → variant, for testers; left out of the analysis."""
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_unit_list)] = Field(default=(), max_length=MAX_OVERRIDES)
+    """Units that are never enrolled: staff, bots."""
+    schedule: Schedule = Schedule()
+    planned_units: Count | None = None
+    planned_days: Count | None = None
+    no_effect_within: Margin | None = None
+    """Relative effect so small that "no effect" is the answer when the interval lies inside it."""
+    made: Made | None = None
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Experiment:
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        keys: list[str] = []
+        for index, variant in enumerate(self.variants):
+            if variant.key in keys:
+                problems.append((("variants", index, "key"), f'"{variant.key}" stands twice; rename one'))
+            keys.append(variant.key)
+        if self.control not in keys:
+            problems.append((("control",), f'"{self.control}" is not a variant; {_one_of(keys)}'))
+        elif not self.split()[self.control]:
+            problems.append((("control",), "control has weight 0, so nothing could be compared; give it a weight"))
+        if sum(variant.weight > 0 for variant in self.variants) < 2:
+            problems.append((("variants",), "fewer than two variants have a weight above 0; give two a weight"))
+        problems += [
+            (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')
+            for unit, variant_key in self.overrides.items()
+            if variant_key not in keys
+        ]
+        if problems:
+            refuse("experiment", problems)
+        return self
+
+    def split(self) -> dict[str, int]:
+        """Return each variant's weight by key, in order."""
+        return {variant.key: variant.weight for variant in self.variants}
+
+    def variant(self, key: str) -> Variant:
+        """Return the variant with this key.
+
+        Raises:
+            KeyError: when there is none.
+        """
+        for variant in self.variants:
+            if variant.key == key:
+                return variant
+        raise KeyError(key)
+
+
+def _one_of(keys: list[str]) -> str:
+    return "use one of " + ", ".join(keys)
