@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from allocation.hashing import UnitError, check_unit
 from experiments.definitions import money
 from experiments.definitions.errors import nearest
 
@@ -156,6 +157,16 @@ def _text(value: object) -> str:
 def _no_edge_spaces(value: str) -> str:
     if value != value.strip():
         raise ValueError("begins or ends with a space; remove it")
+    return value
+
+
+def unit_list(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        for unit in value:
+            try:
+                check_unit(unit)
+            except UnitError as error:
+                raise ValueError(str(error)) from None
     return value
 
 

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from experiments.errors import InputError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -43,7 +45,7 @@ class Problem:
         return replace(self, pointer=prefix + self.pointer)
 
 
-class DefinitionError(ValueError):
+class DefinitionError(InputError):
     """One or more problems in what somebody wrote; ``problems`` has them all, the message one a line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from allocation.hashing import UnitError, check_unit
 from experiments.definitions.base import (
     Count,
     Instant,
@@ -20,6 +19,7 @@ from experiments.definitions.base import (
     Text,
     VariantKey,
     refuse,
+    unit_list,
 )
 from experiments.definitions.segment import Rule
 
@@ -27,19 +27,9 @@ MAX_VARIANTS = 10
 MAX_OVERRIDES = 100_000
 
 
-def _unit_list(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        for unit in value:
-            try:
-                check_unit(unit)
-            except UnitError as error:
-                raise ValueError(str(error)) from None
-    return value
-
-
 def _unit_map(value: Any) -> Any:
     if isinstance(value, dict):
-        _unit_list(list(value))
+        unit_list(list(value))
     return value
 
 
@@ -179,7 +169,7 @@ class Experiment(Model):
         default_factory=dict, max_length=MAX_OVERRIDES
     )
     """Unit → variant, for testers; left out of the analysis."""
-    exclude: Annotated[tuple[str, ...], BeforeValidator(_unit_list)] = Field(default=(), max_length=MAX_OVERRIDES)
+    exclude: Annotated[tuple[str, ...], BeforeValidator(unit_list)] = Field(default=(), max_length=MAX_OVERRIDES)
     """Units that are never enrolled: staff, bots."""
     schedule: Schedule = Schedule()
     planned_units: Count | None = None

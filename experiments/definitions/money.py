@@ -90,7 +90,7 @@ def to_minor_exact(text: str, currency: str) -> Fraction:
     >>> to_minor_exact("0.045", "CNY")
     Fraction(9, 2)
     """
-    return Fraction(amount(text)) * 10 ** exponent(currency)
+    return Fraction(amount(text)) * int(10 ** exponent(currency))
 
 
 def from_minor(value_minor: int, currency: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from experiments.definitions import money
 from experiments.definitions.attribute import Attribute
-from experiments.definitions.base import Model, Name, Text
+from experiments.definitions.base import Model, Name, Text, unit_list
 
 PROJECT_KEY = "project"
 
@@ -43,6 +43,8 @@ class Project(Model):
     attributes: dict[Name, Attribute] = Field(default_factory=dict)
     unit_types: tuple[Name, ...] = ("member",)
     """What may be randomised: member, device, household, store …"""
+    exclude: dict[Name, Annotated[tuple[str, ...], BeforeValidator(unit_list)]] = Field(default_factory=dict)
+    """Unit type → units that take part in no experiment: staff, bots."""
     allow_personal_ids: Annotated[bool, Field(strict=True)] = False
     """Whether unit ids that look like e-mail addresses or telephone numbers are accepted."""
 

@@ -1,0 +1,191 @@
+"""All tables of the first release, written by ``python -m experiments.store.regenerate``."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+KEY_TEXT = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "audit_log",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", KEY_TEXT, nullable=False),
+        sa.Column("action", KEY_TEXT, nullable=False),
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("key", KEY_TEXT, nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("previous_hash", KEY_TEXT, nullable=False),
+        sa.Column("hash", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_log")),
+    )
+    op.create_table(
+        "conflicts",
+        sa.Column("decision_id", KEY_TEXT, nullable=False),
+        sa.Column("variant", KEY_TEXT, nullable=False),
+        sa.Column("stored_variant", KEY_TEXT, nullable=False),
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("phase", sa.BigInteger(), nullable=False),
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("decision_id", "variant", name=op.f("pk_conflicts")),
+    )
+    op.create_table(
+        "dead_letters",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("reason", KEY_TEXT, nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
+    )
+    op.create_table(
+        "decisions",
+        sa.Column("decision_id", KEY_TEXT, nullable=False),
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("phase", sa.BigInteger(), nullable=False),
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("occasion", KEY_TEXT, nullable=False),
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("variant", KEY_TEXT, nullable=True),
+        sa.Column("reason", KEY_TEXT, nullable=False),
+        sa.Column("propensity", sa.Double(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("frozen", sa.Text(), nullable=False),
+        sa.Column("holdout", KEY_TEXT, nullable=True),
+        sa.Column("snapshot", KEY_TEXT, nullable=False),
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
+    )
+    op.create_table(
+        "definition_heads",
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("key", KEY_TEXT, nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("salt", KEY_TEXT, nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "key", name=op.f("pk_definition_heads")),
+    )
+    op.create_table(
+        "definition_revisions",
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("key", KEY_TEXT, nullable=False),
+        sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("content_hash", KEY_TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("kind", "key", "revision", name=op.f("pk_definition_revisions")),
+    )
+    op.create_table(
+        "events",
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", KEY_TEXT, nullable=False),
+        sa.Column("name", KEY_TEXT, nullable=False),
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("object_id", KEY_TEXT, nullable=True),
+        sa.Column("value_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", KEY_TEXT, nullable=True),
+        sa.Column("decision_id", KEY_TEXT, nullable=True),
+        sa.Column("experiment", KEY_TEXT, nullable=True),
+        sa.Column("properties", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_events")),
+    )
+    op.create_table(
+        "experiment_phases",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("phase", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("salt", KEY_TEXT, nullable=False),
+        sa.Column("carry", KEY_TEXT, nullable=False),
+        sa.Column("traffic", KEY_TEXT, nullable=False),
+        sa.Column("weights", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("experiment", "phase", name=op.f("pk_experiment_phases")),
+    )
+    op.create_table(
+        "experiment_states",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("state", KEY_TEXT, nullable=False),
+        sa.Column("pinned", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("paused_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("experiment", name=op.f("pk_experiment_states")),
+    )
+    op.create_table(
+        "imports",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("rows_done", sa.BigInteger(), nullable=False),
+        sa.Column("accepted", sa.BigInteger(), nullable=False),
+        sa.Column("duplicates", sa.BigInteger(), nullable=False),
+        sa.Column("rejected", sa.BigInteger(), nullable=False),
+        sa.Column("conflicts", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
+    )
+    op.create_table(
+        "members",
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("attributes", sa.Text(), nullable=False),
+        sa.Column("opted_out", sa.Boolean(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_members")),
+    )
+    op.create_table(
+        "quarantined_events",
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", KEY_TEXT, nullable=False),
+        sa.Column("name", KEY_TEXT, nullable=False),
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("object_id", KEY_TEXT, nullable=True),
+        sa.Column("value_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", KEY_TEXT, nullable=True),
+        sa.Column("decision_id", KEY_TEXT, nullable=True),
+        sa.Column("experiment", KEY_TEXT, nullable=True),
+        sa.Column("properties", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_quarantined_events")),
+    )
+
+
+def downgrade() -> None:
+    """Remove them, and everything in them."""
+    op.drop_table("quarantined_events")
+    op.drop_table("members")
+    op.drop_table("imports")
+    op.drop_table("experiment_states")
+    op.drop_table("experiment_phases")
+    op.drop_table("events")
+    op.drop_table("definition_revisions")
+    op.drop_table("definition_heads")
+    op.drop_table("decisions")
+    op.drop_table("dead_letters")
+    op.drop_table("conflicts")
+    op.drop_table("audit_log")
