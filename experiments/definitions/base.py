@@ -161,6 +161,7 @@ def _no_edge_spaces(value: str) -> str:
 
 
 def unit_list(value: Any) -> Any:
+    """Check that every item of a list is a usable unit id; other values are left to pydantic."""
     if isinstance(value, list | tuple):
         for unit in value:
             try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from experiments.definitions.base import Key, Model, Name, Share, Text, refuse
 
@@ -14,6 +14,14 @@ class Scope(Model):
 
     experiments: tuple[Key, ...] = ()
     layers: tuple[Key, ...] = ()
+
+
+def _scope(value: Any) -> Any:
+    if isinstance(value, str):
+        if value != "global":
+            raise ValueError(f'"{value}" is no scope; write scope: global, or {{layers: [KEY], experiments: [KEY]}}')
+        return None
+    return value
 
 
 class Holdout(Model):
@@ -28,17 +36,17 @@ class Holdout(Model):
     name: Text | None = None
     unit_type: Name = "member"
     share: Share
-    scope: Literal["global"] | Scope = "global"
-    """``global``, or lists of experiments and layers."""
+    scope: Annotated[Scope | None, BeforeValidator(_scope)] = None
+    """``None`` is global (people write ``scope: global``); else lists of experiments and layers."""
 
     @model_validator(mode="after")
     def _scope_is_not_empty(self) -> Holdout:
-        if isinstance(self.scope, Scope) and not (self.scope.experiments or self.scope.layers):
+        if self.scope is not None and not (self.scope.experiments or self.scope.layers):
             refuse("holdout", [(("scope",), "names no experiment and no layer; write global, or list some")])
         return self
 
     def covers(self, experiment: str, layer: str | None) -> bool:
         """Return whether an experiment (in ``layer``) is inside the scope."""
-        if self.scope == "global":
+        if self.scope is None:
             return True
         return experiment in self.scope.experiments or (layer is not None and layer in self.scope.layers)
