@@ -1,13 +1,44 @@
 """A snapshot as bytes: canonical JSON out, and in again, refusing what this version does not understand.
 
-The models are in `allocation.plan`, the compiled form in `allocation.compiled`.
+The models are in `allocation.plan`, the compiled form in `allocation.compiled`; both are at hand here as well.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from allocation.plan import FEATURES, FORMAT, ExperimentPlan, Snapshot
+from allocation.compiled import CompiledExperiment, CompiledSnapshot, PlanError, compile_experiment, compile_snapshot
+from allocation.plan import (
+    FEATURES,
+    FORMAT,
+    AttributePlan,
+    ExperimentPlan,
+    HoldoutPlan,
+    LayerPlan,
+    PhasePlan,
+    Snapshot,
+    VariantPlan,
+)
+
+__all__ = [
+    "FEATURES",
+    "FORMAT",
+    "AttributePlan",
+    "CompiledExperiment",
+    "CompiledSnapshot",
+    "ExperimentPlan",
+    "HoldoutPlan",
+    "LayerPlan",
+    "PhasePlan",
+    "PlanError",
+    "Snapshot",
+    "SnapshotError",
+    "VariantPlan",
+    "compile_experiment",
+    "compile_snapshot",
+    "encode",
+    "parse",
+]
 
 
 class SnapshotError(ValueError):

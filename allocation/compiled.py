@@ -1,0 +1,318 @@
+"""A snapshot made ready for deciding: rules as functions, shares as digit text, salts as hashes begun.
+
+Bounds are kept as the 13-digit text that hex digits are compared with. As text compares, a whole digest is below a
+bound exactly when the integer of its first 13 digits is: where those are equal, the longer text is the greater one. A
+bound of 2**52 has no such text and becomes one above every digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, Literal, NoReturn
+
+import msgspec
+
+from allocation.audience import Predicate, Rule, RuleError, compile_python, parse
+from allocation.hashing import SPACE, bound, bounds, hex_bound
+from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot
+
+EVER = 1 << 63
+"""Later than every time in microseconds that a signed 64-bit column holds."""
+
+NO_UPPER = "g"
+"""Text above every hex digit, standing for the bound 2**52."""
+
+
+class PlanError(ValueError):
+    """A plan that cannot be decided; the message says what is wrong with it."""
+
+
+class Offer(dict[str, Any]):
+    """An offer as a read-only dict: one object serves every decision of a snapshot, so nobody may change it.
+
+    >>> Offer({"key": "coupon-20"})["key"] = "other"
+    Traceback (most recent call last):
+    TypeError: an offer is shared by all decisions and cannot be changed; copy it with dict(offer)
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("an offer is shared by all decisions and cannot be changed; copy it with dict(offer)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Pickle and deep-copy as a plain dict."""
+        return dict, (dict(self),)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a draw can come out as."""
+
+    variant: str
+    offer: Offer | None
+    propensity: float | None
+
+
+Draw = Callable[[str, str, str, Mapping[str, Any]], Outcome]
+"""Takes (digest under the phase's salt, unit, occasion, attributes) and returns an outcome with its propensity."""
+
+
+class CompiledPhase(msgspec.Struct, frozen=True):
+    """A phase ready for drawing, and for members who keep what they were given in it."""
+
+    number: int
+    id_begun: Any
+    """sha256 fed with the beginning of the decision's identity, up to the unit."""
+    outcomes: dict[str, Outcome]
+
+
+class CompiledHoldout(msgspec.Struct, frozen=True):
+    """One holdout: units whose digest under its salt is below ``below``."""
+
+    key: str
+    begun: Any
+    below: str
+
+
+class CompiledLayer(msgspec.Struct, frozen=True):
+    """The experiment's slots in its layer, as half-open ranges of digit text."""
+
+    key: str
+    begun: Any
+    slots: tuple[tuple[str, str], ...]
+
+
+class CompiledExperiment(msgspec.Struct, frozen=True):
+    """One experiment ready for `allocation.decide`."""
+
+    plan: ExperimentPlan
+    key: str
+    revision: int
+    unit_type: str
+    snapshot: str
+    closed: str | None
+    """The reason nobody gets anything: not running, ended, refused."""
+    start: int
+    end: int
+    testing: bool
+    paused: bool
+    sticky: bool
+    needs: Literal["none", "attributes", "enrolment"]
+    needs_state: bool
+    needs_enrolment: bool
+    overrides: dict[str, str]
+    excluded: frozenset[str]
+    rule: Rule | None
+    audience: Predicate | None
+    reads: Literal["nothing", "request", "stored", "both"]
+    stored: tuple[str, ...]
+    frozen: tuple[str, ...]
+    holdouts: tuple[CompiledHoldout, ...]
+    layer: CompiledLayer | None
+    phase: CompiledPhase
+    kept: dict[int, CompiledPhase]
+    """Phases whose members keep what they have."""
+    begun: Any
+    """sha256 fed with the phase's salt and the colon."""
+    traffic: str
+    draw: Draw
+
+
+class CompiledSnapshot(msgspec.Struct, frozen=True):
+    """Everything that deciding needs, compiled."""
+
+    version: str
+    effective_at: int
+    experiments: dict[str, CompiledExperiment]
+    refused: dict[str, str]
+    """Experiment → why this node does not decide it."""
+    source: Snapshot
+
+
+def begin(salt: str) -> Any:
+    """Return sha256 fed with ``salt + ":"``: copying it and adding a unit costs less than hashing anew."""
+    return hashlib.sha256(f"{salt}:".encode())
+
+
+def upper_text(value: int) -> str:
+    """Return the text of an upper bound; 2**52 becomes a text above every digest.
+
+    >>> upper_text(2**51), upper_text(2**52)
+    ('8000000000000', 'g')
+    """
+    return NO_UPPER if value == SPACE else hex_bound(value)
+
+
+def share(text: str, what: str) -> Fraction:
+    """Read a share such as ``"0.35"`` or ``"1/3"`` exactly.
+
+    Raises:
+        PlanError: naming ``what`` when the text is not a number from 0 to 1.
+    """
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise PlanError(f'{what} is "{text}"; write a decimal number from 0 to 1') from None
+    if not 0 <= value <= 1:
+        raise PlanError(f"{what} is {text}; it must lie from 0 to 1")
+    return value
+
+
+def compile_snapshot(snapshot: Snapshot) -> CompiledSnapshot:
+    """Compile every experiment. One that cannot be decided is refused by name, with the reason, and spoils no other.
+
+    >>> compile_snapshot(Snapshot(version="v1", effective_at=0)).experiments
+    {}
+    """
+    refused = dict(snapshot.refused)
+    experiments = {}
+    for key, plan in snapshot.experiments.items():
+        try:
+            experiments[key] = compile_experiment(
+                plan, version=snapshot.version, excluded=snapshot.excluded.get(plan.unit_type, ())
+            )
+        except (PlanError, RuleError) as error:
+            refused[key] = str(error)
+    return CompiledSnapshot(
+        version=snapshot.version,
+        effective_at=snapshot.effective_at,
+        experiments=experiments,
+        refused=refused,
+        source=snapshot,
+    )
+
+
+def compile_experiment(
+    plan: ExperimentPlan, *, version: str = "", excluded: tuple[str, ...] = ()
+) -> CompiledExperiment:
+    """Compile one experiment.
+
+    Args:
+        plan: the experiment.
+        version: of the snapshot, written into each decision.
+        excluded: units that the whole project leaves out, of the experiment's unit type.
+
+    Raises:
+        PlanError: when the plan contradicts itself.
+        RuleError: when its audience rule is wrong.
+    """
+    _check(plan)
+    rule = None
+    if plan.audience is not None:
+        rule = parse(plan.audience, {name: attribute.type for name, attribute in plan.attributes.items()})
+    read = {*(rule.attributes if rule else ()), *plan.frozen}
+    stored = tuple(sorted(name for name in read if plan.attributes[name].kept == "stored"))
+    phases = {phase.number: _phase(plan, phase) for phase in plan.phases}
+    current = phases[plan.phase.number]
+    return CompiledExperiment(
+        plan=plan,
+        key=plan.key,
+        revision=plan.revision,
+        unit_type=plan.unit_type,
+        snapshot=version,
+        closed={"draft": "not_running", "review": "not_running", "ended": "ended", "decided": "ended"}.get(plan.state),
+        # A test before the start, or after the end, is what testing is for.
+        start=-EVER if plan.start is None or plan.state == "testing" else plan.start,
+        end=EVER if plan.end is None or plan.state == "testing" else plan.end,
+        testing=plan.state == "testing",
+        paused=plan.state == "paused",
+        sticky=plan.sticky,
+        needs=plan.needs,
+        needs_state=plan.needs != "none",
+        needs_enrolment=plan.needs == "enrolment",
+        overrides=dict(plan.overrides),
+        excluded=frozenset((*excluded, *plan.excluded)),
+        rule=rule,
+        audience=None if rule is None else compile_python(rule),
+        reads=("both" if len(stored) < len(read) else "stored") if stored else ("request" if read else "nothing"),
+        stored=stored,
+        frozen=plan.frozen,
+        holdouts=tuple(
+            CompiledHoldout(h.key, begin(h.salt), upper_text(bound(share(h.share, f"share of holdout {h.key}"))))
+            for h in plan.holdouts
+        ),
+        layer=None if plan.layer is None else _layer(plan.layer),
+        phase=current,
+        kept={number: phases[number] for number in plan.kept_phases},
+        begun=begin(plan.phase.salt),
+        traffic=upper_text(bound(share(plan.phase.traffic, "traffic"))),
+        draw=ALLOCATIONS[plan.allocation](plan, current),
+    )
+
+
+def _check(plan: ExperimentPlan) -> None:
+    keys = [variant.key for variant in plan.variants]
+    if not keys or len(set(keys)) < len(keys):
+        raise PlanError("variants must have different keys, and there must be one")
+    if not plan.phases or len({phase.number for phase in plan.phases}) < len(plan.phases):
+        raise PlanError("phases must have different numbers, and there must be one")
+    for phase in plan.phases:
+        if len(phase.weights) != len(keys):
+            raise PlanError(f"phase {phase.number} has {len(phase.weights)} weights for {len(keys)} variants")
+    if plan.allocation not in ALLOCATIONS:
+        raise PlanError(f'allocation "{plan.allocation}" is not known to this version; upgrade this node')
+    strangers = sorted(set(plan.overrides.values()) - set(keys))
+    if strangers:
+        raise PlanError(f"overrides name {', '.join(strangers)}, which is no variant")
+    undeclared = sorted(set(plan.frozen) - plan.attributes.keys())
+    if undeclared:
+        raise PlanError(f"frozen attributes {', '.join(undeclared)} are not declared")
+
+
+def _phase(plan: ExperimentPlan, phase: PhasePlan) -> CompiledPhase:
+    total = sum(phase.weights)
+    if total <= 0 or min(phase.weights) < 0:
+        raise PlanError(f"weights of phase {phase.number} must be whole numbers of at least 0, one of them positive")
+    head = msgspec.json.encode([plan.key, phase.number, plan.unit_type])[:-1] + b","
+    return CompiledPhase(
+        number=phase.number,
+        id_begun=hashlib.sha256(head),
+        outcomes={
+            variant.key: Outcome(variant.key, _offer(variant.offer), weight / total)
+            for variant, weight in zip(plan.variants, phase.weights, strict=True)
+        },
+    )
+
+
+def _layer(layer: LayerPlan) -> CompiledLayer:
+    slots = []
+    for low, high in layer.slots:
+        ends = (bound(share(low, f"slot of layer {layer.key}")), bound(share(high, f"slot of layer {layer.key}")))
+        if ends[0] > ends[1]:
+            raise PlanError(f"slot [{low}, {high}) of layer {layer.key} ends before it begins")
+        if ends[0] < ends[1]:
+            slots.append((upper_text(ends[0]), upper_text(ends[1])))
+    return CompiledLayer(layer.key, begin(layer.salt), tuple(slots))
+
+
+def _offer(value: dict[str, Any] | None) -> Offer | None:
+    return None if value is None else Offer({key: _immutable(item) for key, item in value.items()})
+
+
+def _immutable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Offer({key: _immutable(item) for key, item in value.items()})
+    return tuple(_immutable(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _draw_by_hash(plan: ExperimentPlan, phase: CompiledPhase) -> Draw:
+    """Choose by the digest's first 13 digits: the first variant whose upper bound is above them."""
+    uppers = [upper_text(value) for value in bounds(plan.phase.weights)]
+    while uppers and uppers[-1] == NO_UPPER:  # all that is not below a bound before belongs to the first of these
+        uppers.pop()
+    outcomes = tuple(phase.outcomes.values())[: len(uppers) + 1]
+
+    def draw(digest: str, _unit: str, _occasion: str, _attributes: Mapping[str, Any]) -> Outcome:
+        return outcomes[bisect_right(uppers, digest)]
+
+    return draw
+
+
+ALLOCATIONS: dict[str, Callable[[ExperimentPlan, CompiledPhase], Draw]] = {"hash": _draw_by_hash}
+"""How a variant can be drawn: kind → maker of the drawing function. A policy that learns becomes one more entry, with
+its feature name in `allocation.plan.FEATURES`."""

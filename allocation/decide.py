@@ -1,0 +1,401 @@
+"""Who gets what: one function, its steps from top to bottom in the order that the design gives them.
+
+running → personalisation opt-out → allow-list override → exclusion list → enrolment → audience → holdout → layer slot →
+traffic → variant. `explain` is the same function with a visitor that writes down each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from allocation.audience import first_unknown
+from allocation.compiled import CompiledExperiment, CompiledPhase, CompiledSnapshot, Outcome
+from allocation.decision import REASONS, Decision, Enrolment, MemberState, OccasionError, check_occasion, decision_id
+from allocation.hashing import DIGITS, MAX_UNIT_BYTES, check_unit
+
+__all__ = [
+    "REASONS",
+    "Decision",
+    "Enrolment",
+    "MemberState",
+    "OccasionError",
+    "Step",
+    "UnknownExperimentError",
+    "Visitor",
+    "decide",
+    "decision_id",
+    "explain",
+]
+
+NOTHING: Mapping[str, Any] = {}
+Place = tuple[CompiledPhase, Outcome]
+_encode = msgspec.json.encode
+
+Visitor = Callable[[str, bool | None, dict[str, Any]], None]
+"""Told of each step: its name, whether the unit goes on (``None``: it has its variant), and what that was read from."""
+
+
+class UnknownExperimentError(LookupError):
+    """No experiment of this key is in the snapshot."""
+
+
+def decide(  # noqa: C901 - the whole order in one place, to be read from top to bottom
+    snapshot: CompiledSnapshot,
+    experiment: str,
+    unit: str,
+    *,
+    now: int,
+    attributes: Mapping[str, Any] = NOTHING,
+    state: MemberState | None = None,
+    occasion: str = "",
+    visit: Visitor | None = None,
+) -> Decision:
+    """Decide which variant a unit gets. Pure: the same arguments give the same answer on every node, for ever.
+
+    Args:
+        snapshot: compiled once by `allocation.compile_snapshot`.
+        experiment: its key.
+        unit: text of 1 to 256 UTF-8 bytes, of the experiment's unit type.
+        now: microseconds since 1970-01-01 UTC.
+        attributes: those declared ``request``; others are not looked at.
+        state: what is known of the member; ``None`` when nothing is, or when the experiment needs nothing.
+        occasion: what the decision is for (a send, a cart); part of its identity, not of the hash.
+        visit: told of every step, see `explain`.
+
+    Raises:
+        UnknownExperimentError: no such experiment in the snapshot.
+        UnitError: a unit id that cannot be hashed.
+        OccasionError: an occasion with other characters than allowed.
+
+    >>> from allocation.compiled import compile_snapshot
+    >>> from allocation.plan import ExperimentPlan, PhasePlan, Snapshot, VariantPlan
+    >>> plan = ExperimentPlan("winback", 1, "running", (VariantPlan("control"), VariantPlan("a", {"key": "coupon-20"})),
+    ...                       (PhasePlan(1, "00c0ffee00c0ffee", (1, 1)),))
+    >>> snapshot = compile_snapshot(Snapshot("v1", 0, {"winback": plan}))
+    >>> answer = decide(snapshot, "winback", "m-1", now=0)
+    >>> answer.variant, answer.reason, answer.offer, answer.propensity
+    ('a', 'assigned', {'key': 'coupon-20'}, 0.5)
+    """
+    try:
+        unit_bytes = unit.encode()
+    except (AttributeError, UnicodeEncodeError):
+        unit_bytes = b""
+    if not 0 < len(unit_bytes) <= MAX_UNIT_BYTES or "\x00" in unit:
+        check_unit(unit)
+    if occasion:
+        check_occasion(occasion)
+    plan = snapshot.experiments.get(experiment)
+    if plan is None:
+        return _refused(snapshot, experiment, unit, occasion, now, visit)
+
+    reason = plan.closed
+    if reason is None and not plan.start <= now < plan.end:
+        reason = "not_started" if now < plan.start else "ended"
+    if visit is not None:
+        visit("running", reason is None, {"state": plan.plan.state, "start": plan.plan.start, "end": plan.plan.end})
+    if reason is not None:
+        return _nothing(plan, unit, occasion, now, reason)
+
+    opted_out = state is not None and state.opted_out
+    known = state if state is not None and state.state_known else None
+    unknown = known is None and plan.needs_state
+    if visit is not None:
+        visit("opt_out", not opted_out, {"opted_out": opted_out, "state_given": state is not None})
+    if opted_out:
+        return _nothing(plan, unit, occasion, now, "opted_out")
+
+    variant = plan.overrides.get(unit)
+    if visit is not None:
+        visit("override", None if variant is not None else not plan.testing, {"variant": variant})
+    if variant is not None:
+        return _override(plan, unit, occasion, now, plan.phase.outcomes[variant])
+    if plan.testing:
+        return _nothing(plan, unit, occasion, now, "testing")
+
+    excluded = unit in plan.excluded
+    if visit is not None:
+        visit("exclusion", not excluded, {"listed": len(plan.excluded)})
+    if excluded:
+        return _nothing(plan, unit, occasion, now, "excluded")
+
+    place: Place | None = None
+    if plan.needs_enrolment:
+        place = _place(plan, known)
+        goes_on = None if place is not None and plan.sticky else place is not None or not plan.paused
+        if visit is not None:
+            enrolment = None if known is None else known.enrolments.get(experiment)
+            given = {"state_known": known is not None, "enrolment": enrolment}
+            visit("enrolment", goes_on, {**given, "sticky": plan.sticky, "kept_phases": sorted(plan.kept)})
+        if goes_on is False:
+            return _nothing(plan, unit, occasion, now, "paused", unknown)
+
+    view = attributes if plan.reads == "request" else _view(plan, attributes, known)
+    if place is not None and plan.sticky:
+        return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
+
+    if plan.audience is not None:
+        inside = plan.audience(view, now)
+        missing = first_unknown(plan.rule, view, now) if inside is None and plan.rule is not None else None
+        if visit is not None:
+            used = {name: view[name] for name in plan.rule.attributes if name in view} if plan.rule else {}
+            visit("audience", bool(inside), {"rule": plan.plan.audience, "attributes": used, "missing": missing})
+        if not inside:
+            reason = "not_in_audience" if inside is not None else "missing_attribute"
+            return _nothing(plan, unit, occasion, now, reason, unknown, missing)
+    if place is not None:  # enrolled in a phase that the current one keeps: not drawn again
+        return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
+
+    for holdout in plan.holdouts:
+        digest = _digest(holdout.begun, unit_bytes)
+        held = digest < holdout.below
+        if visit is not None:
+            visit("holdout", not held, {"holdout": holdout.key, "digits": digest[:DIGITS], "below": holdout.below})
+        if held:
+            return _held_out(plan, unit, occasion, now, holdout.key, view, unknown)
+
+    if plan.layer is not None:
+        digest = _digest(plan.layer.begun, unit_bytes)
+        within = False
+        for low, high in plan.layer.slots:
+            if low <= digest < high:
+                within = True
+                break
+        if visit is not None:
+            visit("layer", within, {"layer": plan.layer.key, "digits": digest[:DIGITS], "slots": plan.layer.slots})
+        if not within:
+            return _nothing(plan, unit, occasion, now, "other_slot", unknown)
+
+    digest = _digest(plan.begun, unit_bytes)
+    within = digest[DIGITS:] < plan.traffic
+    if visit is not None:
+        visit("traffic", within, {"digits": digest[DIGITS : 2 * DIGITS], "below": plan.traffic})
+    if not within:
+        return _nothing(plan, unit, occasion, now, "not_in_traffic", unknown)
+
+    outcome = plan.draw(digest, unit, occasion, view)
+    if visit is not None:
+        weights = dict(zip(plan.phase.outcomes, plan.plan.phase.weights, strict=True))
+        visit("variant", None, {"digits": digest[:DIGITS], "weights": weights, "variant": outcome.variant})
+    return _enrolled(plan, (plan.phase, outcome), unit, occasion, now, "assigned", view, unknown)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of an explanation."""
+
+    name: str
+    """running, opt_out, override, exclusion, enrolment, audience, holdout, layer, traffic, variant; or refused."""
+    goes_on: bool | None
+    """True: to the next step. False: the unit gets nothing. ``None``: it has its variant."""
+    detail: dict[str, Any]
+    """What the step was decided from."""
+
+
+def explain(
+    snapshot: CompiledSnapshot,
+    experiment: str,
+    unit: str,
+    *,
+    now: int,
+    attributes: Mapping[str, Any] = NOTHING,
+    state: MemberState | None = None,
+    occasion: str = "",
+) -> tuple[Decision, list[Step]]:
+    """Decide, and say step by step why. Arguments, answer and errors are those of `decide`, which it calls.
+
+    >>> from allocation.compiled import compile_snapshot
+    >>> from allocation.plan import ExperimentPlan, PhasePlan, Snapshot, VariantPlan
+    >>> plan = ExperimentPlan("winback", 1, "running", (VariantPlan("control"),), (PhasePlan(1, "c0ffee", (1,)),))
+    >>> answer, steps = explain(compile_snapshot(Snapshot("v1", 0, {"winback": plan})), "winback", "m-1", now=0)
+    >>> [step.name for step in steps]
+    ['running', 'opt_out', 'override', 'exclusion', 'traffic', 'variant']
+    """
+    steps: list[Step] = []
+
+    def write_down(name: str, goes_on: bool | None, detail: dict[str, Any]) -> None:
+        steps.append(Step(name, goes_on, detail))
+
+    answer = decide(
+        snapshot, experiment, unit, now=now, attributes=attributes, state=state, occasion=occasion, visit=write_down
+    )
+    return answer, steps
+
+
+def _digest(begun: Any, unit_bytes: bytes) -> str:
+    """Return the 64 hex digits of a unit under a salt that has been hashed already."""
+    hashing = begun.copy()
+    hashing.update(unit_bytes)
+    digits: str = hashing.hexdigest()
+    return digits
+
+
+def _identity(begun: Any, unit: str, occasion: str) -> str:
+    """Return `decision_id`, the beginning of which has been hashed already."""
+    hashing = begun.copy()
+    hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
+    digits: str = hashing.hexdigest()
+    return digits[:32]
+
+
+def _view(plan: CompiledExperiment, attributes: Mapping[str, Any], known: MemberState | None) -> Mapping[str, Any]:
+    """Return each attribute from the one place it is declared to come from."""
+    if plan.reads == "nothing":
+        return NOTHING
+    held = NOTHING if known is None else known.attributes
+    if plan.reads == "stored":
+        return held
+    view = {name: value for name, value in attributes.items() if name not in plan.stored}
+    view.update((name, held[name]) for name in plan.stored if name in held)
+    return view
+
+
+def _place(plan: CompiledExperiment, known: MemberState | None) -> Place | None:
+    """Return the phase and outcome that a member keeps: it was enrolled, and the current phase keeps that one's."""
+    enrolment = None if known is None else known.enrolments.get(plan.key)
+    phase = None if enrolment is None else plan.kept.get(enrolment.phase)
+    if enrolment is None or phase is None or enrolment.variant not in phase.outcomes:
+        return None
+    return phase, phase.outcomes[enrolment.variant]
+
+
+def _frozen(names: tuple[str, ...], view: Mapping[str, Any]) -> str:
+    return _encode({name: view[name] for name in names if name in view}).decode()
+
+
+# Decisions are built by position: by name, a Struct of this many fields takes five times as long.
+
+
+def _enrolled(
+    plan: CompiledExperiment,
+    place: Place,
+    unit: str,
+    occasion: str,
+    now: int,
+    reason: str,
+    view: Mapping[str, Any],
+    unknown: bool,
+) -> Decision:
+    phase, outcome = place
+    return Decision(
+        _identity(phase.id_begun, unit, occasion),
+        plan.key,
+        plan.revision,
+        phase.number,
+        plan.unit_type,
+        unit,
+        occasion,
+        "enrolled",
+        outcome.variant,
+        reason,
+        outcome.propensity,
+        now,
+        _frozen(plan.frozen, view) if plan.frozen else "{}",
+        None,
+        plan.snapshot,
+        outcome.offer,
+        None,
+        unknown,
+    )
+
+
+def _override(plan: CompiledExperiment, unit: str, occasion: str, now: int, outcome: Outcome) -> Decision:
+    return Decision(
+        _identity(plan.phase.id_begun, unit, occasion),
+        plan.key,
+        plan.revision,
+        plan.phase.number,
+        plan.unit_type,
+        unit,
+        occasion,
+        "override",
+        outcome.variant,
+        "override",
+        None,
+        now,
+        "{}",
+        None,
+        plan.snapshot,
+        outcome.offer,
+    )
+
+
+def _held_out(
+    plan: CompiledExperiment,
+    unit: str,
+    occasion: str,
+    now: int,
+    holdout: str,
+    view: Mapping[str, Any],
+    unknown: bool,
+) -> Decision:
+    return Decision(
+        _identity(plan.phase.id_begun, unit, occasion),
+        plan.key,
+        plan.revision,
+        plan.phase.number,
+        plan.unit_type,
+        unit,
+        occasion,
+        "holdout",
+        None,
+        "holdout",
+        None,
+        now,
+        _frozen(plan.frozen, view) if plan.frozen else "{}",
+        holdout,
+        plan.snapshot,
+        None,
+        None,
+        unknown,
+    )
+
+
+def _nothing(
+    plan: CompiledExperiment,
+    unit: str,
+    occasion: str,
+    now: int,
+    reason: str,
+    unknown: bool = False,
+    missing: str | None = None,
+) -> Decision:
+    return Decision(
+        None,
+        plan.key,
+        plan.revision,
+        plan.phase.number,
+        plan.unit_type,
+        unit,
+        occasion,
+        None,
+        None,
+        reason,
+        None,
+        now,
+        "{}",
+        None,
+        plan.snapshot,
+        None,
+        missing,
+        unknown,
+    )
+
+
+def _refused(
+    snapshot: CompiledSnapshot, experiment: str, unit: str, occasion: str, now: int, visit: Visitor | None
+) -> Decision:
+    """Answer for an experiment that this node cannot decide.
+
+    Raises:
+        UnknownExperimentError: when it is not in the snapshot at all.
+    """
+    why = snapshot.refused.get(experiment)
+    if why is None:
+        raise UnknownExperimentError(f'no experiment "{experiment}" is published; check the key, or publish it')
+    if visit is not None:
+        visit("refused", False, {"why": why})
+    return Decision(
+        None, experiment, 0, 0, "", unit, occasion, None, None, "refused", None, now, "{}", None, snapshot.version
+    )
