@@ -1,0 +1,69 @@
+"""Effects as a share of control's mean, with Fieller's interval; near a zero baseline there is none, and it says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stats.arrays import as_float, divide, root
+from stats.distributions import t_quantile
+from stats.effects.means import difference_of_means
+from stats.effects.result import Effect, first_reason, hide
+from stats.samples import Sample
+from stats.why import Why
+
+
+def relative(
+    control: Sample, variant: Sample, alpha: npt.ArrayLike = 0.05, *, df: npt.ArrayLike | None = None
+) -> Effect:
+    """Return (variant − control) / control with Fieller's interval, for means, ratios and adjusted ones.
+
+    The interval holds exactly the shares ρ for which difference = ρ · baseline is not rejected. It excludes 0 exactly
+    where ``difference_of_means`` does, so ``p_value`` is that one's. It is bounded only while control's mean is itself
+    told from zero at the same alpha; elsewhere nothing is given. Adjusted means share the shift to the covariates'
+    common mean; its variance cancels in the difference and is counted in the baseline.
+
+    Args:
+        control: control's estimates; its means must be positive.
+        variant: the variants' estimates.
+        alpha: 1 − confidence level; may be an array.
+        df: degrees of freedom; Welch–Satterthwaite's of the difference by default.
+
+    Source: Fieller (1954), Some problems in interval estimation, JRSS B 16(2).
+
+    >>> control, variant = Sample.of(1200, 5.1, 11.6914), Sample.of(1180, 5.3, 11.8438)
+    >>> lift = relative(control, variant).value()
+    >>> round(lift.estimate, 4), round(lift.ci_low, 4), round(lift.ci_high, 4)
+    (0.0392, -0.0145, 0.0959)
+    >>> relative(Sample.of(100, 0.1, 4.0), Sample.of(100, 0.3, 4.0)).value().why
+    "relative change is not defined: control's mean cannot be told from zero"
+    """
+    effect = difference_of_means(control, variant, alpha, df=df)
+    difference, base = np.broadcast_arrays(effect.estimate, control.mean)
+    own = divide(control.variance, control.n)
+    var_difference = np.square(effect.std_error)
+    var_base = own + 2 * control.shift_cov + control.shift_var
+    covariance = variant.shift_cov - control.shift_cov - own
+    critical = np.square(t_quantile(effect.df, 1 - as_float(alpha) / 2))
+
+    a = np.square(base) - critical * var_base
+    b = difference * base - critical * covariance
+    c = np.square(difference) - critical * var_difference
+    why = first_reason(
+        effect.why,
+        np.where(base < 0, int(Why.BASELINE_NEGATIVE), 0),
+        np.where((base == 0) | (a <= 0), int(Why.BASELINE_NEAR_ZERO), 0),
+    )
+    # b² − a·c is a sum of squares in exact arithmetic; rounding must not make it negative.
+    spread = root(np.maximum(np.square(b) - a * c, 0.0))
+    share = divide(difference, base)
+    slope = var_difference - 2 * share * covariance + np.square(share) * var_base
+    return Effect(
+        estimate=hide(share, why),
+        std_error=hide(divide(root(np.maximum(slope, 0.0)), base), why),
+        df=hide(effect.df, why),
+        ci_low=hide(divide(b - spread, a), why),
+        ci_high=hide(divide(b + spread, a), why),
+        p_value=hide(effect.p_value, why),
+        why=why,
+    )
