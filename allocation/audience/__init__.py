@@ -4,8 +4,21 @@ Three-valued everywhere, exactly as SQL: a comparison on a missing, null or wron
 ``not``, ``any`` and ``all`` follow SQL; unknown at the top is *not in the audience*. Examples: docs/audience-rules.md.
 """
 
+from allocation.audience.columns import Resolver, json_columns, plain_columns
 from allocation.audience.predicate import Predicate, compile_python, first_unknown
 from allocation.audience.rules import Rule, RuleError
+from allocation.audience.sql import to_sql
 from allocation.audience.typecheck import parse
 
-__all__ = ["Predicate", "Rule", "RuleError", "compile_python", "first_unknown", "parse"]
+__all__ = [
+    "Predicate",
+    "Resolver",
+    "Rule",
+    "RuleError",
+    "compile_python",
+    "first_unknown",
+    "json_columns",
+    "parse",
+    "plain_columns",
+    "to_sql",
+]
