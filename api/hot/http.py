@@ -1,0 +1,133 @@
+"""Reading bounded bodies and sending whole answers over raw ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from api.errors import CONTENT_TYPE, Problem, request_id_from
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY_BYTES = 1_000_000
+BODY_TIMEOUT_S = 10.0
+
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+class ClientGone(Exception):  # noqa: N818 - not an error of ours
+    """The caller hung up before its body was complete."""
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def declared_length(scope: Scope) -> int | None:
+    """Return the Content-Length the caller declared, or ``None``.
+
+    Raises:
+        Problem: 400 when it is not a number.
+    """
+    text = header(scope, b"content-length")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise Problem(400, "Content-Length is not a number", code="bad_header")
+    return int(text)
+
+
+async def read_body(
+    scope: Scope, receive: Receive, *, limit: int = MAX_BODY_BYTES, timeout_s: float = BODY_TIMEOUT_S
+) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        Problem: 413 as soon as it is known to exceed ``limit`` bytes, 408 when it is not complete after ``timeout_s``.
+        ClientGone: when the caller hangs up.
+    """
+    length = declared_length(scope)
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(timeout_s):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if not message.get("more_body"):
+                body: bytes = message.get("body", b"")
+                if len(body) > limit:
+                    raise _too_large(limit)
+                return body
+            parts = bytearray(message.get("body", b""))
+            while message.get("more_body"):
+                if len(parts) > limit:
+                    raise _too_large(limit)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                parts += message.get("body", b"")
+    except TimeoutError:
+        raise Problem(
+            408,
+            f"the body was not complete after {timeout_s:.0f} s; send it again",
+            code="body_timeout",
+            headers={"Connection": "close"},
+        ) from None
+    if len(parts) > limit:
+        raise _too_large(limit)
+    return bytes(parts)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        413,
+        f"the body exceeds {limit:,} bytes; send less at a time",
+        code="body_too_large",
+        headers={"Connection": "close"},
+    )
+
+
+async def send_json(send: Send, body: bytes, status: int = 200) -> None:
+    """Send JSON bytes as the whole answer; nothing of ours may be cached by a proxy."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE, _NOSNIFF],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_problem(scope: Scope, send: Send, problem: Problem, extra: Mapping[str, str] | None = None) -> None:
+    """Send a problem document with its own headers."""
+    request_id = request_id_from(header(scope, b"x-request-id"))
+    body = b"" if scope.get("method") == "HEAD" else problem.body(request_id)
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+        _NO_STORE,
+        _NOSNIFF,
+    ]
+    for name, value in {**problem.headers, **(extra or {})}.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def method_not_allowed(allowed: str) -> Problem:
+    """Return the 405 that names what is allowed."""
+    return Problem(405, f"this address takes {allowed} only", code="method_not_allowed", headers={"Allow": allowed})

@@ -1,0 +1,87 @@
+"""What this node remembers for a little while: its recent answers, the enrolments they made, the events it has seen.
+
+All bounded, oldest forgotten first. Forgetting is safe: the store keeps the first row of an id, whoever sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from allocation.decision import Decision, Enrolment, MemberState
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Bounded(Generic[K, V]):
+    """A dictionary that forgets its oldest entry when it is full.
+
+    >>> seen: Bounded[str, int] = Bounded(2)
+    >>> for name in "abc":
+    ...     seen.put(name, 1)
+    >>> seen.get("a"), seen.get("c"), len(seen)
+    (None, 1, 2)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._items: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._items
+
+    def get(self, key: K) -> V | None:
+        """Return what is remembered, or ``None``."""
+        return self._items.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Remember; replacing an entry keeps its age."""
+        items = self._items
+        items[key] = value
+        if len(items) > self.limit:
+            del items[next(iter(items))]
+
+    def forget(self, key: K) -> None:
+        """Forget, when it is there."""
+        self._items.pop(key, None)
+
+
+class RecentAnswer:
+    """A decision this node has given, and the commit that others who ask the same must wait for."""
+
+    __slots__ = ("decision", "durable")
+
+    def __init__(self, decision: Decision, durable: asyncio.Future[None] | None) -> None:
+        self.decision = decision
+        self.durable = durable
+
+
+def with_own_enrolments(state: MemberState, own: Mapping[str, Enrolment] | None) -> MemberState:
+    """Return the published state of a member with the enrolments this node made since.
+
+    Where both know an experiment, the later phase counts; within a phase the published one, which was first.
+
+    >>> state = MemberState(enrolments={"x": Enrolment(1, "a", 5)})
+    >>> with_own_enrolments(state, {"x": Enrolment(1, "b", 9), "y": Enrolment(1, "c", 9)}).enrolments["y"].variant
+    'c'
+    >>> with_own_enrolments(state, {"x": Enrolment(1, "b", 9)}).enrolments["x"].variant
+    'a'
+    """
+    if not own:
+        return state
+    enrolments = dict(state.enrolments)
+    for experiment, enrolment in own.items():
+        published = enrolments.get(experiment)
+        if published is None or enrolment.phase > published.phase:
+            enrolments[experiment] = enrolment
+    return MemberState(
+        attributes=state.attributes,
+        enrolments=enrolments,
+        opted_out=state.opted_out,
+        state_known=state.state_known,
+    )
