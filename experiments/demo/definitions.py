@@ -1,0 +1,317 @@
+"""The documents a growth team at the simulated shop would have written, with dates that end now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+WINBACK = "dormant-winback"
+FREE_SHIPPING = "free-shipping-79"
+EARLY_ACCESS = "loyal-early-access"
+WELCOME = "welcome-points"
+
+PROJECT_NAME = {"en": "Harbour Retail (simulated)", "zh-CN": "海港零售（模拟数据）"}
+"""The project's name says what it is: pages, exports and reports all carry it."""
+
+PROJECT = """
+kind: project
+name: {en: Harbour Retail (simulated), zh-CN: 海港零售（模拟数据）}
+currency: CNY
+time_zone: Asia/Shanghai
+attributes:
+  stage: {type: string, kept: stored, changes_with_offer: true, label: {en: Lifecycle stage, zh-CN: 生命周期阶段}}
+  tier: {type: string, kept: stored, label: {en: Tier, zh-CN: 会员等级}}
+  joined_at: {type: date, kept: stored, label: {en: Joined, zh-CN: 入会时间}}
+  last_order_at: {type: date, kept: stored, changes_with_offer: true, label: {en: Last order, zh-CN: 最近下单}}
+  orders_180d: {type: number, kept: stored, changes_with_offer: true, label: {en: Orders in 180 days, zh-CN: 180天订单数}}
+  cart_minor: {type: number, kept: request, label: {en: Cart, zh-CN: 购物车金额}}
+"""
+
+STAGES = """
+kind: stage_rule
+key: lifecycle
+name: {en: Lifecycle, zh-CN: 生命周期}
+stages:
+  - stage: churned
+    name: {en: Churned, zh-CN: 流失}
+    rule: {attribute: last_order_at, op: days_since, gte: 181}
+  - stage: dormant
+    name: {en: Dormant, zh-CN: 沉睡}
+    rule: {attribute: last_order_at, op: days_since, gte: 61}
+  - stage: new
+    name: {en: New, zh-CN: 新客}
+    rule: {attribute: joined_at, op: days_since, lte: 35}
+  - stage: loyal
+    name: {en: Loyal, zh-CN: 忠诚}
+    rule: {attribute: orders_180d, op: gte, value: 5}
+  - stage: active
+    name: {en: Active, zh-CN: 活跃}
+"""
+
+OFFERS = """
+kind: offer
+key: coupon-20-100
+name: {en: "¥20 off ¥100", zh-CN: 满100减20}
+type: spend_x_save_y
+face_value: "20.00"
+minimum_spend: "100.00"
+contact_cost: {sms: "0.05", push: "0"}
+valid_days: 14
+---
+kind: offer
+key: percent-15
+name: {en: 15% off everything, zh-CN: 全场8.5折}
+type: percent_off
+percent_off: "15%"
+contact_cost: {sms: "0.05"}
+valid_days: 14
+---
+kind: offer
+key: points-500
+name: {en: 500 points with the next order, zh-CN: 下单送500积分}
+description: {en: "100 points buy ¥1, so 500 points cost ¥5.", zh-CN: 100积分抵1元，500积分成本5元。}
+type: gift
+redemption_cost: "5.00"
+contact_cost: {sms: "0.05"}
+valid_days: 14
+---
+kind: offer
+key: free-shipping-79
+name: {en: Free shipping from ¥79, zh-CN: 满79包邮}
+type: free_shipping
+minimum_spend: "79.00"
+redemption_cost: "8.00"
+contact_cost: {push: "0"}
+---
+kind: offer
+key: early-access
+name: {en: Early access to the sale, zh-CN: 提前购}
+type: early_access
+contact_cost: {wechat: "0"}
+---
+kind: offer
+key: loyal-5-off
+name: {en: 5% off for loyal members, zh-CN: 忠诚会员95折}
+type: percent_off
+percent_off: "5%"
+contact_cost: {wechat: "0"}
+---
+kind: offer
+key: points-200
+name: {en: 200 welcome points, zh-CN: 新人200积分}
+type: gift
+redemption_cost: "2.00"
+contact_cost: {mini_program: "0"}
+"""
+
+METRICS = """
+kind: metric
+key: repurchase-14d
+name: {en: 14-day repurchase rate, zh-CN: 14天复购率}
+type: proportion
+event: Order Completed
+window: {days: 14}
+---
+kind: metric
+key: profit-14d
+name: {en: Profit per member in 14 days, zh-CN: 14天人均利润}
+description: {en: "Order margin less offer cost less contact cost.", zh-CN: 订单毛利减去优惠成本和触达成本。}
+type: profit
+event: Order Completed
+margin: {property: margin_minor}
+window: {days: 14}
+---
+kind: metric
+key: spend-14d
+name: {en: Spend per member in 14 days, zh-CN: 14天人均消费}
+type: sum
+event: Order Completed
+value: value
+window: {days: 14}
+winsorise: 0.999
+---
+kind: metric
+key: order-value-14d
+name: {en: Average order value, zh-CN: 客单价}
+type: ratio
+event: Order Completed
+value: value
+denominator: {event: Order Completed}
+window: {days: 14}
+---
+kind: metric
+key: visit-14d
+name: {en: Opened the app within 14 days, zh-CN: 14天访问率}
+type: proportion
+event: App Visited
+window: {days: 14}
+covariate: {days: 28}
+---
+kind: metric
+key: unsubscribe-14d
+name: {en: Unsubscribed within 14 days, zh-CN: 14天退订率}
+type: proportion
+event: Unsubscribed
+window: {days: 14}
+direction: decrease
+---
+kind: metric
+key: order-rate-7d
+name: {en: 7-day order rate, zh-CN: 7天下单率}
+type: proportion
+event: Order Completed
+window: {days: 7}
+covariate: {days: 28}
+---
+kind: metric
+key: profit-7d
+name: {en: Profit per member in 7 days, zh-CN: 7天人均利润}
+type: profit
+event: Order Completed
+margin: {property: margin_minor}
+window: {days: 7}
+covariate: {days: 28}
+---
+kind: metric
+key: spend-7d
+name: {en: Spend per member in 7 days, zh-CN: 7天人均消费}
+type: sum
+event: Order Completed
+value: value
+window: {days: 7}
+winsorise: 0.995
+covariate: {days: 28}
+---
+kind: metric
+key: unsubscribe-7d
+name: {en: Unsubscribed within 7 days, zh-CN: 7天退订率}
+type: proportion
+event: Unsubscribed
+window: {days: 7}
+direction: decrease
+"""
+
+HOLDOUT = """
+kind: holdout
+key: programme-holdout
+name: {en: Always-on programme holdout, zh-CN: 全局对照组}
+share: "5%"
+"""
+
+EXPERIMENTS = """
+kind: experiment
+key: dormant-winback
+name:
+  en: "Dormant win-back: which offer brings members back at a profit?"
+  zh-CN: 沉睡会员唤回：哪种优惠能带来利润？
+hypothesis:
+  en: A fixed coupon brings dormant members back and still leaves a profit; a percentage off gives too much away.
+  zh-CN: 满减券能唤回沉睡会员并保留利润；折扣让利过多。
+owner: Growth
+enrolment: once
+audience: {attribute: stage, op: eq, value: dormant}
+breakdowns: [tier]
+variants:
+  - {key: control, name: {en: No offer, zh-CN: 无优惠}, weight: 1}
+  - {key: save20, name: {en: "¥20 off ¥100", zh-CN: 满100减20}, weight: 1, offer: coupon-20-100, channel: sms}
+  - {key: percent15, name: {en: 15% off, zh-CN: 8.5折}, weight: 1, offer: percent-15, channel: sms}
+  - {key: points500, name: {en: 500 points, zh-CN: 500积分}, weight: 1, offer: points-500, channel: sms}
+control: control
+metrics:
+  primary: [profit-14d, repurchase-14d]
+  secondary: [spend-14d, order-value-14d]
+  guardrails:
+    - {metric: visit-14d, margin: "10%"}
+    - {metric: unsubscribe-14d, margin: "75%"}
+schedule: {start: @WINBACK_START@, end: @WINBACK_END@}
+planned_units: 9000
+planned_days: 28
+no_effect_within: "5%"
+overrides: {tester-save20: save20, tester-points: points500}
+---
+kind: experiment
+key: free-shipping-79
+name:
+  en: "Active members: does free shipping from ¥79 instead of ¥99 pay?"
+  zh-CN: 活跃会员：包邮门槛从99元降到79元划算吗？
+hypothesis:
+  en: A lower threshold brings small baskets to checkout; shipping costs may eat the margin.
+  zh-CN: 降低门槛促进小额下单，但运费可能吃掉毛利。
+owner: Logistics
+enrolment: rolling
+audience: {attribute: stage, op: in, value: [active, new]}
+breakdowns: [stage, tier]
+variants:
+  - {key: control, name: {en: Free from ¥99, zh-CN: 满99包邮}, weight: 1}
+  - {key: from79, name: {en: Free from ¥79, zh-CN: 满79包邮}, weight: 1, offer: free-shipping-79, channel: push}
+control: control
+metrics:
+  primary: [order-rate-7d, profit-7d]
+  secondary: [spend-7d]
+  guardrails:
+    - {metric: unsubscribe-7d, margin: "75%"}
+schedule: {start: @SHIPPING_START@}
+planned_units: 5200
+planned_days: 28
+no_effect_within: "3%"
+---
+kind: experiment
+key: loyal-early-access
+name:
+  en: "Loyal members: early access or 5% off?"
+  zh-CN: 忠诚会员：提前购还是95折？
+hypothesis:
+  en: Early access to the sale is worth as much to loyal members as a discount, and costs nothing.
+  zh-CN: 对忠诚会员而言，提前购与折扣同样有吸引力，且没有成本。
+owner: Loyalty
+enrolment: once
+audience: {attribute: stage, op: eq, value: loyal}
+breakdowns: [tier]
+variants:
+  - {key: control, name: {en: Nothing, zh-CN: 无优惠}, weight: 1}
+  - {key: early, name: {en: Early access, zh-CN: 提前购}, weight: 1, offer: early-access, channel: wechat}
+  - {key: five-off, name: {en: 5% off, zh-CN: 95折}, weight: 1, offer: loyal-5-off, channel: wechat}
+control: control
+metrics:
+  primary: [profit-7d, order-rate-7d]
+  secondary: [spend-7d]
+schedule: {start: @EARLY_START@}
+planned_units: 2300
+planned_days: 21
+---
+kind: experiment
+key: welcome-points
+name:
+  en: "New members: welcome points on day 3, not on day 0"
+  zh-CN: 新会员：第3天而不是当天送欢迎积分
+hypothesis:
+  en: Points that arrive on day 3 bring new members back for a second visit.
+  zh-CN: 第3天到账的积分能带来第二次访问。
+owner: CRM
+enrolment: rolling
+audience: {attribute: stage, op: eq, value: new}
+breakdowns: [tier]
+variants:
+  - {key: control, name: {en: Points on day 0, zh-CN: 当天送}, weight: 1, offer: points-200, channel: mini_program}
+  - {key: day3, name: {en: Points on day 3, zh-CN: 第3天送}, weight: 1, offer: points-200, channel: mini_program}
+control: control
+metrics:
+  primary: [order-rate-7d]
+  secondary: [spend-7d]
+planned_units: 3000
+planned_days: 28
+"""
+
+
+def documents(*, winback_us: int, winback_end_us: int, shipping_us: int, early_us: int) -> str:
+    """Return all definitions as YAML; the arguments are the starts (and the win-back's end), microseconds UTC."""
+    experiments = (
+        EXPERIMENTS.replace("@WINBACK_START@", _iso(winback_us))
+        .replace("@WINBACK_END@", _iso(winback_end_us))
+        .replace("@SHIPPING_START@", _iso(shipping_us))
+        .replace("@EARLY_START@", _iso(early_us))
+    )
+    return "---".join([PROJECT, STAGES, OFFERS, METRICS, HOLDOUT, experiments])
+
+
+def _iso(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
