@@ -5,9 +5,12 @@ Times are whole microseconds since 1970-01-01 UTC, money is whole minor units, J
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from allocation.decision import Decision
 
 DAY_US = 86_400_000_000
 
@@ -39,6 +42,33 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     """Version of the snapshot that decided."""
     source: str = "decide"
     """Who decided: ``decide`` (this service), ``import:NAME`` (a file of another tool)."""
+
+    @classmethod
+    def from_decision(cls, decision: Decision) -> DecisionRow:
+        """Return the row that the log keeps of an answer.
+
+        Raises:
+            ValueError: when the answer is one that is only counted (``decision.logged`` is false).
+        """
+        if decision.kind is None or decision.decision_id is None:
+            raise ValueError("this decision is only counted, not logged: ask decision.logged first")
+        return cls(
+            decision.decision_id,
+            decision.experiment,
+            decision.revision,
+            decision.phase,
+            decision.unit_type,
+            decision.unit,
+            decision.occasion,
+            decision.kind,
+            decision.variant,
+            decision.reason,
+            decision.propensity,
+            decision.at,
+            decision.frozen,
+            decision.holdout,
+            decision.snapshot,
+        )
 
 
 class EventRow(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,178 @@
+"""Taking rows into the store's log, whoever brings them: the loader from a spool, an import from a file.
+
+Idempotent: the first row of a key wins. A later decision with another variant goes to ``conflicts``; a later event
+with other content is a dead letter; an event from more than ten minutes in the future waits in quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from experiments.log.dead_letters import DeadLetter, dead_letter
+from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.store_rows import insert_new, stored
+from experiments.store.log_tables import conflicts, dead_letters, decisions, events, quarantined_events
+
+FUTURE_US = 10 * 60 * 1_000_000
+"""How far ahead of our clock an event may be before it is quarantined."""
+
+
+@dataclass
+class Absorbed:
+    """What became of some rows. Counts of rows that were new, and of those that were not."""
+
+    decisions: int = 0
+    events: int = 0
+    dead_letters: int = 0
+    conflicts: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    released: int = 0
+    """Events whose time has come: they left quarantine and are counted under ``events``."""
+
+    def __iadd__(self, other: Absorbed) -> Self:
+        for field in fields(Absorbed):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        return self
+
+
+def absorb(connection: Connection, rows: Sequence[DecisionRow | EventRow | DeadLetter], now: int) -> Absorbed:
+    """Take rows into the log, in their order: of two rows with one key the earlier one wins.
+
+    Args:
+        connection: inside a transaction of the store.
+        rows: the rows.
+        now: our clock, in microseconds.
+    """
+    absorbed = Absorbed()
+    _absorb_decisions(connection, [row for row in rows if isinstance(row, DecisionRow)], absorbed)
+    arrived = [row for row in rows if isinstance(row, EventRow)]
+    present = [event for event in arrived if event.at <= now + FUTURE_US]
+    absorbed.events += _absorb_events(connection, events, present, absorbed)
+    if len(present) < len(arrived):
+        future = [event for event in arrived if event.at > now + FUTURE_US]
+        absorbed.quarantined += _absorb_events(connection, quarantined_events, future, absorbed)
+    _absorb_dead_letters(connection, [row for row in rows if isinstance(row, DeadLetter)], absorbed)
+    return absorbed
+
+
+def release_quarantined(connection: Connection, now: int) -> Absorbed:
+    """Take the quarantined events whose time has come into the log."""
+    absorbed = Absorbed()
+    due = quarantined_events.c.at <= now
+    names = EventRow.__struct_fields__
+    found = connection.execute(sa.select(*(quarantined_events.c[name] for name in names)).where(due)).all()
+    if found:
+        released = _absorb_events(connection, events, [EventRow(*row) for row in found], absorbed)
+        connection.execute(quarantined_events.delete().where(due))
+        absorbed.events = absorbed.released = released
+    return absorbed
+
+
+def _absorb_decisions(connection: Connection, rows: list[DecisionRow], absorbed: Absorbed) -> None:
+    if not rows:
+        return
+    first: dict[str, DecisionRow] = {}
+    for row in rows:
+        first.setdefault(row.decision_id, row)
+    ids = sorted(first)
+    inserted = insert_new(connection, decisions, [msgspec.structs.astuple(first[key]) for key in ids])
+    absorbed.decisions += inserted
+    if inserted == len(rows):
+        return
+    variants: dict[str, str | None] = {key: row.variant for key, row in first.items()}
+    if inserted < len(first):
+        place = list(decisions.c.keys()).index("variant")
+        variants = {key[0]: row[place] for key, row in stored(connection, decisions, [(key,) for key in ids]).items()}
+    differing = {
+        (row.decision_id, row.variant or ""): (
+            row.decision_id,
+            row.variant or "",
+            variants[row.decision_id] or "",
+            row.experiment,
+            row.phase,
+            row.unit_type,
+            row.unit,
+            row.at,
+            row.source,
+        )
+        for row in reversed(rows)
+        if row.variant != variants[row.decision_id]
+    }
+    noted = insert_new(connection, conflicts, [differing[key] for key in sorted(differing)])
+    absorbed.conflicts += noted
+    absorbed.duplicates += len(rows) - inserted - noted
+
+
+def _absorb_events(connection: Connection, table: sa.Table, rows: list[EventRow], absorbed: Absorbed) -> int:
+    if not rows:
+        return 0
+    first: dict[tuple[str, int, str], EventRow] = {}
+    for row in rows:
+        first.setdefault((row.source, row.day, row.event_id), row)
+    keys = sorted(first)
+    inserted = insert_new(connection, table, [_event_tuple(first[key]) for key in keys])
+    if inserted == len(rows):
+        return inserted
+    kept = {key: _event_tuple(row) for key, row in first.items()}
+    if inserted < len(first):
+        kept = stored(connection, table, keys)
+    differing = [
+        row for row in rows if _content(_event_tuple(row)) != _content(kept[row.source, row.day, row.event_id])
+    ]
+    _absorb_dead_letters(connection, [_conflicting(row) for row in differing], absorbed)
+    absorbed.duplicates += len(rows) - inserted - len(differing)
+    return inserted
+
+
+def _absorb_dead_letters(connection: Connection, letters: list[DeadLetter], absorbed: Absorbed) -> None:
+    first: dict[str, DeadLetter] = {}
+    for letter in letters:
+        first.setdefault(letter.id, letter)
+    rows = [msgspec.structs.astuple(first[key]) for key in sorted(first)]
+    absorbed.dead_letters += insert_new(connection, dead_letters, rows)
+
+
+_RECEIVED = list(events.c.keys()).index("received_at")
+
+
+def _event_tuple(row: EventRow) -> tuple[object, ...]:
+    """Return the row in the order of the table's columns."""
+    return (
+        row.source,
+        row.day,
+        row.event_id,
+        row.name,
+        row.unit_type,
+        row.unit,
+        row.at,
+        row.received_at,
+        row.object_id,
+        row.value_minor,
+        row.currency,
+        row.decision_id,
+        row.experiment,
+        row.properties,
+    )
+
+
+def _content(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Return what makes two events the same: everything but when we heard of them."""
+    return row[:_RECEIVED] + row[_RECEIVED + 1 :]
+
+
+def _conflicting(row: EventRow) -> DeadLetter:
+    return dead_letter(
+        "event",
+        "conflicting_duplicate",
+        "an event with this source, day and event_id is stored already, with other content",
+        msgspec.json.encode({**msgspec.structs.asdict(row), "received_at": None}).decode(),
+        source=row.source,
+        received_at=row.received_at,
+    )

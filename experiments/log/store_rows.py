@@ -1,0 +1,91 @@
+"""Putting many rows into a table at once: the fast way of each database, with the same meaning.
+
+Rows are tuples in the order of the table's columns. A row whose key is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+if TYPE_CHECKING:
+    import psycopg
+
+Row = tuple[Any, ...]
+LOOKUP_KEYS = 300
+"""Keys in one look-up: with three columns each they stay below the 999 parameters that old SQLite allows."""
+
+
+def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> int:
+    """Insert the rows whose key is new and return how many those were.
+
+    Args:
+        connection: inside a transaction.
+        table: where to.
+        rows: distinct keys, in key order (two loaders that lock keys in one order never deadlock).
+    """
+    if not rows:
+        return 0
+    if connection.dialect.name == "postgresql":
+        return _copy(connection, table, rows)
+    cursor: sqlite3.Cursor = connection.connection.cursor()  # type: ignore[assignment]
+    try:
+        cursor.executemany(_sqlite_insert(table), rows)
+        return cursor.rowcount
+    finally:
+        cursor.close()
+
+
+def stored(connection: Connection, table: sa.Table, keys: Sequence[Row]) -> dict[Row, Row]:
+    """Return the rows that the table holds for these primary keys, by key."""
+    names = [column.name for column in table.c]
+    places = [names.index(column.name) for column in table.primary_key]
+    found: dict[Row, Row] = {}
+    for start in range(0, len(keys), LOOKUP_KEYS):
+        chunk = keys[start : start + LOOKUP_KEYS]
+        statement = _lookup(table, len(chunk), "%s" if connection.dialect.name == "postgresql" else "?")
+        for row in connection.exec_driver_sql(statement, tuple(part for key in chunk for part in key)):
+            found[tuple(row[place] for place in places)] = tuple(row)
+    return found
+
+
+@cache
+def _sqlite_insert(table: sa.Table) -> str:
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    marks = ", ".join("?" * len(table.c))
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - own names
+
+
+@cache
+def _lookup(table: sa.Table, keys: int, mark: str) -> str:
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    primary = [f'"{column.name}"' for column in table.primary_key]
+    one = f"({', '.join([mark] * len(primary))})"
+    wanted = ", ".join([one] * keys)
+    return f"SELECT {columns} FROM {table.name} WHERE ({', '.join(primary)}) IN (VALUES {wanted})"  # noqa: S608 - own names
+
+
+def _copy(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> int:
+    """COPY into a temporary table, then insert from there: 1.6 times the rows a second of INSERT (serving.md §3)."""
+    staging = f"staging_{table.name}"
+    columns = ", ".join(f'"{column.name}"' for column in table.c)
+    order = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    with driver.cursor() as cursor:
+        cursor.execute(f"CREATE TEMP TABLE {staging} (LIKE {table.name}) ON COMMIT DROP")
+        with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(
+            f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ORDER BY {order} "  # noqa: S608 - own names
+            "ON CONFLICT DO NOTHING"
+        )
+        inserted = cursor.rowcount
+        # Several batches may share a transaction.
+        cursor.execute(f"DROP TABLE {staging}")
+    return inserted
