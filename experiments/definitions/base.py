@@ -196,6 +196,12 @@ Salt = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[0-9a-f]{16}$")]
 """16 random hex digits, made by the service."""
 
 
+class MadeSalt(Model):
+    """What the service made for a layer or holdout; written by ``equipoise export``, never by hand."""
+
+    salt: Salt
+
+
 def instant_us(at: datetime) -> int:
     """Return a moment as microseconds since 1970-01-01 UTC, exactly.
 

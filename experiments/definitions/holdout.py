@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from experiments.definitions.base import Key, Model, Name, Share, Text, refuse
+from experiments.definitions.base import Key, MadeSalt, Model, Name, Share, Text, refuse
 
 
 class Scope(Model):
@@ -38,6 +38,7 @@ class Holdout(Model):
     share: Share
     scope: Annotated[Scope | None, BeforeValidator(_scope)] = None
     """``None`` is global (people write ``scope: global``); else lists of experiments and layers."""
+    made: MadeSalt | None = None
 
     @model_validator(mode="after")
     def _scope_is_not_empty(self) -> Holdout:

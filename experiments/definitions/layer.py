@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from experiments.definitions.base import Key, Model, Name, Text
+from experiments.definitions.base import Key, MadeSalt, Model, Name, Text
 
 
 class Layer(Model):
@@ -18,3 +18,4 @@ class Layer(Model):
     key: Key
     name: Text | None = None
     unit_type: Name = "member"
+    made: MadeSalt | None = None

@@ -127,7 +127,7 @@ class Offer(Model):
     """Points earned for one major unit of money."""
     point_value: Amount | None = None
     """Money one point buys. Points are not money: the rate is the project's own, stated here."""
-    breakage: Share = "0"
+    breakage: Share | None = None
     """Share of points or full cards that is never redeemed."""
     stamps_needed: Count | None = None
     referrals_needed: Count | None = None

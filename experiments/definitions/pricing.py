@@ -109,7 +109,7 @@ def _points(priced: PricedOffer, order: Order) -> Fraction:
     offer = priced.offer
     spent = Fraction(order.amount_minor, 10 ** exponent(priced.currency))
     extra = (Fraction(offer.multiplier or "1") - 1) * Fraction(offer.points_per_unit or "0") * spent
-    return extra * to_minor_exact(offer.point_value or "0", priced.currency) * (1 - Fraction(offer.breakage))
+    return extra * to_minor_exact(offer.point_value or "0", priced.currency) * (1 - Fraction(offer.breakage or "0"))
 
 
 def _every_nth(priced: PricedOffer, order: Order, needed: int | None) -> Fraction:
@@ -117,7 +117,7 @@ def _every_nth(priced: PricedOffer, order: Order, needed: int | None) -> Fractio
         return Fraction(0)
     cost = _declared(priced)
     return (cost if cost is not None else _declared(priced, "face_value") or Fraction(0)) * (
-        1 - Fraction(priced.offer.breakage)
+        1 - Fraction(priced.offer.breakage or "0")
     )
 
 

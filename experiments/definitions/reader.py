@@ -25,6 +25,7 @@ MAX_DEPTH = 60
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")
 _OLD_BOOLEANS = frozenset({"yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"})
 _CONSTANTS: dict[str, bool | None] = {
@@ -123,6 +124,15 @@ def from_values(values: list[Any], name: str | None = None) -> list[RawDocument]
     if problems:
         raise DefinitionError(problems)
     return documents
+
+
+def looks_like_a_number(text: str) -> bool:
+    """Return whether plain YAML text would be read as a number.
+
+    >>> looks_like_a_number("1e5"), looks_like_a_number("0012")
+    (True, False)
+    """
+    return bool(_INT.fullmatch(text) or (_FLOAT.fullmatch(text) and not _LEADING_ZERO.fullmatch(text)))
 
 
 def check_text(text: str) -> str | None:
@@ -333,7 +343,7 @@ class _Builder:
                     "has too many digits for a number; quote it if it is text, such as an id", event, path
                 )
             return int(text)
-        if _FLOAT.fullmatch(text) and not re.fullmatch(r"[-+]?0[0-9]+", text):
+        if looks_like_a_number(text):
             number = float(text)
             if not math.isfinite(number):
                 raise self._refuse(f"{text} is not a finite number; write a smaller one", event, path)

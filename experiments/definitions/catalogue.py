@@ -1,0 +1,202 @@
+"""All definitions together, and whether what one says about another is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from allocation.audience import Rule, RuleError, parse
+from experiments.definitions import (
+    Definition,
+    Experiment,
+    Holdout,
+    Layer,
+    Metric,
+    Offer,
+    Project,
+    Segment,
+    StageRule,
+)
+from experiments.definitions.errors import Problem, nearest
+from experiments.definitions.pricing import PricedOffer
+from experiments.definitions.project import PROJECT_KEY
+
+Name = tuple[str, str]
+"""Kind and key."""
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Definitions by kind and key, looked up together.
+
+    >>> catalogue = Catalogue.of([Layer(kind="layer", key="winback")])
+    >>> catalogue.get(Layer, "layer", "winback").key, catalogue.project is None
+    ('winback', True)
+    """
+
+    definitions: Mapping[Name, Definition]
+
+    @classmethod
+    def of(cls, definitions: Iterable[Definition]) -> Catalogue:
+        """Collect definitions."""
+        return cls({(definition.kind, definition.key): definition for definition in definitions})
+
+    def get(self, model: type[D], kind: str, key: str) -> D | None:
+        """Return one definition, ``None`` when there is none."""
+        found = self.definitions.get((kind, key))
+        return found if isinstance(found, model) else None
+
+    def keys(self, kind: str) -> list[str]:
+        """Return the keys of one kind."""
+        return [key for found, key in self.definitions if found == kind]
+
+    @property
+    def project(self) -> Project | None:
+        """The project, when it is defined."""
+        return self.get(Project, "project", PROJECT_KEY)
+
+    def holdouts_of(self, experiment: Experiment) -> list[Holdout]:
+        """Return the holdouts that apply to an experiment, in order of key."""
+        layer = experiment.layer.key if experiment.layer else None
+        covering = [
+            holdout
+            for (kind, _), holdout in sorted(self.definitions.items())
+            if kind == "holdout"
+            and isinstance(holdout, Holdout)
+            and holdout.unit_type == experiment.unit_type
+            and holdout.covers(experiment.key, layer)
+        ]
+        if experiment.holdouts is None:
+            return covering
+        return [holdout for holdout in covering if holdout.key in experiment.holdouts]
+
+    def audience_of(self, experiment: Experiment, segment: Segment | None = None) -> dict[str, Any] | None:
+        """Return the experiment's rule, joined with its segment's."""
+        if experiment.segment is None:
+            return experiment.audience
+        found = segment or self.get(Segment, "segment", experiment.segment)
+        if found is None or experiment.audience is None:
+            return found.rule if found else experiment.audience
+        return {"all": [found.rule, experiment.audience]}
+
+
+def check(catalogue: Catalogue, only: Iterable[Name] | None = None) -> list[tuple[Name, Problem]]:
+    """Return every reference that leads nowhere, rule that does not fit its attributes, amount that does not fit.
+
+    Args:
+        catalogue: everything that will be there afterwards.
+        only: the definitions to check; by default all.
+    """
+    names = list(catalogue.definitions) if only is None else list(only)
+    result: list[tuple[Name, Problem]] = []
+    if names and catalogue.project is None:
+        advice = "no project is defined yet; add a document with kind: project, name, currency and time_zone"
+        return [(names[0], Problem(advice))]
+    for name in names:
+        definition = catalogue.definitions.get(name)
+        if definition is not None:
+            result += [(name, problem) for problem in _check_one(catalogue, definition)]
+    return result
+
+
+def _check_one(catalogue: Catalogue, definition: Definition) -> Iterator[Problem]:
+    if isinstance(definition, Experiment):
+        yield from _experiment(catalogue, definition)
+    elif isinstance(definition, Offer):
+        if catalogue.project is not None:
+            priced = PricedOffer(definition, catalogue.project.currency)
+            yield from (Problem(message, f"/{field}") for field, message in priced.check())
+    elif isinstance(definition, Metric):
+        if definition.where is not None:
+            yield from _rule(definition.where, "/where", None)
+        if definition.denominator is not None and definition.denominator.where is not None:
+            yield from _rule(definition.denominator.where, "/denominator/where", None)
+    elif isinstance(definition, Holdout):
+        yield from _unit_type(catalogue, definition.unit_type)
+        if definition.scope is not None:
+            yield from _known(catalogue, "layer", definition.scope.layers, "/scope/layers")
+            yield from _known(catalogue, "experiment", definition.scope.experiments, "/scope/experiments")
+    elif isinstance(definition, Layer):
+        yield from _unit_type(catalogue, definition.unit_type)
+    elif isinstance(definition, Segment):
+        yield from _rule(definition.rule, "/rule", _types(catalogue))
+    elif isinstance(definition, StageRule):
+        for index, stage in enumerate(definition.stages):
+            if stage.rule is not None:
+                yield from _rule(stage.rule, f"/stages/{index}/rule", _types(catalogue))
+
+
+def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Problem]:
+    yield from _unit_type(catalogue, experiment.unit_type)
+    types = _types(catalogue)
+    if experiment.audience is not None:
+        yield from _rule(experiment.audience, "/audience", types)
+    if experiment.segment is not None:
+        yield from _known(catalogue, "segment", (experiment.segment,), "/segment", indexed=False)
+    for index, attribute in enumerate(experiment.breakdowns):
+        if attribute not in types:
+            advice = f"declare it under attributes in the project; {nearest(attribute, types)}"
+            yield Problem(f'"{attribute}" is not an attribute; {advice}', f"/breakdowns/{index}")
+    for index, variant in enumerate(experiment.variants):
+        if variant.offer is None:
+            continue
+        yield from _known(catalogue, "offer", (variant.offer,), f"/variants/{index}/offer", indexed=False)
+    plan = experiment.metrics
+    yield from _known(catalogue, "metric", plan.primary, "/metrics/primary")
+    yield from _known(catalogue, "metric", plan.secondary, "/metrics/secondary")
+    for index, guardrail in enumerate(plan.guardrails):
+        yield from _known(
+            catalogue, "metric", (guardrail.metric,), f"/metrics/guardrails/{index}/metric", indexed=False
+        )
+    if experiment.layer is not None:
+        yield from _known(catalogue, "layer", (experiment.layer.key,), "/layer/key", indexed=False)
+        layer = catalogue.get(Layer, "layer", experiment.layer.key)
+        if layer is not None and layer.unit_type != experiment.unit_type:
+            advice = f"divides {layer.unit_type}s and the experiment {experiment.unit_type}s; use a layer of its own"
+            yield Problem(f"layer {layer.key} {advice}", "/layer/key")
+    if experiment.holdouts is not None:
+        yield from _known(catalogue, "holdout", experiment.holdouts, "/holdouts")
+        covering = {holdout.key for holdout in catalogue.holdouts_of(experiment)}
+        for index, key in enumerate(experiment.holdouts):
+            if key not in covering and catalogue.get(Holdout, "holdout", key) is not None:
+                advice = "add the experiment or its layer to the holdout's scope, and use one unit_type"
+                yield Problem(f"holdout {key} does not cover this experiment; {advice}", f"/holdouts/{index}")
+
+
+def _types(catalogue: Catalogue) -> dict[str, str]:
+    return catalogue.project.attribute_types() if catalogue.project else {}
+
+
+def _unit_type(catalogue: Catalogue, unit_type: str) -> Iterator[Problem]:
+    known = catalogue.project.unit_types if catalogue.project else ()
+    if unit_type not in known:
+        advice = f"add it to unit_types in the project; {nearest(unit_type, known)}"
+        yield Problem(f'"{unit_type}" is not a unit type; {advice}', "/unit_type")
+
+
+def _known(catalogue: Catalogue, kind: str, keys: Iterable[str], at: str, *, indexed: bool = True) -> Iterator[Problem]:
+    known = catalogue.keys(kind)
+    for index, key in enumerate(keys):
+        if key not in known:
+            place = f"{at}/{index}" if indexed else at
+            yield Problem(
+                f'{kind} "{key}" is not defined; define it first or in the same file; {nearest(key, known)}', place
+            )
+
+
+def _rule(rule: dict[str, Any], at: str, types: Mapping[str, str] | None) -> Iterator[Problem]:
+    try:
+        parse(rule, types)
+    except RuleError as error:
+        yield Problem(f"{error.message}; {error.advice}", at + error.pointer)
+
+
+def checked_rule(rule: dict[str, Any], project: Project) -> Rule:
+    """Return a rule that was checked when it was saved.
+
+    Raises:
+        RuleError: when the attributes have changed since.
+    """
+    return parse(rule, project.attribute_types())
