@@ -113,12 +113,14 @@ def field_problem(error: msgspec.ValidationError) -> FieldProblem:
     if missing:
         return FieldProblem(f"{pointer}/{missing[1]}", "missing", "this field is required")
     if unknown:
-        return FieldProblem(f"{pointer}/{unknown[1][:64]}", "unknown_field", "there is no such field; check its spelling")
+        return FieldProblem(
+            f"{pointer}/{unknown[1][:64]}", "unknown_field", "there is no such field; check its spelling"
+        )
     return FieldProblem(pointer, "wrong_type", message[0].lower() + message[1:] if message else "has a wrong value")
 
 
 def malformed(error: Exception, body: bytes = b"") -> Problem:
-    """Return the 400 for a body that is not JSON at all, or JSON nested too deeply to read.
+    r"""Return the 400 for a body that is not JSON at all, or JSON nested too deeply to read.
 
     >>> malformed(RecursionError()).detail
     'the body is nested too deeply; send a flat document'

@@ -1,4 +1,4 @@
-"""``POST /v1/decide``: one member's variant, logged and acknowledged when it is on disk; flat JSON for campaign tools."""
+"""``POST /v1/decide``: one member's variant, acknowledged when it is on disk; flat JSON for campaign tools."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class DecideRequest(msgspec.Struct, forbid_unknown_fields=True):
 class DecideReply(msgspec.Struct, frozen=True, gc=False):
     """The answer, flat. ``variant`` is ``null`` when the unit is not in the experiment: treat it as no offer."""
 
-    decision_id: str
+    decision_id: str | None
+    """What the decision is called in the log; repeat it on outcomes. ``null`` when nothing was logged."""
     experiment: str
     variant: str | None
     enrolled: bool

@@ -54,8 +54,8 @@ class EventItem(msgspec.Struct, forbid_unknown_fields=True):
     properties: dict[str, Any] = {}
 
 
-class BadEvent(ValueError):
-    """An event that cannot be kept as one; has a code of ``DEAD_LETTER_REASONS`` and a message without personal data."""
+class BadEventError(ValueError):
+    """An event that cannot be kept; has a code of ``DEAD_LETTER_REASONS`` and a message without personal data."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -125,7 +125,7 @@ def read_events(
                     raw, source=request.source, received_at=received_at, currency=currency, minor_digits=minor_digits
                 )
             )
-        except BadEvent as error:
+        except BadEventError as error:
             rejected.append(Rejected(index=index, code=error.code, detail=str(error), raw=bytes(raw)))
     return rows, rejected
 
@@ -136,7 +136,7 @@ def read_event(
     """Return one event as a row of the log.
 
     Raises:
-        BadEvent: with the reason.
+        BadEventError: with the reason.
 
     >>> row = read_event(
     ...     b'{"name":"Order Completed","event_id":"e1","unit":"m1","at":"2026-03-03T08:00:00Z","value":"19.90"}',
@@ -145,26 +145,29 @@ def read_event(
     (1990, 1772524800000000)
     """
     if len(memoryview(raw)) > MAX_ITEM_BYTES:
-        raise BadEvent("invalid", f"the event exceeds {MAX_ITEM_BYTES:,} bytes; send fewer properties")
+        raise BadEventError("invalid", f"the event exceeds {MAX_ITEM_BYTES:,} bytes; send fewer properties")
     try:
         item = _items.decode(raw)
     except msgspec.ValidationError as error:
         problem = field_problem(error)
         place = problem.pointer or "the event"
-        raise BadEvent("invalid", f"{place}: {problem.message}") from None
+        raise BadEventError("invalid", f"{place}: {problem.message}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise BadEvent("unreadable", "the event is not valid JSON") from None
+        raise BadEventError("unreadable", "the event is not valid JSON") from None
     _check_texts(item)
     try:
         unit = check_unit(item.unit)
     except UnitError as error:
-        raise BadEvent("invalid", str(error)) from None
+        raise BadEventError("invalid", str(error)) from None
     minor = _minor(item.value, minor_digits)
     if currency is None and (minor is not None or item.currency is not None):
-        raise BadEvent("unknown_currency", "/value: the project has no currency yet; apply a project definition first")
+        raise BadEventError(
+            "unknown_currency", "/value: the project has no currency yet; apply a project definition first"
+        )
     if item.currency is not None and item.currency != currency:
-        raise BadEvent(
-            "unknown_currency", f"/currency: this project counts in {currency} and no rate is declared; convert it first"
+        raise BadEventError(
+            "unknown_currency",
+            f"/currency: this project counts in {currency} and no rate is declared; convert it first",
         )
     return EventRow(
         source=source,
@@ -196,11 +199,11 @@ def _check_texts(item: EventItem) -> None:
         if text is None:
             continue
         if required and not text:
-            raise BadEvent("invalid", f"/{field}: is empty")
+            raise BadEventError("invalid", f"/{field}: is empty")
         if len(text) > limit:
-            raise BadEvent("invalid", f"/{field}: has {len(text):,} characters; at most {limit} are allowed")
+            raise BadEventError("invalid", f"/{field}: has {len(text):,} characters; at most {limit} are allowed")
         if "\x00" in text:
-            raise BadEvent("invalid", f"/{field}: contains a NUL character; remove it")
+            raise BadEventError("invalid", f"/{field}: contains a NUL character; remove it")
 
 
 def _properties(properties: Mapping[str, Any]) -> str:
@@ -209,9 +212,9 @@ def _properties(properties: Mapping[str, Any]) -> str:
     try:
         text = _encoder.encode(properties).decode()
     except (RecursionError, ValueError):
-        raise BadEvent("invalid", "/properties: nested too deeply; send a flat object") from None
+        raise BadEventError("invalid", "/properties: nested too deeply; send a flat object") from None
     if "\\u0000" in text:
-        raise BadEvent("invalid", "/properties: contains a NUL character; remove it")
+        raise BadEventError("invalid", "/properties: contains a NUL character; remove it")
     return text
 
 
@@ -219,11 +222,13 @@ def _microseconds(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BadEvent("invalid", "/at: is not an ISO 8601 time; write it like 2026-03-03T08:00:00+08:00") from None
+        raise BadEventError(
+            "invalid", "/at: is not an ISO 8601 time; write it like 2026-03-03T08:00:00+08:00"
+        ) from None
     if moment.tzinfo is None:
-        raise BadEvent("invalid", "/at: has no time zone; add Z or an offset such as +08:00")
+        raise BadEventError("invalid", "/at: has no time zone; add Z or an offset such as +08:00")
     if moment < _OLDEST:
-        raise BadEvent("invalid", "/at: lies before the year 2000; check the clock of the sender")
+        raise BadEventError("invalid", "/at: lies before the year 2000; check the clock of the sender")
     delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
@@ -234,15 +239,15 @@ def _minor(value: str | float | None, minor_digits: int) -> int | None:
     try:
         amount = Decimal(value if isinstance(value, str) else repr(value))
         if not amount.is_finite() or amount.adjusted() > 18:
-            raise BadEvent("invalid", "/value: is not a finite amount")
+            raise BadEventError("invalid", "/value: is not a finite amount")
         scaled = amount.scaleb(minor_digits)
     except InvalidOperation:
-        raise BadEvent("invalid", '/value: is not a decimal number; write it like "199.00"') from None
+        raise BadEventError("invalid", '/value: is not a decimal number; write it like "199.00"') from None
     if scaled != scaled.to_integral_value():
-        raise BadEvent("invalid", f"/value: has more than {minor_digits} decimal places")
+        raise BadEventError("invalid", f"/value: has more than {minor_digits} decimal places")
     minor = int(scaled)
     if abs(minor) > MAX_VALUE_MINOR:
-        raise BadEvent("invalid", "/value: is too large to be an amount of money")
+        raise BadEventError("invalid", "/value: is too large to be an amount of money")
     return minor
 
 

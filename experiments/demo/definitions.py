@@ -22,7 +22,7 @@ attributes:
   tier: {type: string, kept: stored, label: {en: Tier, zh-CN: 会员等级}}
   joined_at: {type: date, kept: stored, label: {en: Joined, zh-CN: 入会时间}}
   last_order_at: {type: date, kept: stored, changes_with_offer: true, label: {en: Last order, zh-CN: 最近下单}}
-  orders_180d: {type: number, kept: stored, changes_with_offer: true, label: {en: Orders in 180 days, zh-CN: 180天订单数}}
+  orders_180d: {type: number, changes_with_offer: true, label: {en: Orders in half a year, zh-CN: 半年订单}}
   cart_minor: {type: number, kept: request, label: {en: Cart, zh-CN: 购物车金额}}
 """
 
@@ -310,7 +310,7 @@ def documents(*, winback_us: int, winback_end_us: int, shipping_us: int, early_u
         .replace("@SHIPPING_START@", _iso(shipping_us))
         .replace("@EARLY_START@", _iso(early_us))
     )
-    return "---".join([PROJECT, STAGES, OFFERS, METRICS, HOLDOUT, experiments])
+    return f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"
 
 
 def _iso(at_us: int) -> str:

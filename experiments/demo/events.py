@@ -1,4 +1,4 @@
-"""What the simulated shop's systems would have sent: orders, refunds, redemptions, visits, unsubscriptions as events."""
+"""What the simulated shop's systems would have sent: orders, refunds, redemptions, visits and unsubscriptions."""
 
 from __future__ import annotations
 

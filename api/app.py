@@ -1,0 +1,139 @@
+"""The Flask application behind the front: management and report API, and the pages. Errors are problem+json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+
+import sqlalchemy as sa
+from apiflask import APIFlask
+from flask import Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from api import logs
+from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
+from api.listing import Listing
+from api.management import experiments, explanations, reports
+from api.services import Services
+from api.state import Node
+from api.web.blueprint import create_blueprint as create_pages
+from experiments.errors import InputError
+from experiments.settings import Settings
+from experiments.store import StoreError
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_log = logs.get("management")
+
+
+def create_app(node: Node | None = None, settings: Settings | None = None) -> APIFlask:
+    """Make the application.
+
+    Args:
+        node: the running node whose snapshots follow what is changed here; ``None`` works on the store alone.
+        settings: needed without a node; by default from the environment.
+    """
+    chosen = node.settings if node is not None else settings or Settings.from_env()
+    services = Services(chosen, node)
+    app = APIFlask(
+        "api",
+        title="Equipoise",
+        version=importlib.metadata.version("equipoise"),
+        spec_path="/v1/openapi.json",
+        docs_path=None,
+        json_errors=False,
+    )
+    app.config["SYNC_LOCAL_SPEC"] = False
+    app.extensions["equipoise"] = services
+    app.before_request(_begin)
+    app.after_request(_finish)
+    _register_errors(app)
+    report_service = reports.Reports(services)
+    app.register_blueprint(experiments.create_blueprint(services))
+    app.register_blueprint(reports.create_blueprint(services, report_service))
+    app.register_blueprint(explanations.create_blueprint(services))
+    listing = Listing(services, report_service)
+    pages = create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site)
+    pages.enable_openapi = False  # type: ignore[attr-defined]
+    app.register_blueprint(pages)
+    return app
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    g.request_id = request_id_from(request.headers.get("X-Request-Id"))
+
+
+def _finish(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.path.startswith("/v1/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Request-Id"] = g.request_id
+    rule = request.url_rule.rule if request.url_rule is not None else "unknown"
+    _log.info(
+        "request",
+        method=request.method if request.method in _METHODS else "other",
+        route=rule,
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.began) * 1000, 1),
+        request_id=g.request_id,
+    )
+    return response
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _register_errors(app: APIFlask) -> None:
+    app.register_error_handler(Problem, _answer)
+    app.register_error_handler(HTTPException, _from_werkzeug)
+    app.register_error_handler(InputError, lambda error: _answer(Problem(422, str(error), code="invalid")))
+    app.register_error_handler(RecursionError, lambda _: _answer(_too_deep()))
+    app.register_error_handler(StoreError, _from_store)
+    app.register_error_handler(sa.exc.DBAPIError, _from_store)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _answer(problem: Problem) -> Response:
+    response = Response(problem.body(g.get("request_id")), problem.status, content_type=CONTENT_TYPE)
+    response.headers.update(problem.headers)
+    return response
+
+
+def _too_deep() -> Problem:
+    return Problem(400, "the body is nested too deeply; send a flat document", code="malformed_json")
+
+
+def _from_werkzeug(error: HTTPException) -> Response:
+    status = error.code or 500
+    if error.response is not None or status < 400:
+        return Response.force_type(error.get_response())  # type: ignore[return-value]
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        problem = Problem(405, f"this address takes {allowed} only", headers={"Allow": allowed})
+    elif status == 404:
+        problem = Problem(404, "there is nothing at this address; /v1/openapi.json lists what there is")
+    else:
+        problem = Problem(status, (error.description or error.name).replace("\n", " "))
+    return _answer(problem)
+
+
+def _from_store(error: Exception) -> Response:
+    _log.error("store_failed", error=type(error).__name__, request_id=g.get("request_id"))
+    return _answer(unavailable("the database cannot be reached just now; come again in a second", code="store_away"))
+
+
+def _unexpected(error: Exception) -> Response:
+    _log.error("request_failed", error=type(error).__name__, request_id=g.get("request_id"), exc_info=True)
+    detail = "something failed on our side; quote the request id to the operator"
+    return _answer(Problem(500, detail, code="internal_failure"))

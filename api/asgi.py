@@ -1,0 +1,181 @@
+"""The front: one ASGI callable. Hot paths are answered here; everything else goes to Flask in a bounded thread pool.
+
+Bodies are read whole and bounded before Flask sees them, so that a caller who sends half a body holds a socket and no
+thread (measured: 200 of them stop every threaded server). Flask, SQLAlchemy and what hangs on them are imported on a
+thread after start-up: deciding does not wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+
+from api import logs
+from api.errors import Problem, unavailable
+from api.hot import decide, events
+from api.hot.http import (
+    ClientGone,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    method_not_allowed,
+    read_body,
+    send_json,
+    send_problem,
+)
+from api.state import Node
+from experiments.settings import Settings
+
+WORKERS = 8
+"""Threads for Flask requests."""
+MAX_WAITING = 64
+"""Flask requests under way or queued; more are answered 503 at once."""
+
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+_log = logs.get("front")
+
+
+def create_asgi(settings: Settings) -> Front:
+    """Return the ASGI application of one deployment."""
+    return Front(Node(settings))
+
+
+class Front:
+    """Routes requests; guards the number of requests that wait for Flask."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._behind: asyncio.Task[Asgi] | None = None
+        self._waiting = 0
+        self._version = msgspec.json.encode({"name": "equipoise", "version": importlib.metadata.version("equipoise")})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the life of the process."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if kind != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        started = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._route(scope, receive, tracked)
+        except Problem as problem:
+            if started:
+                raise
+            await send_problem(scope, send, problem)
+        except ClientGone:
+            return
+        except Exception as error:
+            _log.error("request_failed", path=_known_path(scope["path"]), error=type(error).__name__, exc_info=True)
+            if started:
+                raise
+            await send_problem(
+                scope, send, unavailable("something failed on our side; the log has it", code="internal_failure")
+            )
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if path == "/v1/decide":
+            if method != "POST":
+                raise method_not_allowed("POST")
+            await decide.answer(self.node, scope, receive, send)
+        elif path == "/v1/events":
+            if method != "POST":
+                raise method_not_allowed("POST")
+            await events.answer(self.node, scope, receive, send)
+        elif path in {"/livez", "/readyz", "/version"}:
+            if method not in {"GET", "HEAD"}:
+                raise method_not_allowed("GET, HEAD")
+            if path == "/readyz":
+                ready, document = self.node.readiness()
+                await send_json(send, msgspec.json.encode(document), 200 if ready else 503)
+            else:
+                await send_json(send, self._version if path == "/version" else b'{"status":"alive"}')
+        else:
+            await self._flask(scope, receive, send)
+
+    async def _flask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._waiting >= MAX_WAITING:
+            raise unavailable("too many requests are waiting; come again in a second", code="busy")
+        body = await read_body(scope, receive)
+        if self._behind is None:
+            self._load_flask()
+        assert self._behind is not None  # noqa: S101 - just set
+        if self._waiting >= MAX_WAITING:
+            raise unavailable("too many requests are waiting; come again in a second", code="busy")
+        self._waiting += 1
+        try:
+            behind = await asyncio.shield(self._behind)
+            await behind(_wsgi_safe(scope, body), _replay(body), send)
+        finally:
+            self._waiting -= 1
+
+    def _load_flask(self) -> None:
+        self._behind = asyncio.create_task(asyncio.to_thread(_build_flask, self.node))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.node.start()
+        except Exception as error:  # noqa: BLE001 - told to the server, which then stops
+            _log.error("start_failed", error=type(error).__name__, exc_info=True)
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        self._load_flask()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.node.drain()
+        if self._behind is not None:
+            self._behind.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._behind
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _build_flask(node: Node) -> Asgi:
+    from a2wsgi import WSGIMiddleware
+
+    from api.app import create_app
+
+    app = WSGIMiddleware(cast("Any", create_app(node)), workers=WORKERS)
+    return cast("Asgi", app)
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _wsgi_safe(scope: Scope, body: bytes) -> Scope:
+    """Return the scope as WSGI can carry it: an ASCII query, a Content-Length also for chunked bodies."""
+    query = scope["query_string"]
+    if not query.isascii():
+        query = urllib.parse.quote(query, safe="%&=+;/?:@!$'()*,~-._").encode()
+    headers = [(k, v) for k, v in scope["headers"] if k not in {b"content-length", b"transfer-encoding"}]
+    if body or scope["method"] in {"POST", "PUT", "PATCH"}:
+        headers.append((b"content-length", b"%d" % len(body)))
+    return {**scope, "query_string": query, "headers": headers}
+
+
+def _known_path(path: str) -> str:
+    """Return a path fit for a log line: our own fixed addresses, or just the first segment of others."""
+    if path in {"/v1/decide", "/v1/events", "/readyz", "/livez", "/version"}:
+        return path
+    return "/" + "/".join(path.split("/")[1:3])[:40]

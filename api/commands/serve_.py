@@ -1,0 +1,94 @@
+"""`equipoise serve`: the whole service in one process."""
+
+from __future__ import annotations
+
+import socket
+
+import click
+
+from api.cli import UserError
+from experiments.settings import Settings
+
+SHUTDOWN_S = 8
+BACKLOG = 1024
+
+
+@click.command(help="Start the service: decisions, events, management API and pages.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one."
+)
+@click.pass_context
+def command(ctx: click.Context, host: str, port: int) -> None:
+    """Create or upgrade the database where it can be reached, then serve until SIGTERM."""
+    settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
+    listening = _listen(host, port)
+    _prepare(settings)
+    shown = listening.getsockname()
+    name = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
+    click.echo(f"Equipoise listens on http://{name}:{shown[1]}  (data in {settings.data_dir})")
+    _run(settings, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise UserError(f"--host {host}: not an address of this machine ({error})") from None
+    listening = socket.socket(family, kind, proto)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        if error.errno == 98:
+            raise UserError(f"port {port} is taken on {host}; stop what listens there or choose --port") from None
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from None
+    return listening
+
+
+def _prepare(settings: Settings) -> None:
+    """Migrate. A database that is away stops nobody who has a snapshot to decide from."""
+    from experiments.store import StoreError, open_store
+    from experiments.store.migrate import upgrade
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        store = open_store(settings.database_url)
+        try:
+            for migration in upgrade(store):
+                click.echo(f"Database: applied {migration}")
+        finally:
+            store.close()
+    except OSError as error:
+        raise UserError(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
+    except StoreError as error:
+        if any(settings.snapshot_dir.glob("snapshot-*")):
+            click.echo(f"equipoise: {error}; deciding from the last published snapshot until it is back", err=True)
+        else:
+            raise UserError(f"{error}; there is no published snapshot to decide from either") from None
+
+
+def _run(settings: Settings, listening: socket.socket) -> None:
+    import uvicorn
+
+    from api import logs
+    from api.asgi import create_asgi
+
+    logs.configure()
+    config = uvicorn.Config(
+        create_asgi(settings),
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        h11_max_incomplete_event_size=32_768,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise UserError("the service could not start; the log above says why")

@@ -1,0 +1,187 @@
+"""What the pages show, from the definitions, the log's counts and the stored reports; nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.management.reports import Reports
+from api.services import Services
+from api.web.views import ExperimentListRow, Site, list_row
+from experiments.definitions import Project, StageRule
+from experiments.heads import UnknownKeyError
+from experiments.records import ExperimentRecord
+from experiments.report.document import Plan, Report, Text, VariantInfo
+from experiments.repository import Repository
+from experiments.states import LAUNCHED
+from experiments.store.log_tables import decisions
+
+DAY_US = 86_400_000_000
+NEXT_STEPS: Mapping[str, Text] = {
+    "draft": {"en": "Finish the design and send it to review", "zh-CN": "完成设计并提交评审"},
+    "review": {"en": "Waiting for review", "zh-CN": "等待评审"},
+    "testing": {"en": "Being tested with the allow-list", "zh-CN": "白名单测试中"},
+}
+EVERYONE: Text = {"en": "Everyone", "zh-CN": "全部会员"}
+SELECTED: Text = {"en": "Selected members", "zh-CN": "部分会员"}
+
+
+class Listing:
+    """The three callables that the pages are given, and the site they belong to."""
+
+    def __init__(self, services: Services, reports: Reports) -> None:
+        self.services = services
+        self.reports = reports
+
+    def site(self) -> Site:
+        """Return project, zone, and whether the data are simulated."""
+        project = self._project()
+        if project is None:
+            return Site()
+        name = project.name.get("en") or next(iter(project.name.values()))
+        return Site(project=name, time_zone=project.time_zone, simulated=is_simulated(project))
+
+    def rows(self) -> list[ExperimentListRow]:
+        """Return every experiment, the most recently changed first."""
+        repository = self.services.repository()
+        project = self._project()
+        simulated = project is not None and is_simulated(project)
+        stages = self._stage_names(repository)
+        counts = self._counts()
+        return [
+            self._row(record, counts.get(record.key, 0), stages, simulated=simulated)
+            for record in repository.experiments()
+        ]
+
+    def report(self, key: str) -> Report | None:
+        """Return the latest stored report."""
+        return self.reports.latest(key)
+
+    def plan(self, key: str) -> Plan | None:
+        """Return the plan of an experiment without a report; ``None`` when there is no such experiment."""
+        try:
+            record = self.services.repository().experiment(key)
+        except UnknownKeyError:
+            return None
+        project = self._project()
+        return plan_of(
+            record,
+            self._audience(record, self._stage_names(self.services.repository())),
+            currency=project.currency if project else None,
+            time_zone=project.time_zone if project else "UTC",
+        )
+
+    def _row(
+        self, record: ExperimentRecord, units: int, stages: Mapping[str, Text], *, simulated: bool
+    ) -> ExperimentListRow:
+        definition = record.definition
+        report = self.reports.latest(record.key) if record.state in LAUNCHED else None
+        day = None
+        if record.started_at is not None:
+            until = record.ended_at or self.services.now_us()
+            day = max(1, (until - record.started_at) // DAY_US + 1)
+        return list_row(
+            key=record.key,
+            title=definition.name,
+            state=record.state,
+            report=report,
+            audience=self._audience(record, stages),
+            variants=len(definition.variants),
+            owner=definition.owner,
+            day=day,
+            planned_days=definition.planned_days,
+            units=report.population.assigned if report else units,
+            planned_units=definition.planned_units,
+            next_step=NEXT_STEPS.get(record.state),
+            simulated=simulated,
+        )
+
+    def _counts(self) -> dict[str, int]:
+        """Return decisions by experiment, for those without a report yet."""
+        query = (
+            sa.select(decisions.c.experiment, sa.func.count())
+            .where(decisions.c.kind == "enrolled")
+            .group_by(decisions.c.experiment)
+        )
+        with self.services.store.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def _project(self) -> Project | None:
+        try:
+            return self.services.repository().project()
+        except UnknownKeyError:
+            return None
+
+    def _stage_names(self, repository: Repository) -> dict[str, Text]:
+        """Return each stage's name by its code, from the stage rules."""
+        names: dict[str, Text] = {}
+        for definition in repository.catalogue().definitions.values():
+            if isinstance(definition, StageRule):
+                names.update({stage.stage: stage.name for stage in definition.stages if stage.name})
+        return names
+
+    def _audience(self, record: ExperimentRecord, stages: Mapping[str, Text]) -> Text:
+        definition = record.definition
+        if definition.audience is None and definition.segment is None:
+            return EVERYONE
+        found = _stages_in(definition.audience)
+        if not found:
+            return SELECTED
+        return {
+            language: separator.join(stages.get(stage, {}).get(language, stage) for stage in found)
+            for language, separator in (("en", ", "), ("zh-CN", "、"))
+        }
+
+
+def is_simulated(project: Project) -> bool:
+    """Return whether the project's name says that its data are simulated, as the demo's does."""
+    return any("simulated" in text.lower() or "模拟" in text for text in project.name.values())
+
+
+def _stages_in(rule: Any) -> list[str]:
+    """Return the stages that a rule asks for, when it asks for stages."""
+    if isinstance(rule, dict):
+        if rule.get("attribute") == "stage" and rule.get("op") in {"eq", "in"}:
+            value = rule.get("value")
+            return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+        return [stage for key in ("all", "any") for part in rule.get(key, ()) for stage in _stages_in(part)]
+    return []
+
+
+def plan_of(record: ExperimentRecord, audience: Text, *, currency: str | None, time_zone: str) -> Plan:
+    """Return what a draft has planned, in the form that reports carry."""
+    definition = record.definition
+    total = sum(variant.weight for variant in definition.variants) or 1
+    return Plan(
+        title=definition.name,
+        hypothesis=definition.hypothesis or {},
+        experiment=record.key,
+        revision=record.revision,
+        state=record.state,
+        owner=definition.owner,
+        audience=audience,
+        unit_type=definition.unit_type,
+        enrolment=definition.enrolment,
+        alpha=definition.alpha,
+        control=definition.control,
+        variants=[
+            VariantInfo(
+                key=variant.key,
+                name=variant.name or {"en": variant.key},
+                weight=variant.weight / total,
+                offer=variant.offer,
+                is_control=variant.key == definition.control,
+            )
+            for variant in definition.variants
+        ],
+        currency=currency,
+        time_zone=time_zone,
+        started_at=None
+        if record.started_at is None
+        else datetime.fromtimestamp(record.started_at / 1_000_000, UTC).isoformat(),
+        planned_units=definition.planned_units,
+        planned_days=definition.planned_days,
+    )

@@ -1,0 +1,155 @@
+"""Reading what management requests carry, and answering JSON; every wrong field gets its pointer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Response, request
+
+from api.errors import FieldProblem, Problem, field_problem, malformed
+from experiments.definitions.errors import DefinitionError
+from experiments.definitions.loader import Loaded, load_text, load_values
+
+YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\Z")
+_ETAG = re.compile(r'\s*"([0-9]{1,18})"\s*\Z')
+
+T = TypeVar("T")
+
+
+def json_value() -> Any:
+    """Return the request's JSON body.
+
+    Raises:
+        Problem: 415 for another content type, 400 for what is not JSON.
+    """
+    if not JSON_TYPE.match(request.mimetype):
+        raise Problem(
+            415,
+            "this address takes JSON; send Content-Type: application/json",
+            code="unsupported_media_type",
+            headers={"Accept-Post": "application/json"},
+        )
+    body = request.get_data()
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise malformed(error, body) from None
+
+
+def json_struct(kind: type[T]) -> T:
+    """Return the request's JSON body as a struct.
+
+    Raises:
+        Problem: 415, 400, or 422 with a pointer.
+    """
+    value = json_value()
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "the body does not fit", code="invalid", errors=[field_problem(error)]) from None
+
+
+def documents() -> list[Loaded]:
+    """Return the definitions of the body: YAML (several with ``---``), a JSON object, or a JSON array.
+
+    Raises:
+        Problem: 415, 400, or 422 with every wrong field.
+    """
+    if JSON_TYPE.match(request.mimetype):
+        value = json_value()
+        try:
+            return load_values(value if isinstance(value, list) else [value])
+        except DefinitionError as error:
+            raise definition_problem(error, numbered=isinstance(value, list)) from None
+    if request.mimetype not in YAML_TYPES:
+        raise _yaml_or_json()
+    try:
+        return load_text(yaml_text())
+    except DefinitionError as error:
+        raise definition_problem(error) from None
+
+
+def yaml_text() -> str:
+    """Return a YAML body as text.
+
+    Raises:
+        Problem: 400 when it is not UTF-8.
+    """
+    try:
+        return request.get_data().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Problem(400, "the body is not UTF-8; send UTF-8 encoded YAML", code="malformed_yaml") from None
+
+
+def is_yaml() -> bool:
+    """Return whether the body is declared as YAML.
+
+    Raises:
+        Problem: 415 when it is neither YAML nor JSON.
+    """
+    if request.mimetype in YAML_TYPES:
+        return True
+    if JSON_TYPE.match(request.mimetype):
+        return False
+    raise _yaml_or_json()
+
+
+def _yaml_or_json() -> Problem:
+    return Problem(
+        415,
+        "this address takes definitions; send Content-Type: application/yaml or application/json",
+        code="unsupported_media_type",
+    )
+
+
+def definition_problem(error: DefinitionError, *, numbered: bool = False) -> Problem:
+    """Return wrong definitions as a 422; with ``numbered`` pointers begin with the document's place in the array."""
+    fields = []
+    for problem in error.problems:
+        pointer = problem.pointer
+        message = problem.message
+        if numbered and problem.document is not None:
+            pointer = f"/{problem.document - 1}{pointer}"
+        elif problem.line is not None:
+            message = f"line {problem.line}: {message}"
+        if problem.key and not numbered:
+            message = f"{problem.key}: {message}" if problem.line is None else message
+        fields.append(FieldProblem(pointer, "invalid", message))
+    count = len(fields)
+    detail = "one thing is wrong; nothing was saved" if count == 1 else f"{count} things are wrong; nothing was saved"
+    return Problem(422, detail, code="invalid_definition", errors=fields[:100])
+
+
+def respond(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a document as JSON."""
+    response = Response(msgspec.json.encode(document), status, content_type="application/json")
+    response.headers.update(dict(headers or {}))
+    return response
+
+
+def etag(version_id: int) -> str:
+    """Return the entity tag of a version.
+
+    >>> etag(3)
+    '"3"'
+    """
+    return f'"{version_id}"'
+
+
+def version_from(header: str) -> int:
+    """Return the version that an ``If-Match`` header names.
+
+    Raises:
+        Problem: 400 when it is not one tag of ours.
+
+    >>> version_from('"3"')
+    3
+    """
+    match = _ETAG.match(header)
+    if match is None:
+        raise Problem(400, 'If-Match takes the one ETag that GET returned, such as "3"', code="bad_header")
+    return int(match[1])

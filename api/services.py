@@ -1,0 +1,40 @@
+"""The store's side of a node, for everything that is not a hot path: definitions, reports, explanations."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import TYPE_CHECKING
+
+from experiments.repository import Repository
+from experiments.settings import Settings
+from experiments.store import Store, open_store
+
+if TYPE_CHECKING:
+    from api.state import Node
+
+
+class Services:
+    """Opens the store once; everything else is made of it on demand."""
+
+    def __init__(self, settings: Settings, node: Node | None = None) -> None:
+        self.settings = settings
+        self.node = node
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The database; connections are made when they are needed."""
+        return open_store(self.settings.database_url)
+
+    def repository(self) -> Repository:
+        """Return the definitions."""
+        return Repository(self.store)
+
+    def now_us(self) -> int:
+        """Return the time, microseconds since 1970-01-01 UTC."""
+        return time.time_ns() // 1000
+
+    def definitions_changed(self) -> None:
+        """Have the running node publish soon."""
+        if self.node is not None:
+            self.node.upkeep.definitions_changed()

@@ -1,0 +1,282 @@
+"""The running node: what it decides from, what it remembers, and the spool that everything it says goes through first.
+
+Nothing on a request's way touches the database: snapshots and member states are files, published and polled by
+`api.upkeep` on its own thread; decisions and events go to the spool, and the answer waits for its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments.members import MemberStates
+from experiments.publish import SnapshotFile
+
+from allocation.compiled import CompiledSnapshot
+from allocation.decide import UnknownExperimentError, decide
+from allocation.decision import Decision, Enrolment, MemberState
+from api import logs
+from api.errors import FieldProblem, Problem, unavailable
+from api.recent import Bounded, RecentAnswer, with_own_enrolments
+from api.upkeep import Upkeep
+from experiments.log.dead_letters import dead_letter
+from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
+from experiments.settings import Settings
+
+if TYPE_CHECKING:
+    from api.hot.decide import DecideRequest
+    from api.hot.events import Rejected
+
+MAX_ITEM_BYTES = 32_768
+"""Of a refused event, what a dead letter keeps at most."""
+RECENT_ANSWERS = 50_000
+RECENT_UNITS = 100_000
+RECENT_EVENTS = 100_000
+POLL_S = 0.5
+
+_log = logs.get("node")
+
+
+class Node:
+    """One process of the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.upkeep = Upkeep(settings)
+        self.counts: Counter[str] = Counter()
+        """Answers and events by what became of them; no member labels."""
+        self._spool: Spool | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._recent: Bounded[str, RecentAnswer] = Bounded(RECENT_ANSWERS)
+        self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
+        self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
+        self._snapshots = SnapshotFile(settings.snapshot_dir)
+        self._members = MemberStates(settings.snapshot_dir)
+        self._compiled: CompiledSnapshot | None = None
+        self._stopping = False
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Open the spool, load the last good snapshot from disk, and start polling and upkeep.
+
+        Raises:
+            SpoolError: when the spool folder cannot be written: nothing could be acknowledged.
+        """
+        self._spool = await asyncio.to_thread(Spool, self.settings.spool_dir)
+        await asyncio.to_thread(self._load)
+        self.upkeep.start()
+        self._poller = asyncio.create_task(self._poll())
+
+    async def drain(self) -> None:
+        """Stop taking work, put everything queued on disk, load it into the store while there is time."""
+        self._stopping = True
+        if self._poller is not None:
+            self._poller.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poller
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.close)
+        await asyncio.to_thread(self.upkeep.stop)
+        _log.info("stopped", **self.counts)
+
+    # ------------------------------------------------------------------ what decides
+
+    @property
+    def stale(self) -> bool:
+        """Whether the database has been away long enough that definitions may have changed unseen."""
+        return self.upkeep.database_away
+
+    @property
+    def currency(self) -> str | None:
+        """The project's currency, ``None`` while no project is defined."""
+        return self.upkeep.currency
+
+    @property
+    def minor_digits(self) -> int:
+        """Decimal places of the project's currency."""
+        return self.upkeep.minor_digits
+
+    def now_us(self) -> int:
+        """Return the time, microseconds since 1970-01-01 UTC."""
+        return time.time_ns() // 1000
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Return whether this node can decide, and why not or in what state."""
+        compiled = self._compiled
+        problems = []
+        if compiled is None:
+            problems.append("no snapshot has been published")
+        if self._spool is None:
+            problems.append("the spool is not open")
+        elif self._spool.last_error is not None:
+            problems.append("the latest commit to the spool failed")
+        if self._stopping:
+            problems.append("stopping")
+        document: dict[str, object] = {
+            "ready": not problems,
+            "problems": problems,
+            "snapshot": None if compiled is None else compiled.version,
+            "database": self.upkeep.database,
+            "stale": self.stale,
+        }
+        if compiled is not None and compiled.refused:
+            document["refused_experiments"] = sorted(compiled.refused)
+        return not problems, document
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
+        """Take a newly published snapshot and member states; a broken file leaves the last good one in use."""
+        try:
+            compiled = self._snapshots.poll()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new file, the old one goes on deciding
+            _log.error("snapshot_refused", error=type(error).__name__, detail=str(error))
+        else:
+            if compiled is not None and compiled is not self._compiled:
+                self._compiled = compiled
+                _log.info("snapshot_loaded", version=compiled.version, experiments=len(compiled.experiments))
+        try:
+            self._members.poll()
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error("member_states_refused", error=type(error).__name__, detail=str(error))
+
+    async def decide(self, request: DecideRequest) -> Decision:
+        """Decide and return once the decision is on disk; the same question again gets the same answer, unwritten.
+
+        Raises:
+            Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet or the
+                log cannot take the decision now.
+        """
+        decision = self._decide(request)
+        self.counts[decision.reason] += 1
+        if decision.kind is None or decision.decision_id is None:
+            return decision
+        recent = self._recent.get(decision.decision_id)
+        if recent is not None:
+            if recent.durable is not None:
+                await _on_disk(asyncio.shield(recent.durable))
+            return recent.decision
+        durable = self._append([DecisionRow.from_decision(decision)])
+        answer = RecentAnswer(decision, durable)
+        self._recent.put(decision.decision_id, answer)
+        if decision.kind == "enrolled" and decision.variant is not None:
+            self._remember_enrolment(decision, decision.variant)
+        try:
+            await _on_disk(asyncio.shield(durable))
+        except Problem:
+            self._recent.forget(decision.decision_id)
+            raise
+        answer.durable = None
+        return decision
+
+    def _decide(self, request: DecideRequest) -> Decision:
+        compiled = self._compiled
+        if compiled is None:
+            raise unavailable("nothing has been published on this node yet", code="no_snapshot")
+        plan = compiled.experiments.get(request.experiment)
+        unit_type = request.unit_type
+        if plan is not None:
+            if unit_type is not None and unit_type != plan.unit_type:
+                raise Problem(
+                    422,
+                    "this cannot be decided",
+                    code="invalid",
+                    errors=[
+                        FieldProblem("/unit_type", "other_unit_type", f"this experiment decides {plan.unit_type}s")
+                    ],
+                )
+            unit_type = plan.unit_type
+        try:
+            return decide(
+                compiled,
+                request.experiment,
+                request.unit,
+                now=self.now_us(),
+                attributes=request.attributes,
+                state=self.member_state(unit_type or "member", request.unit),
+                occasion=request.occasion,
+            )
+        except UnknownExperimentError:
+            raise Problem(
+                404,
+                "no experiment of this key is published; GET /v1/experiments lists them",
+                code="unknown_experiment",
+                errors=[FieldProblem("/experiment", "unknown_experiment", "is not published")],
+            ) from None
+
+    @property
+    def compiled(self) -> CompiledSnapshot | None:
+        """The snapshot that decides now; ``None`` before the first."""
+        return self._compiled
+
+    def member_state(self, unit_type: str, unit: str) -> MemberState:
+        """Return what is known of a member: published, and what this node has decided since."""
+        return with_own_enrolments(self._members.get(unit_type, unit), self._enrolments.get((unit_type, unit)))
+
+    def _remember_enrolment(self, decision: Decision, variant: str) -> None:
+        key = (decision.unit_type, decision.unit)
+        own = self._enrolments.get(key) or {}
+        known = own.get(decision.experiment)
+        if known is None or known.phase < decision.phase:
+            enrolment = Enrolment(decision.phase, variant, decision.at)
+            self._enrolments.put(key, {**own, decision.experiment: enrolment})
+
+    # ------------------------------------------------------------------ the log
+
+    async def log_events(self, source: str, rows: Sequence[EventRow], rejected: Sequence[Rejected]) -> int:
+        """Put events and dead letters on disk in one commit; return how many ids this node has seen lately.
+
+        Raises:
+            Problem: 503 when the log cannot take them now; nothing is kept then.
+        """
+        now = self.now_us()
+        letters = [
+            dead_letter(
+                "event",
+                item.code,
+                item.detail,
+                item.raw[:MAX_ITEM_BYTES].decode("utf-8", "backslashreplace").replace("\0", "\\x00"),
+                source=source,
+                received_at=now,
+            )
+            for item in rejected
+        ]
+        if rows or letters:
+            await _on_disk(self._append([*rows, *letters]))
+        duplicates = 0
+        for row in rows:
+            key = (row.source, row.day, row.event_id)
+            if key in self._events:
+                duplicates += 1
+            else:
+                self._events.put(key, None)
+        self.counts["events_accepted"] += len(rows)
+        self.counts["events_rejected"] += len(letters)
+        return duplicates
+
+    def _append(self, rows: Sequence[LogRow]) -> asyncio.Future[None]:
+        if self._spool is None:
+            raise unavailable("the log is not open", code="log_unavailable")
+        try:
+            return self._spool.append_async(rows)
+        except SpoolFullError:
+            raise unavailable("the disk cannot keep up; come again in a second", code="log_full") from None
+        except SpoolError:
+            raise unavailable("the service is stopping", code="stopping") from None
+
+
+async def _on_disk(durable: asyncio.Future[None]) -> None:
+    try:
+        await durable
+    except SpoolError as error:
+        _log.error("spool_failed", error=type(error).__name__)
+        raise unavailable("the log cannot be written now; come again in a second", code="log_unavailable") from None
