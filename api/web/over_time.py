@@ -1,0 +1,106 @@
+"""Effect over time: one panel a variant, one shared vertical axis a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.web.charts import Chart, CurveLook, effect_curve
+from api.web.charts.curve import curve_range
+from api.web.language import Language
+from api.web.numbers import Numbers
+from api.web.scorecard import control_mean, variant_names
+from experiments.report.document import Curve, MetricResult, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One variant's curve."""
+
+    variant: str
+    name: str
+    last: str
+    tone: str
+    chart: Chart
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPanels:
+    """All variants' curves on one metric."""
+
+    metric: str
+    label: str
+    axis: str
+    panels: tuple[Panel, ...]
+
+
+def build_over_time(report: Report, language: Language, numbers: Numbers) -> tuple[MetricPanels, ...]:
+    """Turn a report's curves into panels, metrics in the report's order; curves without any estimate are left out."""
+    names = variant_names(report, language)
+    result = []
+    for metric in report.metrics:
+        curves = [c for c in report.curves if c.metric == metric.name and any(p.estimate is not None for p in c.points)]
+        if not curves:
+            continue
+        low, high = curve_range([c.points for c in curves])
+        panels = tuple(_panel(c, metric, names.get(c.variant, c.variant), low, high, language, numbers) for c in curves)
+        _ = language.gettext
+        axis = _("Days since each member entered") if curves[0].axis == "member_day" else _("Day of the experiment")
+        result.append(MetricPanels(metric.name, language.text(metric.label) or metric.name, axis, panels))
+    return tuple(result)
+
+
+def _panel(
+    curve: Curve, metric: MetricResult, name: str, low: float, high: float, language: Language, numbers: Numbers
+) -> Panel:
+    _ = language.gettext
+    last = next(p for p in reversed(curve.points) if p.estimate is not None)
+    size = control_mean(metric) if metric.unit == "share" else max(abs(low), abs(high))
+
+    def write(value: float | None) -> str:
+        return numbers.effect(value, metric.unit, scale=size)
+
+    tone = "flat"
+    if curve.clear_from_day is not None and last.estimate is not None:
+        tone = "good" if (last.estimate > 0) == (metric.direction == "increase") else "bad"
+    label = language.text(metric.label) or metric.name
+    values = {"variant": name, "metric": label, "change": write(last.estimate), "day": last.day}
+    if curve.clear_from_day is None:
+        conclusion = _(
+            "%(variant)s, cumulative effect on %(metric)s: %(change)s on day %(day)s, not clear yet", **values
+        )
+    else:
+        conclusion = _(
+            "%(variant)s, cumulative effect on %(metric)s: %(change)s on day %(day)s, clear from day %(clear)s",
+            clear=curve.clear_from_day,
+            **values,
+        )
+    columns = (_("Day"), _("Members"), _("Change"), _("Band"))
+    rows = tuple(
+        (
+            f"{p.day}" if not p.date else _("%(day)s (%(date)s)", day=p.day, date=numbers.date(p.date)),
+            numbers.count(p.n),
+            write(p.estimate),
+            p.why
+            if p.estimate is None and p.why
+            else numbers.interval(
+                None if p.ci_low is None else write(p.ci_low), None if p.ci_high is None else write(p.ci_high)
+            ),
+        )
+        for p in curve.points
+    )
+    look = CurveLook(
+        points=curve.points,
+        low=low,
+        high=high,
+        tone=tone,
+        clear_from_day=curve.clear_from_day,
+        label=conclusion,
+        clear_label=_("clear from day %(day)s", day=curve.clear_from_day) if curve.clear_from_day is not None else "",
+    )
+    step = (high - low) / 4
+
+    def tick(value: float) -> str:
+        return numbers.effect(value, metric.unit, scale=step * 10 if metric.unit == "share" else step)
+
+    chart = effect_curve(look, write=tick, columns=columns, rows=rows)
+    return Panel(curve.variant, name, write(last.estimate), "" if tone == "flat" else tone, chart)

@@ -1,0 +1,172 @@
+"""Who responds: effects within the levels of attributes, exploratory, on one axis a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from markupsafe import Markup
+
+from api.web.charts import Chart, ForestRow, IntervalLook, forest
+from api.web.charts.markup import DataTable
+from api.web.language import Language
+from api.web.numbers import Numbers
+from api.web.scorecard import bounds, control_mean, variant_names
+from api.web.vocabulary import Badge, reading_badge
+from experiments.report.document import Breakdown, BreakdownRow, MetricResult, Reading, Report
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderLine:
+    """One variant within one level."""
+
+    level: str
+    first: bool
+    """The first line of its level, which carries the level's name."""
+    span: int
+    variant: str
+    name: str
+    units: str
+    change: str
+    interval: str
+    p_value: str
+    badge: Badge
+    tone: str
+    chart: Chart
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderGroup:
+    """One attribute's levels."""
+
+    attribute: str
+    lines: tuple[ResponderLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Responders:
+    """One metric's breakdowns."""
+
+    metric: str
+    label: str
+    several: bool
+    """More than one variant is compared, so lines carry variant names."""
+    axis: Markup
+    groups: tuple[ResponderGroup, ...]
+    table: DataTable
+
+
+def build_responders(report: Report, language: Language, numbers: Numbers) -> tuple[Responders, ...]:
+    """Turn a report's breakdowns into tables, one a metric, all attributes of it on one axis."""
+    metrics = {m.name: m for m in report.metrics}
+    result = []
+    for name in dict.fromkeys(b.metric for b in report.breakdowns):
+        metric = metrics.get(name)
+        chosen = [_by_level(b) for b in report.breakdowns if b.metric == name and b.rows]
+        if metric is not None and chosen:
+            result.append(_responders(metric, chosen, report, language, numbers))
+    return tuple(result)
+
+
+def _by_level(breakdown: Breakdown) -> Breakdown:
+    """Put the variants of a level next to each other, levels in the order in which they first come."""
+    order = {level: index for index, level in enumerate(dict.fromkeys(r.level for r in breakdown.rows))}
+    return msgspec.structs.replace(breakdown, rows=sorted(breakdown.rows, key=lambda r: order[r.level]))
+
+
+def _reading(row: BreakdownRow, metric: MetricResult) -> Reading:
+    low, high, _ = bounds(row.effect)
+    if row.effect.estimate is None:
+        return "not_computed"
+    rises = metric.direction == "increase"
+    if low is not None and low > 0:
+        return "better" if rises else "worse"
+    if high is not None and high < 0:
+        return "worse" if rises else "better"
+    return "unclear"
+
+
+def _responders(
+    metric: MetricResult, breakdowns: list[Breakdown], report: Report, language: Language, numbers: Numbers
+) -> Responders:
+    _ = language.gettext
+    names = variant_names(report, language)
+    level_name = numbers.share(1 - report.plan.alpha, 0)
+    columns = (
+        _("Group"),
+        _("Variant"),
+        _("Members"),
+        _("Change"),
+        _("%(level)s interval", level=level_name),
+        _("p (adjusted)"),
+    )
+    label = language.text(metric.label) or metric.name
+    control = control_mean(metric)
+    flat = [(b, r) for b in breakdowns for r in b.rows]
+    rows = []
+    for breakdown, row in flat:
+        low, high, _adjusted = bounds(row.effect)
+        values = [abs(v) for v in (low, row.effect.estimate, high) if v is not None]
+        size = control if metric.unit == "share" else max(values, default=None)
+        written = [
+            None if v is None else numbers.effect(v, metric.unit, scale=size) for v in (low, row.effect.estimate, high)
+        ]
+        phrase = numbers.interval(written[0], written[2])
+        badge = reading_badge(_reading(row, metric), language)
+        p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
+        units = numbers.count(row.n + row.n_control)
+        name = names.get(row.variant, row.variant)
+        change = written[1] or numbers.effect(None, metric.unit)
+        conclusion = _(
+            "%(group)s, %(variant)s: %(change)s, interval %(interval)s, %(reading)s",
+            group=f"{breakdown.attribute} {row.level}",
+            variant=name,
+            change=change,
+            interval=phrase,
+            reading=badge.word,
+        )
+        look = IntervalLook(low, row.effect.estimate, high, reading=_reading(row, metric), label=conclusion)
+        rows.append(
+            ForestRow(
+                look,
+                (f"{breakdown.attribute}: {row.level}", name, units, change, phrase, numbers.p_value(p_value)),
+            )
+        )
+    drawn = forest(
+        rows,
+        caption=_("Effect on %(metric)s by group", metric=label),
+        columns=columns,
+        write=lambda v: numbers.effect(v, metric.unit, scale=0.2 if metric.unit == "share" else v),
+    )
+    groups = []
+    position = 0
+    for breakdown in breakdowns:
+        lines = []
+        spans = {level: sum(r.level == level for r in breakdown.rows) for level in {r.level for r in breakdown.rows}}
+        seen: set[str] = set()
+        for row in breakdown.rows:
+            cells, chart = rows[position].cells, drawn.charts[position]
+            reading = _reading(row, metric)
+            lines.append(
+                ResponderLine(
+                    level=row.level,
+                    first=row.level not in seen,
+                    span=spans[row.level],
+                    variant=row.variant,
+                    name=cells[1],
+                    units=cells[2],
+                    change=cells[3],
+                    interval=cells[4],
+                    p_value=cells[5],
+                    badge=reading_badge(reading, language),
+                    tone={"better": "good", "worse": "bad"}.get(reading, ""),
+                    chart=chart,
+                    why=row.why or row.effect.why or "",
+                )
+            )
+            seen.add(row.level)
+            position += 1
+        groups.append(ResponderGroup(breakdown.attribute, tuple(lines)))
+    several = len({r.variant for b in breakdowns for r in b.rows}) > 1
+    return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table)
