@@ -146,6 +146,8 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             reason = "not_in_audience" if inside is not None else "missing_attribute"
             return _nothing(plan, unit, occasion, now, reason, unknown, missing)
     if place is not None:  # enrolled in a phase that the current one keeps: not drawn again
+        if visit is not None:
+            visit("kept", None, {"phase": place[0].number, "variant": place[1].variant})
         return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
     for holdout in plan.holdouts:
@@ -186,7 +188,7 @@ class Step(msgspec.Struct, frozen=True):
     """One step of an explanation."""
 
     name: str
-    """running, opt_out, override, exclusion, enrolment, audience, holdout, layer, traffic, variant; or refused."""
+    """running, opt_out, override, exclusion, enrolment, audience, kept, holdout, layer, traffic, variant; or refused."""
     goes_on: bool | None
     """True: to the next step. False: the unit gets nothing. ``None``: it has its variant."""
     detail: dict[str, Any]
