@@ -188,7 +188,7 @@ class Step(msgspec.Struct, frozen=True):
     """One step of an explanation."""
 
     name: str
-    """running, opt_out, override, exclusion, enrolment, audience, kept, holdout, layer, traffic, variant; or refused."""
+    """running, opt_out, override, exclusion, enrolment, audience, kept, holdout, layer, traffic, variant, refused."""
     goes_on: bool | None
     """True: to the next step. False: the unit gets nothing. ``None``: it has its variant."""
     detail: dict[str, Any]
