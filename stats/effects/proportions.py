@@ -166,7 +166,7 @@ def score_variance_of_difference(
         base = np.clip(np.where(np.isnan(step), base, base - step), lowest, highest)
     other = np.clip(base + value, 0.0, 1.0)
     spread = base * (1 - base) / n0 + other * (1 - other) / n1
-    return spread * n / (n - 1) if correction else spread
+    return np.asarray(spread * n / (n - 1) if correction else spread)
 
 
 def score_variance_of_ratio(
@@ -182,7 +182,7 @@ def score_variance_of_ratio(
     base = np.clip(divide(2 * x, b + np.sqrt(np.maximum(b**2 - 4 * a * x, 0.0))), 0.0, 1.0)
     other = np.clip(base * value, 0.0, 1.0)
     spread = other * (1 - other) / n1 + value**2 * base * (1 - base) / n0
-    return spread * n / (n - 1) if correction else spread
+    return np.asarray(spread * n / (n - 1) if correction else spread)
 
 
 def mid_p(x0: int, n0: int, x1: int, n1: int) -> float:
