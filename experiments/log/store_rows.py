@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import psycopg
 
 Row = tuple[Any, ...]
-LOOKUP_KEYS = 300
-"""Keys in one look-up: with three columns each they stay below the 999 parameters that old SQLite allows."""
 
 
 def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> int:
@@ -45,13 +43,18 @@ def stored(connection: Connection, table: sa.Table, keys: Sequence[Row]) -> dict
     """Return the rows that the table holds for these primary keys, by key."""
     names = [column.name for column in table.c]
     places = [names.index(column.name) for column in table.primary_key]
-    found: dict[Row, Row] = {}
-    for start in range(0, len(keys), LOOKUP_KEYS):
-        chunk = keys[start : start + LOOKUP_KEYS]
-        statement = _lookup(table, len(chunk), "%s" if connection.dialect.name == "postgresql" else "?")
-        for row in connection.exec_driver_sql(statement, tuple(part for key in chunk for part in key)):
-            found[tuple(row[place] for place in places)] = tuple(row)
-    return found
+    rows: list[Row]
+    if connection.dialect.name == "postgresql":
+        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+        with driver.cursor() as cursor:
+            rows = cursor.execute(_postgres_lookup(table), [list(part) for part in zip(*keys, strict=True)]).fetchall()
+    else:
+        # One key at a time: SQLite finds (a, b, c) IN (VALUES …) by scanning, 30 times slower.
+        one = _sqlite_lookup(table)
+        found: sqlite3.Cursor = connection.connection.cursor()  # type: ignore[assignment]
+        rows = [row for key in keys for row in found.execute(one, key)]
+        found.close()
+    return {tuple(row[place] for place in places): row for row in rows}
 
 
 @cache
@@ -62,12 +65,24 @@ def _sqlite_insert(table: sa.Table) -> str:
 
 
 @cache
-def _lookup(table: sa.Table, keys: int, mark: str) -> str:
+def _sqlite_lookup(table: sa.Table) -> str:
     columns = ", ".join(f'"{column.name}"' for column in table.c)
+    matches = " AND ".join(f'"{column.name}" = ?' for column in table.primary_key)
+    return f"SELECT {columns} FROM {table.name} WHERE {matches}"  # noqa: S608 - own names
+
+
+@cache
+def _postgres_lookup(table: sa.Table) -> str:
+    columns = ", ".join(f'stored."{column.name}"' for column in table.c)
     primary = [f'"{column.name}"' for column in table.primary_key]
-    one = f"({', '.join([mark] * len(primary))})"
-    wanted = ", ".join([one] * keys)
-    return f"SELECT {columns} FROM {table.name} WHERE ({', '.join(primary)}) IN (VALUES {wanted})"  # noqa: S608 - own names
+    arrays = ", ".join(
+        "%s::bigint[]" if isinstance(column.type, sa.BigInteger) else "%s::text[]" for column in table.primary_key
+    )
+    names = ", ".join(primary)
+    return (
+        f"SELECT {columns} FROM {table.name} stored "  # noqa: S608 - own names
+        f"JOIN unnest({arrays}) AS wanted ({names}) USING ({names})"
+    )
 
 
 def _copy(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> int:
