@@ -6,7 +6,6 @@ It knows no database: the application injects the functions that list experiment
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from flask import Blueprint, Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -109,8 +108,8 @@ def create_blueprint(
 
 def _remember(response: Response, name: str, allowed: Sequence[str]) -> None:
     """Keep a choice made in the address as a cookie, so that it works without a script."""
-    value = cast("str | None", request.args.get(name))
-    if value in allowed:
+    value = request.args.get(name)
+    if value is not None and value in allowed:
         response.set_cookie(
             name, value, max_age=YEAR_SECONDS, samesite="Lax", httponly=True, secure=request.is_secure, path="/"
         )

@@ -201,7 +201,7 @@ def _block(
     metric: MetricResult, report: Report, names: dict[str, str], relative: Scale, language: Language, numbers: Numbers
 ) -> MetricBlock:
     scales: dict[Form, Scale] = {"relative": relative}
-    for form in ("absolute", "total"):
+    for form in FORMS[1:]:
         limit = limit_of(metric, form)
         scales[form] = shared_scale(
             [_row_bounds(in_form(c, form)) for c in metric.comparisons],
@@ -211,9 +211,9 @@ def _block(
         )
     control = next((v for v in metric.variants if v.variant == metric.control), None)
     lines = tuple(_line(metric, c, names, scales, report, language, numbers) for c in metric.comparisons)
-    axes = {
+    axes: dict[Form, Markup] = {
         form: axis_header(scales[form], _tick_writer(form, scales[form], metric, numbers), room=64.0)
-        for form in ("absolute", "total")
+        for form in FORMS[1:]
     }
     return MetricBlock(
         name=metric.name,
@@ -222,7 +222,7 @@ def _block(
         control=numbers.value(control.mean if control else None, metric.unit),
         control_units=numbers.count(control.n if control else None),
         lines=lines,
-        axes=dict(axes),
+        axes=axes,
     )
 
 
