@@ -1,0 +1,260 @@
+"""Member state on disk: what each node knows about members without asking the database.
+
+The worker publishes one read-only SQLite file, built from ``members`` (stored attributes, opt-out) and from the
+enrolments in ``decisions`` of the experiments that need them, with a manifest that names it and its SHA-256. Nodes
+read it with one point lookup for each table: bounded cost, no locks, no database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from allocation.decision import Enrolment, MemberState
+from experiments import atomic
+
+if TYPE_CHECKING:
+    from experiments.store import Store
+
+MANIFEST = "members.json"
+FORMAT = 1
+KEPT = 2
+"""How many member files stay on disk: a node may still have the one before open."""
+MAX_AGE_US = 48 * 3600 * 1_000_000
+"""A member file older than this is not looked at: its stages and opt-outs say too little about today."""
+
+UNKNOWN = MemberState(state_known=False)
+
+_SCHEMA = """
+PRAGMA page_size = 4096;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE members (unit_type TEXT NOT NULL, unit TEXT NOT NULL, attributes TEXT NOT NULL, opted_out INTEGER NOT NULL,
+    PRIMARY KEY (unit_type, unit)) WITHOUT ROWID;
+CREATE TABLE enrolments (unit_type TEXT NOT NULL, unit TEXT NOT NULL, experiment TEXT NOT NULL, phase INTEGER NOT NULL,
+    variant TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (unit_type, unit, experiment)) WITHOUT ROWID;
+"""
+_MEMBER = "SELECT attributes, opted_out FROM members WHERE unit_type = ? AND unit = ?"
+_ENROLMENTS = "SELECT experiment, phase, variant, since FROM enrolments WHERE unit_type = ? AND unit = ?"
+_attributes = msgspec.json.Decoder(dict[str, Any])
+
+MemberRow = tuple[str, str, str, int]
+"""unit_type, unit, attributes as a JSON object, opted out (0 or 1)"""
+EnrolmentRow = tuple[str, str, str, int, str, int]
+"""unit_type, unit, experiment, phase, variant, since (microseconds)"""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Which member file is current."""
+
+    file: str
+    sha256: str
+    at: int
+    """Everything stored before this microsecond is in it."""
+    members: int
+    enrolments: int
+    format: int = FORMAT
+
+
+def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Iterable[EnrolmentRow]) -> Manifest:
+    """Write a member file and its manifest atomically; older ones but one are deleted.
+
+    Args:
+        folder: the snapshot folder.
+        at: microseconds since 1970 UTC up to which the rows are complete.
+        members: each unit once.
+        enrolments: each unit and experiment once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"members-{at:016d}.sqlite"
+    with atomic.replacing(final) as temporary:
+        connection = sqlite3.connect(temporary, isolation_level=None)
+        try:
+            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN")
+            connection.executemany("INSERT INTO members VALUES (?, ?, ?, ?)", members)
+            connection.executemany("INSERT INTO enrolments VALUES (?, ?, ?, ?, ?, ?)", enrolments)
+            connection.execute("COMMIT")
+            counts = [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own two names
+                for table in ("members", "enrolments")
+            ]
+        finally:
+            connection.close()
+    manifest = Manifest(final.name, _sha256(final), at, counts[0], counts[1])
+    with atomic.replacing(folder / MANIFEST) as temporary:
+        temporary.write_bytes(msgspec.json.encode(manifest))
+    atomic.keep_newest(list(folder.glob("members-*.sqlite")), KEPT)
+    return manifest
+
+
+def publish_members(store: Store, folder: Path, experiments: Mapping[str, int], at: int) -> Manifest:
+    """Rebuild the member file from the store.
+
+    Args:
+        store: where ``members`` and ``decisions`` are.
+        folder: the snapshot folder.
+        experiments: experiment → first phase whose members keep what they have; only these need enrolments.
+        at: microseconds since 1970 UTC; the loader has put everything acknowledged before it into the store.
+    """
+    import sqlalchemy as sa
+
+    from experiments.store.log_tables import decisions
+    from experiments.store.log_tables import members as members_table
+
+    def member_rows() -> Iterator[MemberRow]:
+        query = sa.select(members_table).order_by(members_table.c.unit_type, members_table.c.unit)
+        for row in connection.execution_options(stream_results=True).execute(query):
+            yield row.unit_type, row.unit, row.attributes, int(row.opted_out)
+
+    def enrolment_rows() -> Iterator[EnrolmentRow]:
+        c = decisions.c
+        order = sa.func.row_number().over(
+            partition_by=(c.unit_type, c.unit, c.experiment), order_by=(c.at, c.decision_id)
+        )
+        wanted = [sa.and_(c.experiment == key, c.phase >= phase) for key, phase in sorted(experiments.items())]
+        if not wanted:
+            return
+        ranked = (
+            sa.select(c.unit_type, c.unit, c.experiment, c.phase, c.variant, c.at, order.label("place"))
+            .where(c.kind == "enrolled", sa.or_(*wanted))
+            .subquery()
+        )
+        query = (
+            sa.select(ranked)
+            .where(ranked.c.place == 1)
+            .order_by(ranked.c.unit_type, ranked.c.unit, ranked.c.experiment)
+        )
+        for row in connection.execution_options(stream_results=True).execute(query):
+            yield row.unit_type, row.unit, row.experiment, row.phase, row.variant, row.at
+
+    with store.read() as connection:
+        return write(folder, at, member_rows(), enrolment_rows())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class MemberStates:
+    """Reads the current member file; one object for a process, used from any thread.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> MemberStates(folder).get("member", "m-1").state_known
+    False
+    >>> _ = write(folder, 1, [("member", "m-1", '{"stage":"dormant"}', 0)], [])
+    >>> states = MemberStates(folder)
+    >>> states.refresh(now=2), states.get("member", "m-1").attributes
+    (True, {'stage': 'dormant'})
+    """
+
+    def __init__(self, folder: Path, max_age_us: int = MAX_AGE_US) -> None:
+        self.folder = Path(folder)
+        self.max_age_us = max_age_us
+        self.problem: str | None = None
+        """Why the newest file is not in use; ``None`` when it is."""
+        self.manifest: Manifest | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._too_old = False
+        self._seen: tuple[int, int] | None = None
+        self._guard = threading.Lock()
+
+    def refresh(self, now: int | None = None) -> bool:
+        """Take over a newly published file, after checking its SHA-256; return whether there was one.
+
+        A damaged file is noted in ``problem`` and the one before stays in use. Call it about once a second; it costs
+        one ``stat`` when nothing changed.
+
+        Args:
+            now: microseconds since 1970 UTC, against which the file's age is judged; without it no age is too old.
+        """
+        changed = self._take_newest()
+        if now is not None and self.manifest is not None:
+            self._too_old = now - self.manifest.at > self.max_age_us
+        return changed
+
+    def get(self, unit_type: str, unit: str) -> MemberState:
+        """Return what is known about a unit: one or two point lookups.
+
+        A unit that the file does not have is a known one without attributes and enrolments. ``state_known`` is false
+        when there is no file, or it is too old.
+        """
+        if self._connection is None and self.manifest is None:
+            self.refresh()
+        with self._guard:
+            if self._connection is None:
+                return UNKNOWN
+            try:
+                member = self._connection.execute(_MEMBER, (unit_type, unit)).fetchone()
+                enrolments = self._connection.execute(_ENROLMENTS, (unit_type, unit)).fetchall()
+            except sqlite3.Error as error:
+                self.problem = f"the member file cannot be read: {error}"
+                return UNKNOWN
+        opted_out = bool(member and member[1])
+        if self._too_old:
+            # An opt-out is honoured however old it is.
+            return MemberState(opted_out=opted_out, state_known=False)
+        return MemberState(
+            attributes=_attributes.decode(member[0]) if member else {},
+            enrolments={key: Enrolment(phase, variant, since) for key, phase, variant, since in enrolments},
+            opted_out=opted_out,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._guard:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _take_newest(self) -> bool:
+        path = self.folder / MANIFEST
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        seen = (stat.st_mtime_ns, stat.st_ino)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+            connection = _open(self.folder / manifest.file, manifest)
+        except (OSError, msgspec.DecodeError, ValueError, sqlite3.Error) as error:
+            self.problem = f"the member file is not in use: {error}"
+            return False
+        with self._guard:
+            old, self._connection, self.manifest = self._connection, connection, manifest
+            if old is not None:
+                old.close()
+        self.problem = None
+        return True
+
+
+def _open(path: Path, manifest: Manifest) -> sqlite3.Connection:
+    if manifest.format > FORMAT:
+        raise ValueError(f"{path.name} has format {manifest.format}; upgrade this node")
+    if path.parent / path.name != path or _sha256(path) != manifest.sha256:
+        raise ValueError(f"{path.name} is damaged: its checksum does not match")
+    # immutable: no locks and no journal, because nobody ever changes the file once it has its name.
+    address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+
+def attributes_text(attributes: Mapping[str, Any]) -> str:
+    """Return attributes as the JSON text that ``members`` holds.
+
+    >>> attributes_text({"b": 1, "a": "x"})
+    '{"a":"x","b":1}'
+    """
+    return json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,152 @@
+"""Definitions → what deciding needs: one self-contained plan for each experiment, and the snapshot of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from allocation.plan import (
+    AttributePlan,
+    ExperimentPlan,
+    HoldoutPlan,
+    LayerPlan,
+    PhasePlan,
+    Snapshot,
+    VariantPlan,
+)
+from experiments import contents, phases
+from experiments.definitions import Experiment, Holdout, Offer, Segment
+from experiments.definitions.base import instant_us
+from experiments.definitions.catalogue import Catalogue, Name
+from experiments.heads import Head
+from experiments.lifecycle import pin
+from experiments.records import ExperimentRecord
+from experiments.repository import Repository
+from experiments.states import ACTIVE
+
+# What an offer costs us is nobody's business outside.
+_INTERNAL = frozenset({"kind", "redemption_cost", "contact_cost", "point_value", "breakage", "refund_returns_cost"})
+
+
+def offer_payload(offer: Offer, revision: int, currency: str, channel: str | None) -> dict[str, Any]:
+    """Return an offer as the caller of decide receives it: what the member gets, never what it costs.
+
+    >>> offer = Offer(kind="offer", key="c", name="满100减30", type="spend_x_save_y", face_value="30",
+    ...               minimum_spend="100", contact_cost={"sms": "0.045"})
+    >>> offer_payload(offer, 1, "CNY", "sms")["face_value"], "contact_cost" in offer_payload(offer, 1, "CNY", None)
+    ('30', False)
+    """
+    data = {name: value for name, value in contents.short(offer).items() if name not in _INTERNAL}
+    data |= {"revision": revision, "currency": currency}
+    return {**data, "channel": channel} if channel else data
+
+
+def snapshot_of(repository: Repository, version: str, effective_at: int) -> Snapshot:
+    """Return the snapshot of everything as it stands in the store.
+
+    Experiments that are not active are in it by name and state only, so that asking for one says why nothing comes.
+    """
+    heads = repository.heads()
+    catalogue = Catalogue({name: head.definition for name, head in heads.items()})
+    project = catalogue.project
+    experiments = {}
+    for record in repository.experiments():
+        plan = plan_of(repository, record, heads)
+        experiments[record.key] = plan if record.state in ACTIVE else _outline(plan)
+    return Snapshot(
+        version=version,
+        effective_at=effective_at,
+        experiments=experiments,
+        excluded=dict(project.exclude) if project else {},
+    )
+
+
+def _outline(plan: ExperimentPlan) -> ExperimentPlan:
+    return ExperimentPlan(
+        key=plan.key,
+        revision=plan.revision,
+        state=plan.state,
+        variants=tuple(VariantPlan(variant.key) for variant in plan.variants),
+        phases=plan.phases,
+        unit_type=plan.unit_type,
+    )
+
+
+def plan_of(
+    repository: Repository, record: ExperimentRecord, heads: Mapping[Name, Head] | None = None
+) -> ExperimentPlan:
+    """Return the complete plan of one experiment; before launch, the plan that a launch now would give.
+
+    After launch, offers, segment and holdouts are those that the launch froze.
+    """
+    known = dict(heads) if heads is not None else repository.heads()
+    catalogue = Catalogue({name: head.definition for name, head in known.items()})
+    definition, project = record.definition, catalogue.project
+    assert project is not None  # noqa: S101 - an experiment cannot be saved without one
+    pinned = record.pinned or pin(definition, known)
+    segment = None
+    if definition.segment and pinned.segment:
+        found = repository.revision("segment", definition.segment, pinned.segment)
+        segment = found if isinstance(found, Segment) else None
+    variants = []
+    for variant in definition.variants:
+        payload = None
+        if variant.offer:
+            revision = pinned.offers[variant.offer]
+            payload = offer_payload(
+                repository.offer(variant.offer, revision), revision, pinned.currency, variant.channel
+            )
+        variants.append(VariantPlan(variant.key, payload))
+    used = phases.attributes_used(definition, segment)
+    return ExperimentPlan(
+        key=definition.key,
+        revision=record.revision,
+        state=record.state,
+        variants=tuple(variants),
+        phases=_phases(record),
+        unit_type=definition.unit_type,
+        start=instant_us(definition.schedule.start) if definition.schedule.start else None,
+        end=instant_us(definition.schedule.end) if definition.schedule.end else None,
+        audience=catalogue.audience_of(definition, segment),
+        attributes={
+            name: AttributePlan(project.attributes[name].type, project.attributes[name].kept)
+            for name in sorted(used)
+            if name in project.attributes
+        },
+        frozen=definition.breakdowns,
+        sticky=pinned.sticky,
+        layer=_layer(definition, known),
+        holdouts=tuple(_holdouts(pinned.holdouts, known)),
+        overrides=dict(definition.overrides),
+        excluded=definition.exclude,
+    )
+
+
+def _phases(record: ExperimentRecord) -> tuple[PhasePlan, ...]:
+    order = list(record.definition.split())
+    known = record.phases or (phases.first(record.definition, record.salt, 0),)
+    return tuple(
+        PhasePlan(
+            number=phase.number,
+            salt=phase.salt,
+            weights=tuple(phase.weights.get(key, 0) for key in order),
+            traffic=phase.traffic,
+            opened="keep" if phase.carry == "keep" else "reassign",
+        )
+        for phase in known
+    )
+
+
+def _layer(definition: Experiment, heads: Mapping[Name, Head]) -> LayerPlan | None:
+    if definition.layer is None:
+        return None
+    salt = heads["layer", definition.layer.key].salt
+    return LayerPlan(definition.layer.key, salt or "", definition.layer.slots)
+
+
+def _holdouts(keys: Iterable[str], heads: Mapping[Name, Head]) -> Iterable[HoldoutPlan]:
+    for key in keys:
+        head = heads["holdout", key]
+        if isinstance(head.definition, Holdout):
+            scope = head.definition.scope
+            yield HoldoutPlan(key, head.salt or "", head.definition.share, "global" if scope is None else "scoped")
