@@ -252,6 +252,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[Check]
     metrics: list[MetricResult]
     verdict: Verdict | None
+    """``None`` where no plan was declared (``analyze FILE``); ``summary`` then says what the figures show."""
+    summary: list[Text] = []
+    """What the figures show, a sentence each."""
     curves: list[Curve] = []
     breakdowns: list[Breakdown] = []
     warnings: list[Text] = []

@@ -1,0 +1,23 @@
+"""What bad input raises: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """A file, option or definition that cannot be used as given; the message is one line for its author."""
+
+
+def unknown_name(what: str, name: str, known: Sequence[str], where: str, *, limit: int = 12) -> InputError:
+    """Say that ``name`` is not among ``known``, nearest names first.
+
+    >>> print(unknown_name("column", "vist", ["visit", "spend"], "in a.csv"))
+    no column 'vist' in a.csv: did you mean 'visit'? There are: visit, spend
+    """
+    lowered = {k.casefold(): k for k in known}
+    near = [lowered[m] for m in difflib.get_close_matches(name.casefold(), list(lowered), n=3, cutoff=0.6)]
+    listed = ", ".join(known[:limit]) + (f", … ({len(known)} in all)" if len(known) > limit else "")
+    hint = f"did you mean {' or '.join(repr(k) for k in near)}? " if near else ""
+    return InputError(f"no {what} {name!r} {where}: {hint}There are: {listed}")

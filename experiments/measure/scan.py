@@ -1,0 +1,151 @@
+"""The pre-scan: per column, how many values, which range, how many decimals, and from where to count.
+
+Its answers make the moments query exact: whole numbers and decimals are summed as integers, doubles are shifted by a
+value of the column (design: Measuring; Chan, Golub & LeVeque 1983 on the shifted sums).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_DECIMALS = 4
+EXACT_RANGE = 1 << 31
+"""Products of two columns stay below 2^62, inside a 64-bit integer."""
+
+
+@dataclass(frozen=True)
+class ColumnScan:
+    """What the pre-scan found in one numeric column."""
+
+    name: str
+    rows: int
+    values: int
+    """Rows with a value; the rest are missing (NULL or NaN)."""
+    minimum: float | None
+    maximum: float | None
+    decimals: int | None
+    """Decimal places with which every value is exact (0 for whole numbers); ``None``: sum as double."""
+    pivot: float
+    """Value that is subtracted before summing; in units of the last decimal where ``decimals`` is given."""
+    infinite: int = 0
+    upper: float | None = None
+    """Winsorising threshold: larger values count as this one."""
+    minor: int | None = None
+    """Decimals of the currency, for a column of whole minor units; every figure here but ``pivot`` is in major ones."""
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self.rows - self.values
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all values are 0 or 1."""
+        return self.decimals == 0 and self.minimum is not None and self.minimum >= 0 and (self.maximum or 0) <= 1
+
+
+def numeric(column: Any) -> Any:
+    """Return an Ibis column as a number: booleans as 0/1, NaN as missing."""
+    import ibis
+
+    if column.type().is_boolean():
+        return column.cast("int64")
+    if column.type().is_floating():
+        return ibis.ifelse(column.isnan(), ibis.null("float64"), column.cast("float64"))
+    return column
+
+
+def scan_columns(
+    table: Any,
+    columns: Sequence[str],
+    *,
+    winsorise: Mapping[str, float] | None = None,
+    minor: Mapping[str, int] | None = None,
+) -> dict[str, ColumnScan]:
+    """Scan ``columns`` of an Ibis table, all in one query.
+
+    Args:
+        table: Ibis table with numeric or boolean columns.
+        columns: names of the columns.
+        winsorise: column → quantile (0.995); its value over all rows, arms pooled, becomes ``upper``. For whole
+            numbers the threshold is rounded down to a whole number.
+        minor: column of whole minor units → the currency's decimals; its moments come out in major units.
+    """
+    exponents = dict(minor or {})
+    quantiles = dict(winsorise or {})
+    prepared = table.select(**{f"c{i}": numeric(table[name]) for i, name in enumerate(columns)})
+    wanted: dict[str, Any] = {"rows": prepared.count()}
+    for i, name in enumerate(columns):
+        column = prepared[f"c{i}"]
+        wanted |= {
+            f"n{i}": column.count(),
+            f"lo{i}": column.min().cast("float64"),
+            f"hi{i}": column.max().cast("float64"),
+        }
+        if column.type().is_floating():
+            wanted |= {f"inf{i}": column.isinf().sum()}
+            wanted |= {f"d{i}_{d}": _has_decimals(column, d).all() for d in range(0, MAX_DECIMALS + 1, 2)}
+        if name in quantiles:
+            wanted[f"q{i}"] = column.quantile(quantiles[name]).cast("float64")
+    found = prepared.aggregate(**wanted).to_pyarrow().to_pylist()[0]
+    return {
+        name: _scan_of(name, i, found, prepared[f"c{i}"].type(), exponents.get(name)) for i, name in enumerate(columns)
+    }
+
+
+def _has_decimals(column: Any, decimals: int) -> Any:
+    import ibis
+
+    # A double equals its decimal text exactly when the correctly rounded quotient of two whole numbers gives it back.
+    scaled = column * float(10**decimals)
+    return ibis.ifelse(
+        scaled.abs() >= 2.0**53, ibis.literal(False), scaled.round().cast("float64") / float(10**decimals) == column
+    )
+
+
+def _scan_of(name: str, i: int, found: Mapping[str, Any], dtype: Any, exponent: int | None) -> ColumnScan:
+    low, high = found[f"lo{i}"], found[f"hi{i}"]
+    upper = found.get(f"q{i}")
+    is_minor = exponent is not None and dtype.is_integer()
+    decimals: int | None = 0
+    if is_minor:
+        decimals = exponent
+    elif dtype.is_floating():
+        decimals = next((d for d in range(0, MAX_DECIMALS + 1, 2) if found[f"d{i}_{d}"]), None)
+    elif dtype.is_decimal():
+        decimals = dtype.scale if dtype.scale is not None and dtype.scale <= 2 * MAX_DECIMALS else None
+    if low is None:
+        return ColumnScan(name, found["rows"], 0, None, None, 0, 0.0)
+    # From here everything is in units of the last decimal: what the exact sums count in.
+    unit = 1 if is_minor else 10 ** (decimals or 0)
+    low, high = low * unit, high * unit
+    if upper is not None:
+        upper = upper * unit if decimals is None else float(math.floor(upper * unit + 1e-6))
+    top = high if upper is None else min(high, upper)
+    pivot = 0.0
+    if decimals is None:
+        pivot = low
+    elif max(abs(low), abs(top)) >= EXACT_RANGE:
+        pivot = float(round(low))
+        if top - low >= EXACT_RANGE or abs(low) >= 2**53:
+            decimals, low, high, upper = None, low / unit, high / unit, None if upper is None else upper / unit
+            if is_minor:
+                divisor = 10 ** (exponent or 0)
+                low, high, upper = low / divisor, high / divisor, None if upper is None else upper / divisor
+            pivot = low
+    shown = 10 ** (decimals or 0)
+    return ColumnScan(
+        name=name,
+        rows=found["rows"],
+        values=found[f"n{i}"],
+        minimum=low / shown,
+        maximum=high / shown,
+        decimals=decimals,
+        pivot=pivot,
+        infinite=found.get(f"inf{i}") or 0,
+        upper=None if upper is None else upper / shown,
+        minor=exponent if is_minor else None,
+    )

@@ -1,0 +1,50 @@
+"""Effects within the levels of one attribute: exploratory, adjusted over all of them together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from experiments.measure.cells import Cells
+from experiments.report.document import Breakdown, BreakdownRow, Estimate
+from experiments.report.estimates import MetricSpec, holm_family, measure_metric
+from stats.arrays import number
+from stats.why import Why
+
+
+def breakdown_of(spec: MetricSpec, cells: Cells, attribute: str, alpha: float) -> Breakdown:
+    """Return one metric's effects within each stratum of ``cells``; levels × variants are one Holm family."""
+    moments = cells.by_stratum(spec.name)
+    measured = measure_metric(spec, moments, 0)
+    effect, change = measured.effect(alpha), measured.relative(alpha)
+    family = holm_family([measured], alpha)
+    rows = []
+    for s, level in enumerate(cells.strata):
+        for j, place in enumerate(measured.variants):
+            rows.append(
+                BreakdownRow(
+                    level=level,
+                    variant=cells.variants[place],
+                    n_control=int(measured.sample.n[0, s]),
+                    n=int(measured.sample.n[place, s]),
+                    effect=Estimate(
+                        estimate=number(effect.estimate[j, s]),
+                        ci_low=number(effect.ci_low[j, s]),
+                        ci_high=number(effect.ci_high[j, s]),
+                        ci_low_adjusted=number(family.effect_low[0, j, s]),
+                        ci_high_adjusted=number(family.effect_high[0, j, s]),
+                        why=Why(int(effect.why[j, s])).text,
+                    ),
+                    relative=Estimate(
+                        estimate=number(change.estimate[j, s]),
+                        ci_low=number(change.ci_low[j, s]),
+                        ci_high=number(change.ci_high[j, s]),
+                        ci_low_adjusted=number(family.relative_low[0, j, s]),
+                        ci_high_adjusted=number(family.relative_high[0, j, s]),
+                        why=Why(int(change.why[j, s])).text,
+                    ),
+                    p_value=number(effect.p_value[j, s]),
+                    p_value_adjusted=number(np.asarray(family.p_adjusted)[0, j, s]),
+                    why=Why(int(effect.why[j, s])).text,
+                )
+            )
+    return Breakdown(attribute=attribute, metric=spec.name, rows=rows)

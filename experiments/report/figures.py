@@ -1,0 +1,123 @@
+"""Numbers as people read them in sentences and in the terminal: a sign on every change, "−" (U+2212) for minus."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Unit = Literal["share", "count", "money", "number"]
+
+SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "INR": "₹", "KRW": "₩"}
+MINUS = "−"
+
+
+def plain(value: float, decimals: int) -> str:
+    """Return a number with thousands separators and a real minus sign.
+
+    >>> plain(-1234.5, 1)
+    '−1,234.5'
+    """
+    text = f"{abs(value):,.{decimals}f}"
+    negative = value < 0 and text.strip("0.,") != ""
+    return (MINUS if negative else "") + text
+
+
+def signed(value: float, decimals: int) -> str:
+    """Return a change with its sign; what rounds to zero has none.
+
+    >>> signed(0.5, 1), signed(-0.04, 1)
+    ('+0.5', '0.0')
+    """
+    text = plain(value, decimals)
+    return text if text.startswith(MINUS) or text.strip("0.,") == "" else "+" + text
+
+
+def significant(value: float, digits: int = 4) -> int:
+    """Return how many decimals show ``digits`` significant digits of a value, 0 to 6."""
+    if value == 0:
+        return 2
+    size = len(str(int(abs(value)))) if abs(value) >= 1 else -_leading_zeros(abs(value))
+    return max(0, min(6, digits - size))
+
+
+def _leading_zeros(value: float) -> int:
+    zeros = 0
+    while value < 0.1 and zeros < 6:
+        value *= 10
+        zeros += 1
+    return zeros
+
+
+def share_decimals(value: float) -> int:
+    """Return the decimals of a percentage: two below 10 %, so that rare outcomes show."""
+    return 2 if abs(value) < 0.1 else 1
+
+
+def amount(value: float | None, unit: Unit, currency: str | None = None, *, like: float | None = None) -> str:
+    """Return a variant's value, with as many decimals as ``like`` (control's, so that a column reads alike).
+
+    >>> amount(0.18276, "share"), amount(4.26, "money", "CNY"), amount(None, "number")
+    ('18.3%', '¥4.26', '–')
+    """
+    if value is None:
+        return "–"
+    if unit == "share":
+        return plain(100 * value, share_decimals(value if like is None else like)) + "%"
+    if unit == "money":
+        return money(value, currency)
+    return plain(value, significant(value if like is None else like))
+
+
+def money(value: float, currency: str | None, *, sign: bool = False) -> str:
+    """Return an amount in major units; whole ones from 10,000 on.
+
+    >>> money(-0.35, "CNY"), money(18811.2, "CNY", sign=True)
+    ('−¥0.35', '+¥18,811')
+    """
+    decimals = 0 if abs(value) >= 10_000 else 2
+    text = signed(value, decimals) if sign else plain(value, decimals)
+    symbol = SYMBOLS.get(currency or "", f"{currency} " if currency else "")
+    if text[0] in "+" + MINUS:
+        return text[0] + symbol + text[1:]
+    return symbol + text
+
+
+def change(value: float | None, unit: Unit, currency: str | None = None, *, like: float | None = None) -> str:
+    """Return an absolute effect: percentage points for shares, money with its sign.
+
+    Args:
+        value: the effect.
+        unit: of the metric.
+        currency: ISO 4217 code, for money.
+        like: a figure whose decimals are used, so that an interval shows as many as its estimate.
+    """
+    if value is None:
+        return "–"
+    if unit == "share":
+        return signed(100 * value, share_decimals(like if like is not None else value)) + " pp"
+    if unit == "money":
+        return money(value, currency, sign=True)
+    return signed(value, significant(like if like is not None else value, 3))
+
+
+def relative(value: float | None) -> str:
+    """Return a relative effect.
+
+    >>> relative(0.0903), relative(-0.05), relative(None)
+    ('+9.0%', '−5.0%', '–')
+    """
+    return "–" if value is None else signed(100 * value, 1 if abs(value) < 10 else 0) + "%"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value; small ones as a bound.
+
+    >>> p_value(0.0001), p_value(0.0412), p_value(0.51), p_value(0.999)
+    ('<0.001', '0.041', '0.51', '>0.99')
+    """
+    if value is None:
+        return "–"
+    if value < 0.001:
+        return "<0.001"
+    if value > 0.99:
+        return ">0.99"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"

@@ -1,0 +1,162 @@
+"""The sentences of a report, in English and Chinese: whole sentences with figures filled in, never fragments."""
+
+from __future__ import annotations
+
+from experiments.report import figures
+from experiments.report.document import Comparison, MetricResult, Plan, Srm, Text
+
+READINGS: dict[str, Text] = {
+    "better": {"en": "Better", "zh-CN": "更好"},
+    "worse": {"en": "Worse", "zh-CN": "更差"},
+    "unclear": {"en": "Unclear", "zh-CN": "不明确"},
+    "within_limit": {"en": "Within limit", "zh-CN": "在界限内"},
+    "not_proven": {"en": "Not proven", "zh-CN": "未证实"},
+    "broken": {"en": "Broken", "zh-CN": "突破界限"},
+    "not_computed": {"en": "Not computed", "zh-CN": "未计算"},
+}
+
+
+def say(text: Text, lang: str) -> str:
+    """Return a text in a language, or in English, or in whatever there is.
+
+    >>> say({"en": "Better", "zh-CN": "更好"}, "zh-CN"), say({"zh-CN": "更好"}, "en"), say({}, "en")
+    ('更好', '更好', '')
+    """
+    if lang in text:
+        return text[lang]
+    short = lang.split("-", 1)[0]
+    for key, value in text.items():
+        if key.split("-", 1)[0] == short:
+            return value
+    return text.get("en") or next(iter(text.values()), "")
+
+
+def unreadable_reason(srm: Srm) -> str | None:
+    """Return why no effect may be read, or ``None``: the split is not as planned (p < .001)."""
+    if srm.status != "fail":
+        return None
+    return f"the split is not as planned (SRM p {figures.p_value(srm.p_value)}): find the cause before reading effects"
+
+
+def file_summary(metrics: list[MetricResult], srm: Srm, plan: Plan) -> list[Text]:
+    """Say, a sentence for each variant, on which metrics it differs clearly from control."""
+    if srm.status == "fail":
+        p_text = figures.p_value(srm.p_value)
+        return [
+            {
+                "en": f"Do not read the effects: the split is not as planned (SRM p {p_text}). "
+                "Find what lost or added units in one variant first.",
+                "zh-CN": f"请勿解读效果：实际流量比例与计划不符（SRM p {p_text}）。请先找出某一方案多出或丢失单元的原因。",
+            }
+        ]
+    return [_variant_sentence(v.key, metrics, plan) for v in plan.variants if not v.is_control]
+
+
+def _variant_sentence(variant: str, metrics: list[MetricResult], plan: Plan) -> Text:
+    control = plan.control
+    found: dict[str, list[tuple[MetricResult, Comparison]]] = {"better": [], "worse": []}
+    for metric in metrics:
+        for comparison in metric.comparisons:
+            if comparison.variant == variant and comparison.reading in found:
+                found[comparison.reading].append((metric, comparison))
+    if not found["better"] and not found["worse"]:
+        return {
+            "en": f"{variant} shows no clear difference from {control}.",
+            "zh-CN": f"{variant} 与 {control} 相比没有明确差异。",
+        }
+
+    def listed(pairs: list[tuple[MetricResult, Comparison]], lang: str) -> str:
+        parts = [f"{say(m.label, lang)} {_change(m, c, plan)}" for m, c in pairs]
+        return ("、" if lang == "zh-CN" else ", ").join(parts)
+
+    higher_en, higher_zh = listed(found["better"], "en"), listed(found["better"], "zh-CN")
+    lower_en, lower_zh = listed(found["worse"], "en"), listed(found["worse"], "zh-CN")
+    if found["better"] and found["worse"]:
+        return {
+            "en": f"{variant} is better than {control} on {higher_en}, but worse on {lower_en}.",
+            "zh-CN": f"{variant} 相比 {control}：{higher_zh} 更好，但 {lower_zh} 更差。",
+        }
+    if found["better"]:
+        return {
+            "en": f"{variant} is better than {control} on {higher_en}.",
+            "zh-CN": f"{variant} 优于 {control}：{higher_zh}。",
+        }
+    return {
+        "en": f"{variant} is worse than {control} on {lower_en}.",
+        "zh-CN": f"{variant} 劣于 {control}：{lower_zh}。",
+    }
+
+
+def _change(metric: MetricResult, comparison: Comparison, plan: Plan) -> str:
+    if comparison.relative.estimate is not None:
+        return f"({figures.relative(comparison.relative.estimate)})"
+    return f"({figures.change(comparison.effect.estimate, metric.unit, plan.currency)})"
+
+
+def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) -> list[Text]:
+    """Say what was left out of a file."""
+    warnings: list[Text] = []
+    if no_variant:
+        warnings.append(
+            {
+                "en": f"{no_variant:,} rows without a variant were left out.",
+                "zh-CN": f"{no_variant:,} 行没有方案，已剔除。",
+            }
+        )
+    if no_unit:
+        warnings.append(
+            {
+                "en": f"{no_unit:,} rows without a unit id were left out.",
+                "zh-CN": f"{no_unit:,} 行没有单元编号，已剔除。",
+            }
+        )
+    for metric in metrics:
+        missing = metric.left_out.get("missing", 0)
+        if missing:
+            warnings.append(
+                {
+                    "en": f"{say(metric.label, 'en')}: {missing:,} units without a value are missing, not zero.",
+                    "zh-CN": f"{say(metric.label, 'zh-CN')}：{missing:,} 个单元没有数值，按缺失处理，不当作零。",
+                }
+            )
+    return warnings
+
+
+METHODS: dict[str, Text] = {
+    "two_proportions": {
+        "en": "Proportions: pooled z test with the score interval (Mee; relative: Koopman); exact where outcomes are rare.",
+        "zh-CN": "比例：合并方差 z 检验与得分区间（Mee；相对变化：Koopman）；结果稀少时用精确检验。",
+    },
+    "welch": {"en": "Means: Welch's t test.", "zh-CN": "均值：Welch t 检验。"},
+    "ratio_delta": {"en": "Ratios: delta method over units.", "zh-CN": "比率：以单元为单位的 delta 方法。"},
+    "cuped_mean": {
+        "en": "Variance reduction by covariates (CUPED, θ pooled within variants).",
+        "zh-CN": "用协变量缩减方差（CUPED，θ 在方案内合并估计）。",
+    },
+    "cuped_ratio": {
+        "en": "Ratios with variance reduction by covariates (CUPED on linearised contributions).",
+        "zh-CN": "比率指标用协变量缩减方差（对线性化贡献做 CUPED）。",
+    },
+}
+
+
+def file_methods(metrics: list[MetricResult], alpha: float, has_breakdowns: bool) -> list[Text]:
+    """Say how the figures of a file were made."""
+    used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
+    methods = [METHODS[name] for name in used if name in METHODS]
+    level = f"{100 * (1 - alpha):g}%"
+    methods.append(
+        {
+            "en": f"{level} intervals and p are adjusted over all metrics and variants (Holm); "
+            "other relative changes by Fieller.",
+            "zh-CN": f"{level} 区间与 p 值已对全部指标和方案做多重比较校正（Holm）；其余相对变化用 Fieller 区间。",
+        }
+    )
+    if has_breakdowns:
+        methods.append(
+            {
+                "en": "Breakdowns are exploratory: adjusted within each table (Holm), not declared before the test.",
+                "zh-CN": "细分结果仅供探索：在每张表内做 Holm 校正，并非事先声明。",
+            }
+        )
+    return methods
