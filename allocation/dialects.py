@@ -25,7 +25,7 @@ class Dialect:
     escapes: bool
     """Whether a backslash begins an escape in a text literal."""
     sha256: str
-    """Text → 64 lower-case hex digits, of its UTF-8 bytes."""
+    """Text → 64 lower-case hex digits of the hash of its UTF-8 bytes, comparing by bytes."""
     join: str
     """Concatenates the literal ``{v}`` and ``{x}``."""
     text: str
@@ -49,6 +49,8 @@ class Dialect:
     """An array column holds an empty array where another engine holds NULL."""
     in_ignores_null: bool = False
     """``NULL IN (…)`` is false instead of NULL."""
+    fence: str = ""
+    """Ends a subquery so that the optimizer does not copy its expressions into each place that uses them."""
 
     def identifier(self, name: str) -> str:
         """Quote a column or table name; dots separate schema and table.
@@ -145,7 +147,7 @@ DIALECTS: dict[str, Dialect] = {
             title="PostgreSQL",
             quote='"',
             escapes=False,
-            sha256="encode(sha256(convert_to({x}, 'UTF8')), 'hex')",
+            sha256="encode(sha256(convert_to({x}, 'UTF8')), 'hex') COLLATE \"C\"",
             join="{v} || {x}",
             text='{x} COLLATE "C"',
             number="NULLIF(CAST({x} AS DOUBLE PRECISION), 'NaN'::DOUBLE PRECISION)",
@@ -157,6 +159,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="STARTS_WITH({x}, {v})",
             list_contains="{x} @> ARRAY[{v}]::TEXT[]",
             octets="OCTET_LENGTH({x})",
+            fence=" OFFSET 0",
         ),
         Dialect(
             name="spark",
@@ -200,7 +203,7 @@ DIALECTS: dict[str, Dialect] = {
             title="Snowflake",
             quote='"',
             escapes=True,
-            sha256="SHA2({x}, 256)",
+            sha256="COLLATE(SHA2({x}, 256), 'utf8')",
             join="{v} || {x}",
             text="COLLATE({x}, 'utf8')",
             number="NULLIF(CAST({x} AS DOUBLE), CAST('NaN' AS DOUBLE))",

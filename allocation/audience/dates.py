@@ -1,7 +1,8 @@
 """How a date is read: ISO 8601 text to microseconds since 1970-01-01 UTC, one definition for every engine.
 
-A bare date is its midnight UTC; a date and time without an offset is UTC; ``Z`` and ``±HH:MM`` are offsets. Seconds may
-have 1 to 6 decimal places. Nothing else is a date: no week dates, no compact forms, no 24:00, no leap second.
+A bare date is its midnight UTC; a date and time without an offset is UTC; ``Z`` and ``±HH:MM`` up to 15:59 are offsets
+(PostgreSQL knows no larger one). Seconds may have 1 to 6 decimal places. Nothing else is a date: no week dates, no
+compact forms, no 24:00, no leap second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ DAY_US = 86_400_000_000
 # The same expression is used inside SQL, so it keeps to what POSIX, RE2 and Python share: no named groups.
 DATE_PATTERN = (
     r"(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
+    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])?)?"
 )
 
 _IS_DATE = re.compile(DATE_PATTERN, re.ASCII).fullmatch
