@@ -95,7 +95,8 @@ def analyze_file(path: str | Path, options: AnalyzeOptions) -> Report:
         specs = _specs(options, pairs, scans, covariates)
         groups = [ColumnGroup(s.name, s.columns) for s in specs]
         segments: list[tuple[str, Cells]] = []
-        for level in options.breakdowns or [None]:
+        levels: list[str | None] = [*options.breakdowns] or [None]
+        for level in levels:
             if level is not None:
                 _check_levels(file, rows, level)
             cells = compute_cells(rows, groups, scans, variant=options.variant, variants=variants, stratum=level)
@@ -313,7 +314,7 @@ def _report(
 
     srm = split_check({v: units.counts[v] for v in variants}, {v: float(w) for v, w in weights.items()})
     why = unreadable_reason(srm)
-    specs = [_with_left_out(s, cells, options) for s in specs]
+    specs = [_with_left_out(s, cells) for s in specs]
     measured = [measure_metric(s, cells.totals[s.name], 0) for s in specs]
     metrics = scorecard(measured, variants, options.alpha, unreadable=why)
     total = sum(weights.values())
@@ -361,7 +362,7 @@ def _report(
     return sealed(report)
 
 
-def _with_left_out(spec: MetricSpec, cells: Cells, options: AnalyzeOptions) -> MetricSpec:
+def _with_left_out(spec: MetricSpec, cells: Cells) -> MetricSpec:
     missing = int(np.sum(cells.units)) - int(np.sum(cells.totals[spec.name].n))
     return replace(spec, left_out={"missing": missing} if missing else {})
 

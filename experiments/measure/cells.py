@@ -154,8 +154,13 @@ def compute_cells(
     """Run the moments query and turn its sums into moments.
 
     Args:
-        variants: order of the variants in the result; rows of others are refused.
-        table, groups, scans, variant, stratum, day: see `moments_expression`.
+        table: Ibis table, one row per unit.
+        groups: what is summed together.
+        scans: the pre-scan of every column in ``groups``.
+        variant: column with the variant.
+        variants: order of the variants in the result; the table holds no others.
+        stratum: column with the stratum, if any.
+        day: column with the day of entry, if any.
     """
     expression = moments_expression(table, groups, scans, variant=variant, stratum=stratum, day=day)
     rows = expression.to_pyarrow().to_pylist()
@@ -213,7 +218,7 @@ def _moments(
     }
     exact = [scans[c].decimals is not None for c in group.columns]
     n = np.zeros(shape, dtype=np.int64)
-    sums: dict[tuple[tuple[int, ...], str], int | float] = {}
+    sums: dict[tuple[tuple[int, ...], str], float] = {}
     for row, place in zip(rows, places, strict=True):
         if not row[count]:
             continue
@@ -231,26 +236,30 @@ def _moments(
         for i, one in enumerate(group.columns):
             mean[place][i] = _mean(firsts[i], size, scans[one])
         for (i, j), name in pairs.items():
-            one, two = scans[group.columns[i]], scans[group.columns[j]]
-            m2[place][i, j] = m2[place][j, i] = _centred(sums[place, name], firsts[i], firsts[j], size, one, two)
+            x, y = scans[group.columns[i]], scans[group.columns[j]]
+            m2[place][i, j] = m2[place][j, i] = _centred(sums[place, name], firsts[i], firsts[j], size, x, y)
     pivot = np.array([scans[c].pivot / 10 ** (scans[c].decimals or 0) for c in group.columns])
     return Moments(columns=group.columns, n=n, pivot=pivot, mean=mean, m2=m2)
 
 
-def _number(value: Any, exact: bool) -> int | float:
-    return int(value) if exact else float(value)
+def _number(value: Any, exact: bool) -> float:
+    return int(value) if exact else float(value)  # exact: a Python int of any size
 
 
 def _mean(total: float, n: int, scan: ColumnScan) -> float:
     if scan.decimals is None:
         return scan.pivot + total / n
     # One division of two exact integers: the mean is the double nearest to the truth.
-    return (int(total) + int(scan.pivot) * n) / (n * 10**scan.decimals)
+    top: int = int(total) + int(scan.pivot) * n
+    bottom: int = n * 10**scan.decimals
+    return top / bottom
 
 
-def _centred(second: float, first_one: float, first_two: float, n: int, one: ColumnScan, two: ColumnScan) -> float:
-    scale: int = 10 ** ((one.decimals or 0) + (two.decimals or 0))
+def _centred(second: float, first_x: float, first_y: float, n: int, x: ColumnScan, y: ColumnScan) -> float:
+    unit_x: int = 10 ** (x.decimals or 0)
+    unit_y: int = 10 ** (y.decimals or 0)
     if isinstance(second, int):
-        return (n * second - int(first_one) * int(first_two)) / (n * scale)
-    centred = second / scale - (first_one / 10 ** (one.decimals or 0)) * (first_two / 10 ** (two.decimals or 0)) / n
-    return max(centred, 0.0) if one is two or one.name == two.name else centred
+        top: int = n * second - int(first_x) * int(first_y)
+        return top / (n * unit_x * unit_y)
+    centred = second / (unit_x * unit_y) - (first_x / unit_x) * (first_y / unit_y) / n
+    return max(centred, 0.0) if x.name == y.name else centred

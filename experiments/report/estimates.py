@@ -184,7 +184,7 @@ def _result(
             adjusted = (*(part[at, j] for part in parts), family.p_adjusted[at, j])
         p_margin, reading = None, _reading(spec, effect, j, float(adjusted[4]), alpha)
         if spec.margin_relative is not None:
-            p_margin, reading = _guardrail(metric, j, alpha)
+            p_margin, reading = _guardrail(metric, j, spec.margin_relative, alpha)
         why = Why(int(effect.why[j])).text
         comparisons.append(
             Comparison(
@@ -265,10 +265,8 @@ def _reading(spec: MetricSpec, effect: Effect, j: int, p_adjusted: float, alpha:
     return "better" if (effect.estimate[j] > 0) == (spec.direction == "increase") else "worse"
 
 
-def _guardrail(metric: Measured, j: int, alpha: float) -> tuple[float | None, Reading]:
+def _guardrail(metric: Measured, j: int, margin: float, alpha: float) -> tuple[float | None, Reading]:
     """Return the p of "worse than the margin" and the reading; one-sided at alpha/2, like the drawn interval."""
-    margin = metric.spec.margin_relative
-    assert margin is not None
     control, variant = metric.sample[metric.control], metric.sample[metric.variants][j]
     test = non_inferiority_of_proportions if metric.method == "two_proportions" else non_inferiority
     result = test(control, variant, margin, direction=metric.spec.direction, relative=True).value(alpha=alpha)

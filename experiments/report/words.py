@@ -46,7 +46,8 @@ def file_summary(metrics: list[MetricResult], srm: Srm, plan: Plan) -> list[Text
             {
                 "en": f"Do not read the effects: the split is not as planned (SRM p {p_text}). "
                 "Find what lost or added units in one variant first.",
-                "zh-CN": f"请勿解读效果：实际流量比例与计划不符（SRM p {p_text}）。请先找出某一方案多出或丢失单元的原因。",
+                "zh-CN": f"请勿解读效果：实际流量比例与计划不符（SRM p {p_text}）。"
+                "请先找出某一方案多出或丢失单元的原因。",
             }
         ]
     return [_variant_sentence(v.key, metrics, plan) for v in plan.variants if not v.is_control]
@@ -124,8 +125,8 @@ def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) ->
 
 METHODS: dict[str, Text] = {
     "two_proportions": {
-        "en": "Proportions: pooled z test with the score interval (Mee; relative: Koopman); exact where outcomes are rare.",
-        "zh-CN": "比例：合并方差 z 检验与得分区间（Mee；相对变化：Koopman）；结果稀少时用精确检验。",
+        "en": "Proportions: pooled z test with the score interval (relative: Koopman's); exact where outcomes are rare.",
+        "zh-CN": "比例：合并方差 z 检验与得分区间（相对变化：Koopman）；结果稀少时用精确检验。",
     },
     "welch": {"en": "Means: Welch's t test.", "zh-CN": "均值：Welch t 检验。"},
     "ratio_delta": {"en": "Ratios: delta method over units.", "zh-CN": "比率：以单元为单位的 delta 方法。"},
