@@ -74,7 +74,10 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
         enrolments: each unit and experiment once.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"members-{at:016d}.sqlite"
+    known = sorted(folder.glob("members-*.sqlite"))
+    # Names sort by time, also when the clock was set back.
+    stamp = max(at, int(known[-1].stem.removeprefix("members-")) + 1) if known else at
+    final = folder / f"members-{stamp:016d}.sqlite"
     with atomic.replacing(final) as temporary:
         connection = sqlite3.connect(temporary, isolation_level=None)
         try:
@@ -96,7 +99,7 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
     return manifest
 
 
-def publish_members(store: Store, folder: Path, experiments: Mapping[str, int], at: int) -> Manifest:
+def write_from_store(store: Store, folder: Path, experiments: Mapping[str, int], at: int) -> Manifest:
     """Rebuild the member file from the store.
 
     Args:

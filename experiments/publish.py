@@ -17,6 +17,7 @@ from allocation.snapshot import SnapshotError, encode
 from experiments import members, snapshot_file
 from experiments.lifecycle import transition
 from experiments.log.loader import Loader
+from experiments.log.spool_file import FileLock
 from experiments.plans import plan_of, snapshot_of
 from experiments.records import ExperimentRecord
 from experiments.repository import Repository
@@ -29,17 +30,23 @@ __all__ = [
     "AHEAD_US",
     "SnapshotFile",
     "SnapshotMissingError",
+    "build_snapshot",
     "move",
     "publish",
     "publish_member_states",
+    "publish_members",
 ]
 
 AHEAD_US = 2_000_000
 """How far ahead a snapshot is published."""
+LOCK_NAME = "publish.lock"
 
 
 def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_us: int = AHEAD_US) -> str:
     """Publish the snapshot of the store; return its version (the current one when nothing that decides has changed).
+
+    Where members newly keep what they have (an experiment was paused, or opened a phase that keeps), the spools are
+    drained and the enrolled set is sealed in the member file *before* the snapshot that relies on it is written.
 
     Args:
         store: where the definitions are.
@@ -49,20 +56,45 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
     """
     at = time.time_ns() // 1000 if now is None else now
     folder = settings.snapshot_dir
-    last = _newest(folder)
-    snapshot = snapshot_of(Repository(store), "", 0)
-    digest = content_digest(snapshot)
-    if last is not None and content_digest(last) == digest:
-        return last.version
-    stamp = at
-    known = snapshot_file.versions(folder)
-    if known:
-        # Versions sort by time, also when the clock was set back.
-        stamp = max(at, int(known[-1].partition("-")[0]) + 1)
-    version = f"{stamp:016d}-{digest[:8]}"
-    effective_at = at + ahead_us if last is not None else at
-    snapshot_file.write(folder, msgspec.structs.replace(snapshot, version=version, effective_at=effective_at))
-    return version
+    folder.mkdir(parents=True, exist_ok=True)
+    turn = FileLock.take(folder / LOCK_NAME, wait=True)
+    try:
+        last = _newest(folder)
+        snapshot = build_snapshot(store, at)
+        if last is not None and content_digest(last) == content_digest(snapshot):
+            return last.version
+        if not _needing(snapshot) <= (_needing(last) if last else set()):
+            publish_member_states(store, settings, at)
+        known = snapshot_file.versions(folder)
+        if known and snapshot.version <= known[-1]:
+            # Versions sort by time, also when the clock was set back.
+            stamp = int(known[-1].partition("-")[0]) + 1
+            snapshot = msgspec.structs.replace(snapshot, version=_version(stamp, snapshot))
+        effective_at = at + ahead_us if last is not None else at
+        snapshot_file.write(folder, msgspec.structs.replace(snapshot, effective_at=effective_at))
+        return snapshot.version
+    finally:
+        if turn is not None:
+            turn.release()
+
+
+def build_snapshot(store: Store, now: int) -> Snapshot:
+    """Return the snapshot of the store as it would be published, taking effect now, without writing it."""
+    snapshot = snapshot_of(Repository(store), "", now)
+    return msgspec.structs.replace(snapshot, version=_version(now, snapshot))
+
+
+def _version(stamp: int, snapshot: Snapshot) -> str:
+    return f"{stamp:016d}-{content_digest(snapshot)[:8]}"
+
+
+def _needing(snapshot: Snapshot) -> set[tuple[str, int]]:
+    """Return the experiments that read enrolments, with their phase."""
+    return {
+        (key, plan.phase.number)
+        for key, plan in snapshot.experiments.items()
+        if plan.state in ACTIVE and plan.needs == "enrolment"
+    }
 
 
 def content_digest(snapshot: Snapshot) -> str:
@@ -83,6 +115,17 @@ def publish_member_states(store: Store, settings: Settings, now: int | None = No
     """Drain the spools of this host and publish the member file: attributes, opt-outs, and the enrolments needed."""
     at = time.time_ns() // 1000 if now is None else now
     Loader(settings.spool_dir, store).run_once()
+    return publish_members(store, settings, at)
+
+
+def publish_members(store: Store, settings: Settings, now: int) -> members.Manifest:
+    """Publish the member file from what the store holds already.
+
+    Args:
+        store: where ``members`` and ``decisions`` are.
+        settings: whose ``snapshot_dir`` is written.
+        now: microseconds since 1970 UTC.
+    """
     repository = Repository(store)
     heads = repository.heads()
     needing = {
@@ -90,7 +133,7 @@ def publish_member_states(store: Store, settings: Settings, now: int | None = No
         for record in repository.experiments()
         if record.state in ACTIVE and plan_of(repository, record, heads).needs == "enrolment"
     }
-    return members.publish_members(store, settings.snapshot_dir, needing, at)
+    return members.write_from_store(store, settings.snapshot_dir, needing, now)
 
 
 def move(
@@ -105,17 +148,11 @@ def move(
 ) -> ExperimentRecord:
     """Move an experiment to another state and publish what follows from it.
 
-    Where members keep what they have (pausing; sticky experiments), the spools are drained and the enrolled set is
-    sealed in the member file *before* the snapshot that relies on it is published.
-
     Raises:
         TransitionError: when the move is not allowed.
         StaleVersionError: when the experiment is at another version than ``version_id``.
         UnknownKeyError: when there is no such experiment.
     """
     record = transition(store, key, to, actor, reason, now, version_id)
-    repository = Repository(store)
-    if record.state in ACTIVE and plan_of(repository, record).needs != "none":
-        publish_member_states(store, settings, now)
     publish(store, settings, now)
     return record

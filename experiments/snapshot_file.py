@@ -106,8 +106,12 @@ class SnapshotFile:
             raise SnapshotMissingError(f"no snapshot in {self.folder}{why}; {advice}")
         return self._current
 
-    def poll(self, now: int) -> CompiledSnapshot | None:
-        """Look for a newer snapshot; return it once it is due and in use, else ``None``. Cheap when nothing changed."""
+    def poll(self, now: int | None = None) -> CompiledSnapshot | None:
+        """Look for a newer snapshot; return it once it is due and in use, else ``None``. Cheap when nothing changed.
+
+        Args:
+            now: microseconds since 1970 UTC; without it the newest counts as due.
+        """
         newest = self._pending or self._current
         after = newest.version if newest else ""
         for version in reversed(versions(self.folder)):
@@ -120,7 +124,7 @@ class SnapshotFile:
         else:
             if newest is not None and not self._refused:
                 self.problem = None
-        if self._pending is not None and (self._current is None or self._pending.effective_at <= now):
+        if self._pending is not None and (self._current is None or now is None or self._pending.effective_at <= now):
             self._current, self._pending = self._pending, None
             return self._current
         return None
