@@ -126,7 +126,7 @@ def build_list_view(
         status=status,
         search=search,
         lines=tuple(_line(row, scale, language, numbers) for row in shown),
-        axis=axis_header(scale, lambda v: numbers.change(v, digits=0 if abs(v) >= 0.0095 else 1), room=40.0),
+        axis=axis_header(scale, lambda v: numbers.change(v, digits=0 if abs(v) >= 0.0095 else 1)),
         total=len(rows),
         none_at_all=not rows,
         data_time=numbers.time(max(times)) if times else "",

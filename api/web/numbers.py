@@ -138,6 +138,16 @@ class Numbers:
         digits = significant_digits(scale if scale is not None else value)
         return _sign(value, digits, always=True) + _decimals(abs(value), self.language, digits)
 
+    def tick(self, value: float, unit: Unit, step: float) -> str:
+        """Write an axis label with just the decimals that the step between ticks needs."""
+        if unit == "share":
+            digits = step_digits(step * 100)
+            body = _decimals(abs(value * 100), self.language, digits)
+            return f"{_sign(value * 100, digits, always=True)}{body}%"
+        digits = step_digits(step)
+        sign = self.currency_sign() if unit == "money" else ""
+        return f"{_sign(value, digits, always=True)}{sign}{_decimals(abs(value), self.language, digits)}"
+
     def total(self, value: float | None, unit: Unit) -> str:
         """Write an effect over all members of a variant, large money short ("¥1.84M", "¥46.1万")."""
         if value is None:
@@ -224,6 +234,16 @@ def share_digits(value: float) -> int:
     if size >= 0.1 or size == 0:
         return 1
     return 2 if size >= 0.001 else 3
+
+
+def step_digits(step: float) -> int:
+    """Return the decimals that a step of a round axis needs.
+
+    Example:
+        >>> step_digits(0.25), step_digits(20.0)
+        (2, 0)
+    """
+    return next((d for d in range(6) if abs(step * 10**d - round(step * 10**d)) < 1e-6 * max(1.0, step * 10**d)), 6)
 
 
 def significant_digits(value: float) -> int:

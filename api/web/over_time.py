@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from api.web.charts import Chart, CurveLook, effect_curve
 from api.web.charts.curve import curve_range
+from api.web.charts.scale import round_ticks
 from api.web.language import Language
 from api.web.numbers import Numbers
 from api.web.scorecard import control_mean, variant_names
@@ -97,10 +98,10 @@ def _panel(
         label=conclusion,
         clear_label=_("clear from day %(day)s", day=curve.clear_from_day) if curve.clear_from_day is not None else "",
     )
-    step = (high - low) / 4
+    ticks = round_ticks(low, high, 6)
 
     def tick(value: float) -> str:
-        return numbers.effect(value, metric.unit, scale=step * 10 if metric.unit == "share" else step)
+        return numbers.tick(value, metric.unit, ticks[1] - ticks[0])
 
     chart = effect_curve(look, write=tick, columns=columns, rows=rows)
     return Panel(curve.variant, name, write(last.estimate), "" if tone == "flat" else tone, chart)

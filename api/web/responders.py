@@ -137,7 +137,7 @@ def _responders(
         rows,
         caption=_("Effect on %(metric)s by group", metric=label),
         columns=columns,
-        write=lambda v: numbers.effect(v, metric.unit, scale=0.2 if metric.unit == "share" else v),
+        write=lambda v, step: numbers.tick(v, metric.unit, step),
     )
     groups = []
     position = 0

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, shared_scale
 from api.web.language import Language
-from api.web.numbers import MISSING, Form, Numbers
+from api.web.numbers import MISSING, Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
 from experiments.report.document import Comparison, Estimate, MetricResult, Report
 
@@ -136,7 +136,7 @@ def build_scorecard(report: Report, language: Language, numbers: Numbers) -> Sco
         groups=groups,
         axis=axis_header(
             relative,
-            lambda v: numbers.change(v, digits=_tick_digits(relative)),
+            lambda v: numbers.change(v, digits=step_digits(100 * (relative.ticks[1] - relative.ticks[0]))),
             left=_("← lower than control"),
             right=_("higher →"),
         ),
@@ -152,11 +152,6 @@ def _row_bounds(estimate: Estimate | None) -> tuple[float | None, float | None, 
         return None, None, None
     low, high, _ = bounds(estimate)
     return low, estimate.estimate, high
-
-
-def _tick_digits(scale: Scale) -> int:
-    step = scale.ticks[1] - scale.ticks[0] if len(scale.ticks) > 1 else 1.0
-    return 0 if abs(step * 100 - round(step * 100)) < 1e-6 else (1 if step >= 0.001 else 2)
 
 
 def _group_title(role: str, metrics: list[MetricResult], language: Language, numbers: Numbers) -> str:
@@ -212,8 +207,7 @@ def _block(
     control = next((v for v in metric.variants if v.variant == metric.control), None)
     lines = tuple(_line(metric, c, names, scales, report, language, numbers) for c in metric.comparisons)
     axes: dict[Form, Markup] = {
-        form: axis_header(scales[form], _tick_writer(form, scales[form], metric, numbers), room=64.0)
-        for form in FORMS[1:]
+        form: axis_header(scales[form], _tick_writer(form, scales[form], metric, numbers)) for form in FORMS[1:]
     }
     return MetricBlock(
         name=metric.name,
@@ -227,8 +221,10 @@ def _block(
 
 
 def _tick_writer(form: Form, scale: Scale, metric: MetricResult, numbers: Numbers) -> Callable[[float], str]:
-    step = scale.ticks[1] - scale.ticks[0] if len(scale.ticks) > 1 else 1.0
-    return lambda v: numbers.by_form(v, form, metric.unit, scale=step * 10 if metric.unit == "share" else step)
+    if form == "total":
+        return lambda v: numbers.total(v, metric.unit)
+    step = scale.ticks[1] - scale.ticks[0]
+    return lambda v: numbers.tick(v, metric.unit, step)
 
 
 def _line(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from api.web.charts.markup import Chart, DataTable, drawing, element
+from api.web.charts.markup import Chart, DataTable, drawing, element, text_width
 from api.web.charts.scale import round_ticks
 from experiments.report.document import CurvePoint
 
@@ -71,8 +71,8 @@ def effect_curve(
     Returns:
         The picture, 356 × 176 and fluid, and its table. Days without an estimate are not drawn.
     """
-    ticks = [t for t in round_ticks(look.low, look.high, 4) if look.low <= t <= look.high]
-    left = 12.0 + max((_text_width(write(t)) for t in ticks), default=20.0)
+    ticks = [t for t in round_ticks(look.low, look.high, 6) if look.low <= t <= look.high]
+    left = 12.0 + max((text_width(write(t)) for t in ticks), default=20.0)
     days = [p.day for p in look.points] or [1]
     first, last = min(days), max(days)
 
@@ -155,8 +155,3 @@ def _day_ticks(first: int, last: int) -> list[int]:
 
 def _line(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-
-
-def _text_width(text: str) -> float:
-    """Estimate a label's width at 11 px; Chinese characters are square."""
-    return sum(11.0 if ord(c) > 0x2E80 else 6.2 for c in text)

@@ -37,7 +37,7 @@ def forest(
     *,
     caption: str,
     columns: tuple[str, ...],
-    write: Callable[[float], str],
+    write: Callable[[float, float], str],
     width: float = WIDTH,
 ) -> Forest:
     """Draw the effects of several groups on one shared axis.
@@ -46,9 +46,12 @@ def forest(
         rows: the groups in order.
         caption: what the table is about.
         columns: headings of the data table.
-        write: turns a tick into text.
+        write: turns a tick, given the step between ticks, into text.
         width: of the picture in pixels.
     """
     scale = shared_scale([(r.look.low, r.look.estimate, r.look.high) for r in rows], width=width, about=5)
+    step = scale.ticks[1] - scale.ticks[0]
     charts = tuple(interval(row.look, scale, columns=columns, row=row.cells) for row in rows)
-    return Forest(axis_header(scale, write), charts, DataTable(caption, columns, tuple(r.cells for r in rows)))
+    return Forest(
+        axis_header(scale, lambda v: write(v, step)), charts, DataTable(caption, columns, tuple(r.cells for r in rows))
+    )

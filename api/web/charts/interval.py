@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from api.web.charts.markup import Chart, DataTable, drawing, element
+from api.web.charts.markup import Chart, DataTable, drawing, element, text_width
 from api.web.charts.scale import Scale, labelled
 from experiments.report.document import Reading
 
@@ -108,9 +108,7 @@ def interval(look: IntervalLook, scale: Scale, *, columns: tuple[str, ...], row:
     return Chart(svg, DataTable(look.label, columns, (row,)))
 
 
-def axis_header(
-    scale: Scale, write: Callable[[float], str], *, left: str = "", right: str = "", room: float = 52.0
-) -> Markup:
+def axis_header(scale: Scale, write: Callable[[float], str], *, left: str = "", right: str = "") -> Markup:
     """Draw the shared axis for the table's head: tick labels, and in words what left and right mean.
 
     Args:
@@ -118,8 +116,8 @@ def axis_header(
         write: turns a tick into text; zero is written "0".
         left: meaning of the left side, such as "← lower than control".
         right: meaning of the right side.
-        room: pixels that one label needs.
     """
+    room = 12.0 + max(text_width(write(t)) for t in scale.ticks)
     height = 28.0 if left or right else 16.0
     marks = [
         element(

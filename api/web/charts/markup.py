@@ -56,6 +56,11 @@ def _name(key: str) -> str:
     return key.rstrip("_").replace("_", "-")
 
 
+def text_width(text: str) -> float:
+    """Estimate a label's width in pixels at 11 px; Chinese characters are square."""
+    return sum(11.0 if ord(c) > 0x2E80 else 6.4 for c in text)
+
+
 def drawing(
     width: float, height: float, *children: Markup, label: str | None, class_: str | None = None, fluid: bool = False
 ) -> Markup:

@@ -67,18 +67,22 @@ def shared_scale(
         tick_width: pixels one label needs; sets the fewest.
 
     Returns:
-        The axis. A row that reaches beyond three times the median row is clipped, estimates are kept inside where
-        they lie within six times of it.
+        The axis. A row that reaches beyond three times the median row is clipped; its estimate is kept inside where it
+        lies within six times of it.
     """
+    rows = list(rows)
     finite = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
     reaches = [max(abs(v) for v in row) for row in finite if row]
     low, high = 0.0, 0.0
     if reaches:
         usual = median(reaches) or max(reaches)
         cap = REACH * usual
-        for row in finite:
-            for value in row:
-                low, high = min(low, max(value, -cap)), max(high, min(value, cap))
+        for bounds, (_, middle, _) in zip(finite, rows, strict=True):
+            # A row too wide for the axis is clipped with an arrow and must not stretch it; its estimate is kept.
+            fits = bool(bounds) and max(abs(v) for v in bounds) <= cap
+            kept = bounds if fits else ([middle] if middle is not None and math.isfinite(middle) else [])
+            for value in kept:
+                low, high = min(low, max(value, -2 * cap)), max(high, min(value, 2 * cap))
         for limit in limits:
             if abs(limit) <= 2 * cap:
                 low, high = min(low, limit), max(high, limit)
