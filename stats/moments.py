@@ -139,6 +139,8 @@ class Moments:
         codes = np.zeros(len(values), dtype=np.int64) if cell is None else np.asarray(cell, dtype=np.int64)
         if codes.shape != (len(values),):
             raise ValueError(f"cell has shape {codes.shape}; one integer a row is needed: ({len(values)},)")
+        if np.isinf(values).any():
+            raise ValueError("rows hold infinity; leave such rows out or give them a value")
         if missing == "zero":
             values = np.where(np.isnan(values), 0.0, values)
         complete = ~np.isnan(values).any(axis=1)
@@ -342,6 +344,8 @@ def merge(first: Moments, second: Moments) -> Moments:
 
 def _pool(columns: tuple[str, ...], pivot: FloatArray, n: IntArray, mean: FloatArray, m2: FloatArray) -> Moments:
     """Merge along the first axis: within-part cross-products plus those of the parts' means."""
+    if n.shape[0] == 0:
+        n, mean, m2 = (np.zeros((1, *array.shape[1:]), dtype=array.dtype) for array in (n, mean, m2))
     total = n.sum(axis=0)
     weight = n[..., None].astype(np.float64)
     above_pivot = _zero_filled(divide((weight * (mean - pivot)).sum(axis=0), total[..., None]))
@@ -349,6 +353,8 @@ def _pool(columns: tuple[str, ...], pivot: FloatArray, n: IntArray, mean: FloatA
     whole = (n == total) & (total > 0)
     centre = np.where(whole.any(axis=0)[..., None], _pick(whole, mean), pivot + above_pivot)
     apart = np.where(weight > 0, mean - centre, 0.0)
+    # Means that differ by less than their own rounding do not differ: merged constants stay constant.
+    apart = np.where(np.abs(apart) <= 8 * EPSILON * (np.abs(mean) + np.abs(pivot)), 0.0, apart)
     between = np.einsum("c...i,c...j->...ij", weight * apart, apart)
     return Moments(columns, np.asarray(total), pivot, np.asarray(centre), np.asarray(m2.sum(axis=0) + between))
 
