@@ -143,7 +143,7 @@ class Numbers:
         if unit == "share":
             digits = step_digits(step * 100)
             body = _decimals(abs(value * 100), self.language, digits)
-            return f"{_sign(value * 100, digits, always=True)}{body}%"
+            return self.language.gettext("%(number)s pp", number=_sign(value * 100, digits, always=True) + body)
         digits = step_digits(step)
         sign = self.currency_sign() if unit == "money" else ""
         return f"{_sign(value, digits, always=True)}{sign}{_decimals(abs(value), self.language, digits)}"
@@ -162,6 +162,17 @@ class Numbers:
         digits = 2 if abs(value) / size < 10 else 1
         sign = self.currency_sign() if unit == "money" else ""
         return f"{_sign(value, 0, always=True)}{sign}{_decimals(abs(value) / size, self.language, digits)}{suffix}"
+
+    def range_in(
+        self, low: float | None, high: float | None, form: Form, unit: Unit, *, scale: float | None = None
+    ) -> str:
+        """Write an interval in a form; "pp" stands once, after the upper bound."""
+        first = None if low is None else self.by_form(low, form, unit, scale=scale)
+        second = None if high is None else self.by_form(high, form, unit, scale=scale)
+        suffix = self.language.gettext("%(number)s pp", number="")
+        if unit == "share" and form == "absolute" and first is not None and second is not None:
+            first = first.removesuffix(suffix)
+        return self.interval(first, second)
 
     def by_form(self, value: float | None, form: Form, unit: Unit, *, scale: float | None = None) -> str:
         """Write an effect in the form that is switched on."""

@@ -83,9 +83,7 @@ def _panel(
             write(p.estimate),
             p.why
             if p.estimate is None and p.why
-            else numbers.interval(
-                None if p.ci_low is None else write(p.ci_low), None if p.ci_high is None else write(p.ci_high)
-            ),
+            else numbers.range_in(p.ci_low, p.ci_high, "absolute", metric.unit, scale=size),
         )
         for p in curve.points
     )

@@ -109,15 +109,12 @@ def _responders(
         low, high, _adjusted = bounds(row.effect)
         values = [abs(v) for v in (low, row.effect.estimate, high) if v is not None]
         size = control if metric.unit == "share" else max(values, default=None)
-        written = [
-            None if v is None else numbers.effect(v, metric.unit, scale=size) for v in (low, row.effect.estimate, high)
-        ]
-        phrase = numbers.interval(written[0], written[2])
+        phrase = numbers.range_in(low, high, "absolute", metric.unit, scale=size)
         badge = reading_badge(_reading(row, metric), language)
         p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
         units = numbers.count(row.n + row.n_control)
         name = names.get(row.variant, row.variant)
-        change = written[1] or numbers.effect(None, metric.unit)
+        change = numbers.effect(row.effect.estimate, metric.unit, scale=size)
         conclusion = _(
             "%(group)s, %(variant)s: %(change)s, interval %(interval)s, %(reading)s",
             group=f"{breakdown.attribute} {row.level}",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, shared_scale
 from api.web.language import Language
-from api.web.numbers import MISSING, Form, Numbers, step_digits
+from api.web.numbers import Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
 from experiments.report.document import Comparison, Estimate, MetricResult, Report
 
@@ -273,13 +273,9 @@ def _cell(
     _ = language.gettext
     estimate = in_form(comparison, form)
     low, middle, high = _row_bounds(estimate)
-    size = control_mean(metric) if metric.unit == "share" else _largest([low, middle, high])
-
-    def write(value: float | None) -> str | None:
-        return None if value is None else numbers.by_form(value, form, metric.unit, scale=size)
-
-    change = write(middle) or MISSING
-    phrase = numbers.interval(write(low), write(high))
+    size = control_mean(metric) or max((abs(v) for v in (low, middle, high) if v is not None), default=None)
+    change = numbers.by_form(middle, form, metric.unit, scale=size)
+    phrase = numbers.range_in(low, high, form, metric.unit, scale=size)
     label = language.text(metric.label) or metric.name
     level = numbers.share(1 - report.plan.alpha, 0)
     if middle is None:
@@ -306,7 +302,3 @@ def _cell(
     columns = (_("Variant"), _("Change"), _("%(level)s interval", level=level))
     chart = interval(look, scale, columns=columns, row=(name, change, phrase))
     return EffectCell(change, phrase, chart, why=(estimate.why or "") if estimate else "")
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    return max((abs(v) for v in values if v is not None), default=None)

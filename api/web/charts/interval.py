@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from api.web.charts.markup import Chart, DataTable, drawing, element, text_width
-from api.web.charts.scale import Scale, labelled
+from api.web.charts.scale import Scale
 from experiments.report.document import Reading
 
 ROW_HEIGHT = 25.0
@@ -117,24 +117,35 @@ def axis_header(scale: Scale, write: Callable[[float], str], *, left: str = "", 
         left: meaning of the left side, such as "← lower than control".
         right: meaning of the right side.
     """
-    room = 12.0 + max(text_width(write(t)) for t in scale.ticks)
     height = 28.0 if left or right else 16.0
     marks = [
         element(
             "text",
-            "0" if abs(t) < 1e-12 else write(t),
+            text,
             x=scale.x(t),
             y=height - 5.0,
             class_="ti" if abs(t) < 1e-12 else "t3",
             text_anchor=_anchor(scale, t),
         )
-        for t in labelled(scale.ticks, scale, room)
+        for t, text in labels(scale, write)
     ]
     if left:
         marks.append(element("text", left, x=scale.x(scale.low), y=9.0, class_="t3", text_anchor="start"))
     if right:
         marks.append(element("text", right, x=scale.x(scale.high), y=9.0, class_="t3", text_anchor="end"))
     return drawing(scale.width, height, *marks, label=None, class_="iv")
+
+
+def labels(scale: Scale, write: Callable[[float], str]) -> list[tuple[float, str]]:
+    """Choose the ticks whose labels fit side by side, from zero outwards, so that zero always has one."""
+    placed: list[tuple[float, float, float, str]] = []
+    for tick in sorted(scale.ticks, key=abs):
+        text = "0" if abs(tick) < 1e-12 else write(tick)
+        width, at = text_width(text), scale.x(tick)
+        left = at - {"start": 0.0, "middle": width / 2, "end": width}[_anchor(scale, tick)]
+        if all(left > end + 6 or left + width < start - 6 for start, end, _, _ in placed):
+            placed.append((left, left + width, tick, text))
+    return [(tick, text) for _, _, tick, text in sorted(placed)]
 
 
 def _anchor(scale: Scale, tick: float) -> str:

@@ -88,17 +88,7 @@ def shared_scale(
                 low, high = min(low, limit), max(high, limit)
     if high - low <= 0:
         low, high = -1.0, 1.0
-    # A little of the other side shows where zero is crossed.
-    low, high = min(low, -0.08 * (high - low)), max(high, 0.08 * (high - low))
+    # A little of the other side shows where zero is crossed, and no point sits on the edge.
+    low, high = min(low * 1.03, -0.08 * (high - low)), max(high * 1.03, 0.08 * (high - low))
     ticks = round_ticks(low, high, min(about, max(2, int(width // tick_width))))
     return Scale(ticks[0], ticks[-1], ticks, width)
-
-
-def labelled(ticks: Sequence[float], scale: Scale, room: float) -> list[float]:
-    """Choose the ticks that get a label: zero and every n-th from it, so that labels keep ``room`` pixels apart."""
-    if len(ticks) < 2:
-        return list(ticks)
-    gap = scale.x(ticks[1]) - scale.x(ticks[0])
-    every = max(1, math.ceil(room / gap)) if gap > 0 else 1
-    zero = min(range(len(ticks)), key=lambda i: abs(ticks[i]))
-    return [tick for index, tick in enumerate(ticks) if (index - zero) % every == 0]
