@@ -13,9 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.members import MemberStates
-from experiments.publish import SnapshotFile
-
 from allocation.compiled import CompiledSnapshot
 from allocation.decide import UnknownExperimentError, decide
 from allocation.decision import Decision, Enrolment, MemberState
@@ -26,7 +23,9 @@ from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
+from experiments.members import MemberStates
 from experiments.settings import Settings
+from experiments.snapshot_file import SnapshotFile, SnapshotMissingError
 
 if TYPE_CHECKING:
     from api.hot.decide import DecideRequest
@@ -58,6 +57,7 @@ class Node:
         self._snapshots = SnapshotFile(settings.snapshot_dir)
         self._members = MemberStates(settings.snapshot_dir)
         self._compiled: CompiledSnapshot | None = None
+        self._problems: tuple[str | None, str | None] = (None, None)
         self._stopping = False
 
     # ------------------------------------------------------------------ life
@@ -132,22 +132,34 @@ class Node:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
-            await asyncio.to_thread(self._load)
+            try:
+                await asyncio.to_thread(self._load)
+            except OSError as error:  # the folder itself is away: what is in memory goes on deciding
+                _log.error("snapshot_folder_unreadable", error=type(error).__name__)
 
     def _load(self) -> None:
         """Take a newly published snapshot and member states; a broken file leaves the last good one in use."""
-        try:
-            compiled = self._snapshots.poll()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new file, the old one goes on deciding
-            _log.error("snapshot_refused", error=type(error).__name__, detail=str(error))
+        now = self.now_us()
+        compiled = None
+        if self._compiled is None:
+            with contextlib.suppress(SnapshotMissingError):
+                compiled = self._snapshots.load(now)
         else:
-            if compiled is not None and compiled is not self._compiled:
-                self._compiled = compiled
-                _log.info("snapshot_loaded", version=compiled.version, experiments=len(compiled.experiments))
-        try:
-            self._members.poll()
-        except Exception as error:  # noqa: BLE001 - as above
-            _log.error("member_states_refused", error=type(error).__name__, detail=str(error))
+            compiled = self._snapshots.poll(now)
+        if compiled is not None:
+            self._compiled = compiled
+            _log.info(
+                "snapshot_loaded",
+                version=compiled.version,
+                experiments=len(compiled.experiments),
+                refused=sorted(compiled.refused),
+            )
+        self._members.refresh(now)
+        problems = (self._snapshots.problem, self._members.problem)
+        if problems != self._problems:
+            self._problems = problems
+            for problem in filter(None, problems):
+                _log.error("published_file_refused", problem=problem)
 
     async def decide(self, request: DecideRequest) -> Decision:
         """Decide and return once the decision is on disk; the same question again gets the same answer, unwritten.

@@ -57,7 +57,7 @@ class Upkeep:
         self._failed_since: float | None = None
         self._definitions: int | None = None
         self._members_due = True
-        self._members_at = 0.0
+        self._members_next = 0.0
 
     # ------------------------------------------------------------- what others read
 
@@ -114,7 +114,7 @@ class Upkeep:
                 if now >= next_check or self._definitions is None:
                     self._publish_definitions()
                     next_check = now + CHECK_S
-                if self._members_due and now >= self._members_at + MEMBERS_S:
+                if self._members_due and now >= self._members_next:
                     self._publish_members()
             except Exception as error:  # noqa: BLE001 - whatever fails here is tried again; serving goes on
                 self._failed(error)
@@ -162,8 +162,8 @@ class Upkeep:
     def _publish_definitions(self) -> None:
         """Publish a snapshot when a definition or state has changed since this node last did."""
         import sqlalchemy as sa
-        from experiments.publish import publish
 
+        from experiments.publish import publish
         from experiments.store.definition_tables import audit_log
 
         store = self._open()
@@ -178,11 +178,18 @@ class Upkeep:
         _log.info("snapshot_published", version=version)
 
     def _publish_members(self) -> None:
-        from experiments.members import publish_members
+        from experiments.publish import publish_member_states
 
-        publish_members(self._open(), self.settings, time.time_ns() // 1000)
         self._members_due = False
-        self._members_at = time.monotonic()
+        began = time.monotonic()
+        try:
+            publish_member_states(self._open(), self.settings, time.time_ns() // 1000)
+        except Exception:
+            self._members_due = True
+            raise
+        # The file is rebuilt from the whole store: what takes long is done less often, a twentieth of the time at most.
+        now = time.monotonic()
+        self._members_next = now + max(MEMBERS_S, 20 * (now - began))
 
     def _keep_frame(self, store: Store) -> None:
         from experiments.definitions import money

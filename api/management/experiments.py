@@ -18,7 +18,8 @@ from experiments.definitions.errors import DefinitionError
 from experiments.definitions.loader import Loaded, load_values
 from experiments.definitions.reader import read_text
 from experiments.heads import StaleVersionError, UnknownKeyError
-from experiments.lifecycle import TransitionError, transition
+from experiments.lifecycle import TransitionError
+from experiments.publish import move
 from experiments.records import ExperimentRecord
 from experiments.repository import Change
 from experiments.states import MOVES, STATES
@@ -100,7 +101,7 @@ def create_blueprint(services: Services) -> APIBlueprint:  # noqa: C901 - one ad
     @blueprint.put("/experiments/<key>")
     @blueprint.output(ExperimentOut)
     def put_experiment(key: str) -> Response:
-        """Create an experiment, or change the one whose ETag is in ``If-Match``; ``kind`` and ``key`` may be left out."""
+        """Create an experiment, or change the one whose ETag is in ``If-Match``; ``kind`` and ``key`` may be absent."""
         loaded = _one_experiment(key)
         match = request.headers.get("If-Match")
         expected = None if match is None else version_from(match)
@@ -126,9 +127,9 @@ def create_blueprint(services: Services) -> APIBlueprint:  # noqa: C901 - one ad
     @blueprint.output(ExperimentOut)
     def post_transition(key: str) -> Response:
         """Move an experiment to its next state; ``If-Match`` is honoured when sent."""
-        move = documents.json_struct(TransitionIn)
-        if move.to not in STATES:
-            message = f"is no state; use one of {', '.join(STATES)}"
+        asked = documents.json_struct(TransitionIn)
+        if asked.to not in STATES:
+            message = f"unknown; use one of {', '.join(STATES)}"
             raise Problem(
                 422, "the body does not fit", code="invalid", errors=[FieldProblem("/to", "unknown_state", message)]
             )
@@ -136,14 +137,15 @@ def create_blueprint(services: Services) -> APIBlueprint:  # noqa: C901 - one ad
         version_id = None if match is None else version_from(match)
         _experiment(services, key)
         try:
-            transition(
+            move(
                 services.store,
+                services.settings,
                 key,
-                move.to,
+                asked.to,
                 ACTOR,
-                move.reason,
+                asked.reason,
                 services.now_us(),
-                version_id=version_id,
+                version_id,
             )
         except TransitionError as error:
             raise Problem(409, str(error), code="transition_refused") from None

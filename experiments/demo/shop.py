@@ -176,9 +176,9 @@ def arrivals(
 def baskets(rng: np.random.Generator, members: Members, member: Index) -> tuple[Index, Index]:
     """Draw value and margin, in minor units, of one order of each given member."""
     value = members.basket_minor[member] * np.exp(rng.normal(0, BASKET_SIGMA, len(member)))
-    value = np.maximum(np.round(value, -1), 900).astype(np.int64)
-    margin = value * np.clip(rng.normal(MARGIN_MEAN, MARGIN_SD, len(member)), 0.2, 0.6)
-    return value, np.round(margin).astype(np.int64)
+    rounded = np.maximum(np.round(value, -1), 900).astype(np.int64)
+    margin = rounded * np.clip(rng.normal(MARGIN_MEAN, MARGIN_SD, len(member)), 0.2, 0.6)
+    return rounded, np.round(margin).astype(np.int64)
 
 
 def _at_shopping_hours(rng: np.random.Generator, at: Index, since_us: Index, until_us: Index) -> Index:

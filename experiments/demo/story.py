@@ -98,7 +98,9 @@ def with_offer(rng: np.random.Generator, orders: Orders, effect: Effect) -> tupl
     filled = near & (rng.random(len(value)) < 0.65)
     rate = orders.margin_minor / np.maximum(orders.value_minor, 1)
     value = np.where(filled, effect.lift_to_minor + rng.integers(0, 1_500, len(value)), value)
-    value = np.round(value, -1).astype(np.int64)
-    margin = np.round(value * rate * effect.margin).astype(np.int64)
-    redeemed = (rng.random(len(value)) < effect.redeems) & (value >= effect.minimum_minor) & (effect.offer is not None)
-    return Orders(orders.member, orders.at, value, margin), redeemed
+    rounded = np.round(value, -1).astype(np.int64)
+    margin = np.round(rounded * rate * effect.margin).astype(np.int64)
+    redeemed = (
+        (rng.random(len(value)) < effect.redeems) & (rounded >= effect.minimum_minor) & (effect.offer is not None)
+    )
+    return Orders(orders.member, orders.at, rounded, margin), redeemed

@@ -1,0 +1,113 @@
+"""Fills an empty deployment with the simulated shop, through the doors that real data take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from allocation.compiled import compile_snapshot
+from experiments.definitions.loader import load_text
+from experiments.demo import campaigns, definitions, shop
+from experiments.demo.campaigns import Calendar
+from experiments.lifecycle import transition
+from experiments.log.absorb import absorb
+from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.store_rows import insert_new
+from experiments.plans import snapshot_of
+from experiments.publish import publish, publish_member_states
+from experiments.repository import Repository
+from experiments.settings import Settings
+from experiments.store import Store
+from experiments.store.definition_tables import definition_heads
+from experiments.store.log_tables import decisions, members
+
+ACTOR = "demo"
+STARTED = (definitions.WINBACK, definitions.FREE_SHIPPING, definitions.EARLY_ACCESS)
+STEP_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was made."""
+
+    members: int
+    decisions: int
+    events: int
+    experiments: tuple[str, ...]
+
+
+def is_filled(store: Store) -> bool:
+    """Return whether the deployment has definitions or decisions already: then the demo keeps out."""
+    with store.read() as connection:
+        return any(
+            connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None
+            for table in (definition_heads, decisions)
+        )
+
+
+def fill(
+    store: Store,
+    settings: Settings,
+    now_us: int,
+    *,
+    count: int = shop.MEMBERS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Filled:
+    """Make the shop, its experiments and their eight weeks; everything in it ends at ``now_us``.
+
+    Args:
+        store: migrated and empty, see `is_filled`.
+        settings: where snapshots are published.
+        now_us: the present, microseconds UTC.
+        count: number of members.
+        tell: is told what is being done.
+    """
+    calendar = Calendar(now_us)
+    tell("definitions")
+    _define(store, calendar)
+    snapshot = compile_snapshot(snapshot_of(Repository(store), "demo", now_us))
+    tell("eight weeks of orders and offers")
+    world = campaigns.run(snapshot, calendar, count=count)
+    tell("decisions, events and members")
+    events = list(campaigns.events(world))
+    rows: list[DecisionRow | EventRow] = [
+        *(DecisionRow.from_decision(decision) for decision in world.decisions),
+        *events,
+    ]
+    for begin in range(0, len(rows), STEP_ROWS):
+        with store.begin() as connection:
+            absorb(connection, rows[begin : begin + STEP_ROWS], now_us)
+    people = list(_members(world, now_us))
+    with store.begin() as connection:
+        insert_new(connection, members, people)
+    transition(
+        store, definitions.WINBACK, "ended", ACTOR, "all messages are sent and their windows are over",
+        calendar.winback_end_us,
+    )  # fmt: skip
+    tell("snapshot")
+    publish_member_states(store, settings, now_us)
+    publish(store, settings, now_us)
+    return Filled(len(people), len(world.decisions), len(events), (*STARTED, definitions.WELCOME))
+
+
+def _define(store: Store, calendar: Calendar) -> None:
+    text = definitions.documents(
+        winback_us=calendar.winback_us,
+        winback_end_us=calendar.winback_end_us,
+        shipping_us=calendar.shipping_us,
+        early_us=calendar.early_us,
+    )
+    Repository(store).apply(load_text(text), ACTOR, now=calendar.start_us)
+    starts = (calendar.winback_us, calendar.shipping_us, calendar.early_us)
+    for key, start_us in zip(STARTED, starts, strict=True):
+        for state, before_us in (("review", 2 * shop.DAY_US), ("testing", shop.DAY_US), ("running", 0)):
+            transition(store, key, state, ACTOR, "simulated", start_us - before_us)
+
+
+def _members(world: campaigns.Happenings, now_us: int) -> Iterator[tuple[object, ...]]:
+    for unit, attributes in campaigns.member_attributes(world):
+        text = json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        yield ("member", unit, text, False, now_us)

@@ -1,0 +1,120 @@
+"""A real server process for the system tests: ``equipoise serve`` on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+START_S = 30
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[str]
+    host: str
+    port: int
+    lines: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def connect(self, timeout: float = 30) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
+    def send(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None, timeout: float = 30
+    ) -> Reply:
+        """Send a request on a connection of its own; anything but bytes goes as JSON."""
+        chosen = dict(headers or {})
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        if body is not None:
+            chosen.setdefault("Content-Type", "application/json")
+        with contextlib.closing(self.connect(timeout)) as connection:
+            connection.request(method, path, body=body, headers=chosen)
+            response = connection.getresponse()
+            return Reply(response.status, dict(response.getheaders()), response.read())
+
+    def wait_ready(self, snapshot_with: str | None = None, timeout_s: float = START_S) -> None:
+        """Wait until the node decides; with a key, until that experiment is published."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if self.send("GET", "/readyz").status == 200:
+                    if snapshot_with is None:
+                        return
+                    if self.send("POST", "/v1/decide", {"experiment": snapshot_with, "unit": "probe"}).status != 404:
+                        return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError("the server did not get ready:\n" + "".join(self.errors[-40:]))
+
+    def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
+        self.process.send_signal(signal_number)
+        return self.process.wait(timeout_s)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from api.cli import main; main()", *arguments]
+
+
+def run(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``equipoise ARGUMENTS`` to its end."""
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
+    )
+
+
+@contextlib.contextmanager
+def serving(data: Path, *, database: str | None = None, ready: bool = True) -> Iterator[Server]:
+    options = ["--data", str(data), *(["--database", database] if database else [])]
+    process = subprocess.Popen(
+        command(*options, "serve", "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    server = Server(process, "127.0.0.1", 0)
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        threading.Thread(target=lambda: server.errors.extend(process.stderr), daemon=True).start()
+        for line in process.stdout:
+            server.lines.append(line)
+            if "listens on http://" in line:
+                address = line.split("http://", 1)[1].split()[0]
+                server.host, _, port = address.rpartition(":")
+                server.port = int(port)
+                break
+        else:
+            process.wait(5)
+            time.sleep(0.2)
+            raise AssertionError("the server did not start:\n" + "".join(server.errors[-40:]))
+        if ready:
+            server.wait_ready()
+        yield server
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)
