@@ -130,6 +130,7 @@ class Repository:
         *,
         now: int | None = None,
         expected: Mapping[Name, int] | None = None,
+        dry_run: bool = False,
     ) -> list[Change]:
         """Create or change definitions; a document that says what is there already changes nothing.
 
@@ -137,6 +138,7 @@ class Repository:
             documents: from :mod:`experiments.definitions.loader`, or models.
             actor: who does it, for the audit trail.
             now: microseconds since 1970 UTC; by default the clock's.
+            dry_run: whether to roll everything back at the end.
             expected: (kind, key) → the ``version_id`` that was read; 0 when it must not exist yet.
 
         Raises:
@@ -147,7 +149,10 @@ class Repository:
         at = now_us() if now is None else now
         with self.store.begin() as connection:
             audit.lock(connection)
-            return Application(connection, actor, at, expected or {}).run(loaded)
+            changes = Application(connection, actor, at, expected or {}).run(loaded)
+            if dry_run:
+                connection.rollback()
+            return changes
 
     def export(self, keys: Sequence[Name] | None = None) -> str:
         """Return definitions as YAML that :meth:`apply` takes, with salts and phases, so that assignments agree.

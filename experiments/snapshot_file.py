@@ -70,11 +70,16 @@ class SnapshotFile:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.problem: str | None = None
-        """Why the newest file is not in use; ``None`` when it is, or waits for its time."""
         self._current: CompiledSnapshot | None = None
         self._pending: CompiledSnapshot | None = None
-        self._refused: dict[str, tuple[int, int]] = {}
+        self._refused: dict[str, tuple[tuple[int, int], str]] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Why the newest file is not in use; ``None`` when it is, or waits for its time."""
+        newest = self._pending or self._current
+        reasons = [why for version, (_, why) in sorted(self._refused.items()) if not newest or version > newest.version]
+        return reasons[-1] if reasons else None
 
     @property
     def current(self) -> CompiledSnapshot | None:
@@ -121,9 +126,6 @@ class SnapshotFile:
             if snapshot is not None:
                 self._pending = snapshot
                 break
-        else:
-            if newest is not None and not self._refused:
-                self.problem = None
         if self._pending is not None and (self._current is None or now is None or self._pending.effective_at <= now):
             self._current, self._pending = self._pending, None
             return self._current
@@ -136,14 +138,12 @@ class SnapshotFile:
         except OSError:
             return None
         seen = (stat.st_mtime_ns, stat.st_size)
-        if self._refused.get(version) == seen:
+        if version in self._refused and self._refused[version][0] == seen:
             return None
         try:
             compiled = compile_snapshot(read(path))
         except SnapshotError as error:
-            self._refused[version] = seen
-            self.problem = str(error)
+            self._refused[version] = (seen, str(error))
             return None
         self._refused.pop(version, None)
-        self.problem = None
         return compiled

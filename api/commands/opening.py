@@ -1,0 +1,40 @@
+"""Opening the deployment that a command works on, with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from api.cli import UserError
+
+if TYPE_CHECKING:
+    from experiments.settings import Settings
+    from experiments.store import Store
+
+
+@contextlib.contextmanager
+def opened(obj: dict[str, Any]) -> Iterator[tuple[Store, Settings]]:
+    """Open the store of the deployment that the command line names, current migrations required.
+
+    Raises:
+        UserError: when the database is away or not migrated.
+    """
+    from experiments.settings import Settings
+    from experiments.store import StoreError, open_store
+    from experiments.store.migrate import pending
+
+    settings = Settings.from_env(data=obj["data"], database=obj["database"])
+    try:
+        store = open_store(settings.database_url)
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    try:
+        missing = pending(store)
+        if missing:
+            raise UserError("the database is not up to date; run equipoise migrate first")
+        yield store, settings
+    except StoreError as error:
+        raise UserError(str(error)) from error
+    finally:
+        store.close()

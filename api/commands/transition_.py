@@ -1,0 +1,36 @@
+"""``equipoise transition``: move an experiment to another state, and publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.cli import UserError
+
+
+@click.command()
+@click.argument("key", metavar="EXPERIMENT")
+@click.argument("state")
+@click.option("--reason", help="Why; needed for decided.")
+@click.option("--actor", default="cli", show_default=True, envvar="EQUIPOISE_ACTOR", help="Who does it, for the audit.")
+@click.pass_obj
+def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor: str) -> None:
+    """Move EXPERIMENT to STATE: draft, review, testing, running, paused, ended or decided.
+
+    Only the next states are allowed: draft → review → testing → running ⇄ paused → ended → decided.
+    """
+    from api.commands.opening import opened
+    from experiments.errors import InputError
+    from experiments.log.spool_file import SpoolError
+    from experiments.publish import move
+    from experiments.states import MOVES
+
+    try:
+        with opened(obj) as (store, settings):
+            record = move(store, settings, key, state, actor, reason)
+    except (InputError, SpoolError) as error:
+        raise UserError(str(error)) from error
+    following = MOVES[record.state]
+    then = f"; next: {' or '.join(following)}" if following else ""
+    click.echo(f"{key} is {record.state}{then}")
