@@ -8,7 +8,6 @@ bound of 2**52 has no such text and becomes one above every digest.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Literal, NoReturn
@@ -62,12 +61,16 @@ Draw = Callable[[str, str, str, Mapping[str, Any]], Outcome]
 """Takes (digest under the phase's salt, unit, occasion, attributes) and returns an outcome with its propensity."""
 
 
+Hashing = Callable[[], Any]
+"""Returns a sha256 that has read a beginning: copying one costs less than reading the beginning again."""
+
+
 class CompiledPhase(msgspec.Struct, frozen=True):
     """A phase ready for drawing, and for members who keep what they were given in it."""
 
     number: int
-    id_begun: Any
-    """sha256 fed with the beginning of the decision's identity, up to the unit."""
+    identity: Hashing
+    """Begins the hash of a decision's identity, up to the unit."""
     outcomes: dict[str, Outcome]
 
 
@@ -75,7 +78,7 @@ class CompiledHoldout(msgspec.Struct, frozen=True):
     """One holdout: units whose digest under its salt is below ``below``."""
 
     key: str
-    begun: Any
+    hashing: Hashing
     below: str
 
 
@@ -83,7 +86,7 @@ class CompiledLayer(msgspec.Struct, frozen=True):
     """The experiment's slots in its layer, as half-open ranges of digit text."""
 
     key: str
-    begun: Any
+    hashing: Hashing
     slots: tuple[tuple[str, str], ...]
 
 
@@ -96,9 +99,9 @@ class CompiledExperiment(msgspec.Struct, frozen=True):
     unit_type: str
     snapshot: str
     closed: str | None
-    """The reason nobody gets anything: not running, ended, refused."""
-    start: int
-    end: int
+    """The reason nobody gets anything, whatever the time; the experiment then never opens."""
+    opens: int
+    closes: int
     testing: bool
     paused: bool
     sticky: bool
@@ -107,6 +110,8 @@ class CompiledExperiment(msgspec.Struct, frozen=True):
     needs_enrolment: bool
     overrides: dict[str, str]
     excluded: frozenset[str]
+    listed: bool
+    """Whether overrides, the exclusion list or testing can matter at all."""
     rule: Rule | None
     audience: Predicate | None
     reads: Literal["nothing", "request", "stored", "both"]
@@ -117,10 +122,15 @@ class CompiledExperiment(msgspec.Struct, frozen=True):
     phase: CompiledPhase
     kept: dict[int, CompiledPhase]
     """Phases whose members keep what they have."""
-    begun: Any
-    """sha256 fed with the phase's salt and the colon."""
+    hashing: Hashing
+    """Begins the hash under the phase's salt."""
     traffic: str
-    draw: Draw
+    uppers: tuple[str, ...]
+    """Upper bounds of the variants' ranges as digit text, without those at 2**52."""
+    outcomes: tuple[Outcome, ...]
+    """One for each range: what the hash draws is ``outcomes[bisect_right(uppers, digest)]``."""
+    draw: Draw | None
+    """A policy's way of drawing; ``None`` draws by the hash, which `allocation.decide` has written out."""
 
 
 class CompiledSnapshot(msgspec.Struct, frozen=True):
@@ -134,9 +144,9 @@ class CompiledSnapshot(msgspec.Struct, frozen=True):
     source: Snapshot
 
 
-def begin(salt: str) -> Any:
-    """Return sha256 fed with ``salt + ":"``: copying it and adding a unit costs less than hashing anew."""
-    return hashlib.sha256(f"{salt}:".encode())
+def begin(salt: str) -> Hashing:
+    """Return a function that begins a unit's hash under a salt, with ``salt + ":"`` already read."""
+    return hashlib.sha256(f"{salt}:".encode()).copy
 
 
 def upper_text(value: int) -> str:
@@ -209,24 +219,31 @@ def compile_experiment(
     stored = tuple(sorted(name for name in read if plan.attributes[name].kept == "stored"))
     phases = {phase.number: _phase(plan, phase) for phase in plan.phases}
     current = phases[plan.phase.number]
+    closed = {"draft": "not_running", "review": "not_running", "ended": "ended", "decided": "ended"}.get(plan.state)
+    testing = plan.state == "testing"
+    maker = ALLOCATIONS[plan.allocation]
+    # Whatever is not below an earlier bound belongs to the first variant that ends at 2**52.
+    uppers = tuple(upper_text(value) for value in bounds(plan.phase.weights) if value < SPACE)
+    left_out = frozenset((*excluded, *plan.excluded))
     return CompiledExperiment(
         plan=plan,
         key=plan.key,
         revision=plan.revision,
         unit_type=plan.unit_type,
         snapshot=version,
-        closed={"draft": "not_running", "review": "not_running", "ended": "ended", "decided": "ended"}.get(plan.state),
+        closed=closed,
         # A test before the start, or after the end, is what testing is for.
-        start=-EVER if plan.start is None or plan.state == "testing" else plan.start,
-        end=EVER if plan.end is None or plan.state == "testing" else plan.end,
-        testing=plan.state == "testing",
+        opens=EVER if closed else -EVER if plan.start is None or testing else plan.start,
+        closes=EVER if plan.end is None or testing else plan.end,
+        testing=testing,
         paused=plan.state == "paused",
         sticky=plan.sticky,
         needs=plan.needs,
         needs_state=plan.needs != "none",
         needs_enrolment=plan.needs == "enrolment",
         overrides=dict(plan.overrides),
-        excluded=frozenset((*excluded, *plan.excluded)),
+        excluded=left_out,
+        listed=testing or bool(plan.overrides or left_out),
         rule=rule,
         audience=None if rule is None else compile_python(rule),
         reads=("both" if len(stored) < len(read) else "stored") if stored else ("request" if read else "nothing"),
@@ -239,9 +256,11 @@ def compile_experiment(
         layer=None if plan.layer is None else _layer(plan.layer),
         phase=current,
         kept={number: phases[number] for number in plan.kept_phases},
-        begun=begin(plan.phase.salt),
+        hashing=begin(plan.phase.salt),
         traffic=upper_text(bound(share(plan.phase.traffic, "traffic"))),
-        draw=ALLOCATIONS[plan.allocation](plan, current),
+        uppers=uppers,
+        outcomes=tuple(current.outcomes.values())[: len(uppers) + 1],
+        draw=None if maker is None else maker(plan, current),
     )
 
 
@@ -271,7 +290,7 @@ def _phase(plan: ExperimentPlan, phase: PhasePlan) -> CompiledPhase:
     head = msgspec.json.encode([plan.key, phase.number, plan.unit_type])[:-1] + b","
     return CompiledPhase(
         number=phase.number,
-        id_begun=hashlib.sha256(head),
+        identity=hashlib.sha256(head).copy,
         outcomes={
             variant.key: Outcome(variant.key, _offer(variant.offer), weight / total)
             for variant, weight in zip(plan.variants, phase.weights, strict=True)
@@ -300,19 +319,6 @@ def _immutable(value: Any) -> Any:
     return tuple(_immutable(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def _draw_by_hash(plan: ExperimentPlan, phase: CompiledPhase) -> Draw:
-    """Choose by the digest's first 13 digits: the first variant whose upper bound is above them."""
-    uppers = [upper_text(value) for value in bounds(plan.phase.weights)]
-    while uppers and uppers[-1] == NO_UPPER:  # all that is not below a bound before belongs to the first of these
-        uppers.pop()
-    outcomes = tuple(phase.outcomes.values())[: len(uppers) + 1]
-
-    def draw(digest: str, _unit: str, _occasion: str, _attributes: Mapping[str, Any]) -> Outcome:
-        return outcomes[bisect_right(uppers, digest)]
-
-    return draw
-
-
-ALLOCATIONS: dict[str, Callable[[ExperimentPlan, CompiledPhase], Draw]] = {"hash": _draw_by_hash}
-"""How a variant can be drawn: kind → maker of the drawing function. A policy that learns becomes one more entry, with
-its feature name in `allocation.plan.FEATURES`."""
+ALLOCATIONS: dict[str, Callable[[ExperimentPlan, CompiledPhase], Draw] | None] = {"hash": None}
+"""How a variant can be drawn: kind → maker of the drawing function, ``None`` for the ranges of the hash. A policy that
+learns becomes one more entry, with its feature name in `allocation.plan.FEATURES`."""

@@ -6,6 +6,7 @@ traffic → variant. `explain` is the same function with a visitor that writes d
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,35 +92,36 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     if plan is None:
         return _refused(snapshot, experiment, unit, occasion, now, visit)
 
-    reason = plan.closed
-    if reason is None and not plan.start <= now < plan.end:
-        reason = "not_started" if now < plan.start else "ended"
+    running = plan.opens <= now < plan.closes
     if visit is not None:
-        visit("running", reason is None, {"state": plan.plan.state, "start": plan.plan.start, "end": plan.plan.end})
-    if reason is not None:
-        return _nothing(plan, unit, occasion, now, reason)
+        visit("running", running, {"state": plan.plan.state, "start": plan.plan.start, "end": plan.plan.end})
+    if not running:
+        return _nothing(plan, unit, occasion, now, plan.closed or ("not_started" if now < plan.opens else "ended"))
 
-    opted_out = state is not None and state.opted_out
-    known = state if state is not None and state.state_known else None
+    known = None
+    if state is not None or visit is not None:
+        opted_out = state is not None and state.opted_out
+        if visit is not None:
+            visit("opt_out", not opted_out, {"opted_out": opted_out, "state_given": state is not None})
+        if opted_out:
+            return _nothing(plan, unit, occasion, now, "opted_out")
+        if state is not None and state.state_known:
+            known = state
     unknown = known is None and plan.needs_state
-    if visit is not None:
-        visit("opt_out", not opted_out, {"opted_out": opted_out, "state_given": state is not None})
-    if opted_out:
-        return _nothing(plan, unit, occasion, now, "opted_out")
 
-    variant = plan.overrides.get(unit)
-    if visit is not None:
-        visit("override", None if variant is not None else not plan.testing, {"variant": variant})
-    if variant is not None:
-        return _override(plan, unit, occasion, now, plan.phase.outcomes[variant])
-    if plan.testing:
-        return _nothing(plan, unit, occasion, now, "testing")
-
-    excluded = unit in plan.excluded
-    if visit is not None:
-        visit("exclusion", not excluded, {"listed": len(plan.excluded)})
-    if excluded:
-        return _nothing(plan, unit, occasion, now, "excluded")
+    if plan.listed or visit is not None:
+        variant = plan.overrides.get(unit)
+        if visit is not None:
+            visit("override", None if variant is not None else not plan.testing, {"variant": variant})
+        if variant is not None:
+            return _override(plan, unit, occasion, now, plan.phase.outcomes[variant])
+        if plan.testing:
+            return _nothing(plan, unit, occasion, now, "testing")
+        excluded = unit in plan.excluded
+        if visit is not None:
+            visit("exclusion", not excluded, {"listed": len(plan.excluded)})
+        if excluded:
+            return _nothing(plan, unit, occasion, now, "excluded")
 
     place: Place | None = None
     if plan.needs_enrolment:
@@ -151,7 +153,9 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
     for holdout in plan.holdouts:
-        digest = _digest(holdout.begun, unit_bytes)
+        hashing = holdout.hashing()
+        hashing.update(unit_bytes)
+        digest = hashing.hexdigest()
         held = digest < holdout.below
         if visit is not None:
             visit("holdout", not held, {"holdout": holdout.key, "digits": digest[:DIGITS], "below": holdout.below})
@@ -159,7 +163,9 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             return _held_out(plan, unit, occasion, now, holdout.key, view, unknown)
 
     if plan.layer is not None:
-        digest = _digest(plan.layer.begun, unit_bytes)
+        hashing = plan.layer.hashing()
+        hashing.update(unit_bytes)
+        digest = hashing.hexdigest()
         within = False
         for low, high in plan.layer.slots:
             if low <= digest < high:
@@ -170,18 +176,45 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if not within:
             return _nothing(plan, unit, occasion, now, "other_slot", unknown)
 
-    digest = _digest(plan.begun, unit_bytes)
+    hashing = plan.hashing()
+    hashing.update(unit_bytes)
+    digest = hashing.hexdigest()
     within = digest[DIGITS:] < plan.traffic
     if visit is not None:
         visit("traffic", within, {"digits": digest[DIGITS : 2 * DIGITS], "below": plan.traffic})
     if not within:
         return _nothing(plan, unit, occasion, now, "not_in_traffic", unknown)
 
-    outcome = plan.draw(digest, unit, occasion, view)
+    if plan.draw is None:
+        outcome = plan.outcomes[bisect_right(plan.uppers, digest)]
+    else:
+        outcome = plan.draw(digest, unit, occasion, view)
     if visit is not None:
         weights = dict(zip(plan.phase.outcomes, plan.plan.phase.weights, strict=True))
         visit("variant", None, {"digits": digest[:DIGITS], "weights": weights, "variant": outcome.variant})
-    return _enrolled(plan, (plan.phase, outcome), unit, occasion, now, "assigned", view, unknown)
+    # What most decisions end with is written out: `_identity` and `_enrolled`, without the calls.
+    hashing = plan.phase.identity()
+    hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
+    return Decision(
+        hashing.hexdigest()[:32],
+        plan.key,
+        plan.revision,
+        plan.phase.number,
+        plan.unit_type,
+        unit,
+        occasion,
+        "enrolled",
+        outcome.variant,
+        "assigned",
+        outcome.propensity,
+        now,
+        _frozen(plan.frozen, view) if plan.frozen else "{}",
+        None,
+        plan.snapshot,
+        outcome.offer,
+        None,
+        unknown,
+    )
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -225,17 +258,9 @@ def explain(
     return answer, steps
 
 
-def _digest(begun: Any, unit_bytes: bytes) -> str:
-    """Return the 64 hex digits of a unit under a salt that has been hashed already."""
-    hashing = begun.copy()
-    hashing.update(unit_bytes)
-    digits: str = hashing.hexdigest()
-    return digits
-
-
-def _identity(begun: Any, unit: str, occasion: str) -> str:
+def _identity(phase: CompiledPhase, unit: str, occasion: str) -> str:
     """Return `decision_id`, the beginning of which has been hashed already."""
-    hashing = begun.copy()
+    hashing = phase.identity()
     hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
     digits: str = hashing.hexdigest()
     return digits[:32]
@@ -281,7 +306,7 @@ def _enrolled(
 ) -> Decision:
     phase, outcome = place
     return Decision(
-        _identity(phase.id_begun, unit, occasion),
+        _identity(phase, unit, occasion),
         plan.key,
         plan.revision,
         phase.number,
@@ -304,7 +329,7 @@ def _enrolled(
 
 def _override(plan: CompiledExperiment, unit: str, occasion: str, now: int, outcome: Outcome) -> Decision:
     return Decision(
-        _identity(plan.phase.id_begun, unit, occasion),
+        _identity(plan.phase, unit, occasion),
         plan.key,
         plan.revision,
         plan.phase.number,
@@ -333,7 +358,7 @@ def _held_out(
     unknown: bool,
 ) -> Decision:
     return Decision(
-        _identity(plan.phase.id_begun, unit, occasion),
+        _identity(plan.phase, unit, occasion),
         plan.key,
         plan.revision,
         plan.phase.number,

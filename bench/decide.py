@@ -43,7 +43,7 @@ OURS = "equipoise"
 GOALS = {  # peer → how many times our time it must take at least
     "eppo-server-sdk 4.4.1, with its logger": 1.0,
     "statsig-python-core 0.24.0, logging off": 3.0,
-    "growthbook 4.0.0": 10.0,
+    "growthbook 4.0.0, tracking": 10.0,
 }
 
 

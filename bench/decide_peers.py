@@ -121,10 +121,7 @@ def statsig(country: str) -> Decide:
     )
 
 
-def growthbook(country: str) -> Decide:
-    """GrowthBook's SDK (Python), one object given each user's attributes in turn, the faster of its two ways."""
-    from growthbook import GrowthBook
-
+def _growthbook_features() -> dict[str, Any]:
     experiment = {
         "key": "bench",
         "seed": "split",
@@ -133,7 +130,37 @@ def growthbook(country: str) -> Decide:
         "weights": [1 / 3] * 3,
     }
     rule = {**experiment, "condition": {"country": "US"}, "hashAttribute": "id", "hashVersion": 2}
-    client = GrowthBook(features={"bench": {"defaultValue": "none", "rules": [rule]}})
+    return {"bench": {"defaultValue": "none", "rules": [rule]}}
+
+
+class _Tracked:
+    """The least tracking callback there is: it keeps what it is handed."""
+
+    last: Any = None
+
+    def __call__(self, experiment: Any, result: Any, user_context: Any) -> None:
+        self.last = (experiment, result, user_context)
+
+
+def growthbook(country: str) -> Decide:
+    """GrowthBook's SDK (Python) as its documentation shows it: an object for each request, with a tracking callback."""
+    from growthbook import GrowthBook
+
+    features, track = _growthbook_features(), _Tracked()
+
+    def decide(unit: str) -> str:
+        client = GrowthBook(attributes={"id": unit, "country": country}, features=features, on_experiment_viewed=track)
+        return str(client.eval_feature("bench").value)
+
+    assert decide("probe") == "none" or track.last is not None
+    return decide
+
+
+def growthbook_reused(country: str) -> Decide:
+    """GrowthBook's SDK with one object that is given each user's attributes in turn."""
+    from growthbook import GrowthBook
+
+    client = GrowthBook(features=_growthbook_features(), on_experiment_viewed=_Tracked())
 
     def decide(unit: str) -> str:
         client.set_attributes({"id": unit, "country": country})
@@ -217,7 +244,8 @@ def unleash(country: str) -> Decide:
 PEERS: dict[str, Callable[[str], Decide]] = {
     "eppo-server-sdk 4.4.1, with its logger": eppo_with_logger,
     "statsig-python-core 0.24.0, logging off": statsig,
-    "growthbook 4.0.0": growthbook,
+    "growthbook 4.0.0, tracking": growthbook,
+    "growthbook 4.0.0, one object reused": growthbook_reused,
     "optimizely-sdk 5.7.0, event off": optimizely,
     "UnleashClient 6.9.1": unleash,
 }
