@@ -13,7 +13,7 @@ from api.web.numbers import Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
 from experiments.report.document import Comparison, Estimate, MetricResult, Report
 
-PLOT_WIDTH = 282.0
+PLOT_WIDTH = 248.0
 FORMS: tuple[Form, ...] = ("relative", "absolute", "total")
 
 

@@ -314,7 +314,7 @@ CHECKS = [
     check("contaminated", "ok", "In two variants", "重复分组", "0.02%", "0.02%"),
     check("balance", "caution", "Pre-period balance", "实验前均衡性", "1 of 9 beyond 0.02 sd", "9 项中 1 项超出"),
     check("completeness", "ok", "Outcome data", "结果数据", "Complete", "完整", "30 Mar"),
-    check("novelty", "info", "Novelty", "新奇效应", "None seen", "未发现"),
+    check("novelty", "info", "Novelty", "新奇效应", "Not seen", "未发现"),
 ]
 
 REPORT = Report(

@@ -39,7 +39,7 @@ def nice_step(span: float, about: int) -> float:
     """Return a step of 1, 2, 2.5 or 5 times a power of ten that divides a span into about so many parts.
 
     Example:
-        >>> nice_step(0.63, 6)
+        >>> nice_step(0.6, 6)
         0.1
     """
     raw = span / max(about, 1)
