@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from allocation.compiled import CompiledSnapshot
+from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decide import UnknownExperimentError, decide
 from allocation.decision import Decision, Enrolment, MemberState
 from api import logs
@@ -195,18 +195,14 @@ class Node:
         if compiled is None:
             raise unavailable("nothing has been published on this node yet", code="no_snapshot")
         plan = compiled.experiments.get(request.experiment)
-        unit_type = request.unit_type
-        if plan is not None:
-            if unit_type is not None and unit_type != plan.unit_type:
-                raise Problem(
-                    422,
-                    "this cannot be decided",
-                    code="invalid",
-                    errors=[
-                        FieldProblem("/unit_type", "other_unit_type", f"this experiment decides {plan.unit_type}s")
-                    ],
-                )
-            unit_type = plan.unit_type
+        if plan is not None and request.unit_type not in {None, plan.unit_type}:
+            message = f"this experiment decides for {plan.unit_type}"
+            raise Problem(
+                422,
+                "this cannot be decided",
+                code="invalid",
+                errors=[FieldProblem("/unit_type", "other_unit_type", message)],
+            )
         try:
             return decide(
                 compiled,
@@ -214,7 +210,7 @@ class Node:
                 request.unit,
                 now=self.now_us(),
                 attributes=request.attributes,
-                state=self.member_state(unit_type or "member", request.unit),
+                state=None if plan is None else self._state_for(plan, request.unit),
                 occasion=request.occasion,
             )
         except UnknownExperimentError:
@@ -229,6 +225,14 @@ class Node:
     def compiled(self) -> CompiledSnapshot | None:
         """The snapshot that decides now; ``None`` before the first."""
         return self._compiled
+
+    def _state_for(self, plan: CompiledExperiment, unit: str) -> MemberState | None:
+        """Return what the experiment needs of a member's state; opt-outs are honoured by those that need nothing."""
+        if plan.needs == "enrolment":
+            return self.member_state(plan.unit_type, unit)
+        if plan.needs == "none" and self._members.nobody_opted_out:
+            return None
+        return self._members.get(plan.unit_type, unit, enrolments=False)
 
     def member_state(self, unit_type: str, unit: str) -> MemberState:
         """Return what is known of a member: published, and what this node has decided since."""

@@ -62,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True):
     members: int
     enrolments: int
     format: int = FORMAT
+    opted_out: int | None = None
+    """Members who opted out of personalisation; ``None`` when the file does not say."""
 
 
 def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Iterable[EnrolmentRow]) -> Manifest:
@@ -87,12 +89,12 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
             connection.executemany("INSERT INTO enrolments VALUES (?, ?, ?, ?, ?, ?)", enrolments)
             connection.execute("COMMIT")
             counts = [
-                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own two names
-                for table in ("members", "enrolments")
+                connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]  # noqa: S608 - our own words
+                for rows in ("members", "enrolments", "members WHERE opted_out")
             ]
         finally:
             connection.close()
-    manifest = Manifest(final.name, _sha256(final), at, counts[0], counts[1])
+    manifest = Manifest(final.name, _sha256(final), at, counts[0], counts[1], opted_out=counts[2])
     with atomic.replacing(folder / MANIFEST) as temporary:
         temporary.write_bytes(msgspec.json.encode(manifest))
     atomic.keep_newest(list(folder.glob("members-*.sqlite")), KEPT)
@@ -186,8 +188,13 @@ class MemberStates:
             self._too_old = now - self.manifest.at > self.max_age_us
         return changed
 
-    def get(self, unit_type: str, unit: str) -> MemberState:
-        """Return what is known about a unit: one or two point lookups.
+    @property
+    def nobody_opted_out(self) -> bool:
+        """Whether the file in use says that no member opted out: experiments that need no state can pass it over."""
+        return self.manifest is not None and self.manifest.opted_out == 0
+
+    def get(self, unit_type: str, unit: str, *, enrolments: bool = True) -> MemberState:
+        """Return what is known about a unit: one point lookup, two with its enrolments.
 
         A unit that the file does not have is a known one without attributes and enrolments. ``state_known`` is false
         when there is no file, or it is too old.
@@ -199,7 +206,7 @@ class MemberStates:
                 return UNKNOWN
             try:
                 member = self._connection.execute(_MEMBER, (unit_type, unit)).fetchone()
-                enrolments = self._connection.execute(_ENROLMENTS, (unit_type, unit)).fetchall()
+                found = self._connection.execute(_ENROLMENTS, (unit_type, unit)).fetchall() if enrolments else ()
             except sqlite3.Error as error:
                 self.problem = f"the member file cannot be read: {error}"
                 return UNKNOWN
@@ -209,7 +216,7 @@ class MemberStates:
             return MemberState(opted_out=opted_out, state_known=False)
         return MemberState(
             attributes=_attributes.decode(member[0]) if member else {},
-            enrolments={key: Enrolment(phase, variant, since) for key, phase, variant, since in enrolments},
+            enrolments={key: Enrolment(phase, variant, since) for key, phase, variant, since in found},
             opted_out=opted_out,
         )
 
