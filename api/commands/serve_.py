@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 
 import click
 
@@ -89,6 +91,9 @@ def _run(settings: Settings, listening: socket.socket) -> None:
         h11_max_incomplete_event_size=32_768,
     )
     server = uvicorn.Server(config)
+    # uvicorn stops gracefully and then raises the signal once more: by then that is a normal end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     server.run(sockets=[listening])
     if not server.started:
         raise UserError("the service could not start; the log above says why")

@@ -11,7 +11,7 @@ from flask import Response, request
 
 from api.errors import FieldProblem, Problem, field_problem, malformed
 from experiments.definitions.errors import DefinitionError
-from experiments.definitions.loader import Loaded, load_text, load_values
+from experiments.definitions.loader import Loaded, load_text
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\Z")
@@ -62,13 +62,15 @@ def documents() -> list[Loaded]:
     if JSON_TYPE.match(request.mimetype):
         value = json_value()
         try:
-            return load_values(value if isinstance(value, list) else [value])
+            # Read once more by the reader of definition files: it refuses keys that stand twice, where JSON lets the
+            # last one win.
+            return load_text(request.get_data().decode(), "body.json")
         except DefinitionError as error:
             raise definition_problem(error, numbered=isinstance(value, list)) from None
     if request.mimetype not in YAML_TYPES:
         raise _yaml_or_json()
     try:
-        return load_text(yaml_text())
+        return load_text(yaml_text(), "body.yaml")
     except DefinitionError as error:
         raise definition_problem(error) from None
 
@@ -110,14 +112,13 @@ def definition_problem(error: DefinitionError, *, numbered: bool = False) -> Pro
     """Return wrong definitions as a 422; with ``numbered`` pointers begin with the document's place in the array."""
     fields = []
     for problem in error.problems:
-        pointer = problem.pointer
-        message = problem.message
+        pointer, message = problem.pointer, problem.message
         if numbered and problem.document is not None:
             pointer = f"/{problem.document - 1}{pointer}"
-        elif problem.line is not None:
+        if problem.line is not None:
             message = f"line {problem.line}: {message}"
-        if problem.key and not numbered:
-            message = f"{problem.key}: {message}" if problem.line is None else message
+        elif problem.key and problem.document is None:
+            message = f"{problem.key}: {message}"
         fields.append(FieldProblem(pointer, "invalid", message))
     count = len(fields)
     detail = "one thing is wrong; nothing was saved" if count == 1 else f"{count} things are wrong; nothing was saved"

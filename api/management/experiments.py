@@ -174,12 +174,13 @@ def _one_experiment(key: str) -> Loaded:
     """Return the body of a PUT as a definition under the key of the address."""
     try:
         if documents.is_yaml():
-            read = read_text(documents.yaml_text())
-            if len(read) != 1:
-                raise Problem(422, f"one definition is expected here, not {len(read)}; use POST /v1/definitions")
-            value = read[0].value
+            read = read_text(documents.yaml_text(), "body.yaml")
         else:
-            value = documents.json_value()
+            documents.json_value()
+            read = read_text(request.get_data().decode(), "body.json")
+        if len(read) != 1:
+            raise Problem(422, f"one definition is expected here, not {len(read)}; use POST /v1/definitions")
+        value = read[0].value
         if not isinstance(value, dict):
             message = "must be a mapping with the experiment's fields"
             raise Problem(
