@@ -80,6 +80,8 @@ class CompiledHoldout(msgspec.Struct, frozen=True):
     key: str
     hashing: Hashing
     below: str
+    share: str
+    """The same as people write it."""
 
 
 class CompiledLayer(msgspec.Struct, frozen=True):
@@ -88,6 +90,8 @@ class CompiledLayer(msgspec.Struct, frozen=True):
     key: str
     hashing: Hashing
     slots: tuple[tuple[str, str], ...]
+    shares: tuple[tuple[str, str], ...]
+    """The same as people write them."""
 
 
 class CompiledExperiment(msgspec.Struct, frozen=True):
@@ -250,7 +254,9 @@ def compile_experiment(
         stored=stored,
         frozen=plan.frozen,
         holdouts=tuple(
-            CompiledHoldout(h.key, begin(h.salt), upper_text(bound(share(h.share, f"share of holdout {h.key}"))))
+            CompiledHoldout(
+                h.key, begin(h.salt), upper_text(bound(share(h.share, f"share of holdout {h.key}"))), h.share
+            )
             for h in plan.holdouts
         ),
         layer=None if plan.layer is None else _layer(plan.layer),
@@ -306,7 +312,7 @@ def _layer(layer: LayerPlan) -> CompiledLayer:
             raise PlanError(f"slot [{low}, {high}) of layer {layer.key} ends before it begins")
         if ends[0] < ends[1]:
             slots.append((upper_text(ends[0]), upper_text(ends[1])))
-    return CompiledLayer(layer.key, begin(layer.salt), tuple(slots))
+    return CompiledLayer(layer.key, begin(layer.salt), tuple(slots), layer.slots)
 
 
 def _offer(value: dict[str, Any] | None) -> Offer | None:

@@ -158,7 +158,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         digest = hashing.hexdigest()
         held = digest < holdout.below
         if visit is not None:
-            visit("holdout", not held, {"holdout": holdout.key, "digits": digest[:DIGITS], "below": holdout.below})
+            visit("holdout", not held, {"holdout": holdout.key, "digits": digest[:DIGITS], "share": holdout.share})
         if held:
             return _held_out(plan, unit, occasion, now, holdout.key, view, unknown)
 
@@ -172,7 +172,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
                 within = True
                 break
         if visit is not None:
-            visit("layer", within, {"layer": plan.layer.key, "digits": digest[:DIGITS], "slots": plan.layer.slots})
+            visit("layer", within, {"layer": plan.layer.key, "digits": digest[:DIGITS], "slots": plan.layer.shares})
         if not within:
             return _nothing(plan, unit, occasion, now, "other_slot", unknown)
 
@@ -181,7 +181,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     digest = hashing.hexdigest()
     within = digest[DIGITS:] < plan.traffic
     if visit is not None:
-        visit("traffic", within, {"digits": digest[DIGITS : 2 * DIGITS], "below": plan.traffic})
+        visit("traffic", within, {"digits": digest[DIGITS : 2 * DIGITS], "share": plan.plan.phase.traffic})
     if not within:
         return _nothing(plan, unit, occasion, now, "not_in_traffic", unknown)
 
