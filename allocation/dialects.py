@@ -45,6 +45,8 @@ class Dialect:
     """Three-valued: NULL for a missing list, never NULL because of a NULL within it."""
     octets: str
     """Length of text in bytes."""
+    has_nul: str
+    """Whether text contains a NUL character; empty where no text can."""
     lists_are_never_missing: bool = False
     """An array column holds an empty array where another engine holds NULL."""
     in_ignores_null: bool = False
@@ -141,6 +143,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="starts_with({x}, {v})",
             list_contains="list_contains({x}, {v})",
             octets="strlen({x})",
+            has_nul="contains({x}, chr(0))",
         ),
         Dialect(
             name="postgres",
@@ -159,6 +162,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="STARTS_WITH({x}, {v})",
             list_contains="{x} @> ARRAY[{v}]::TEXT[]",
             octets="OCTET_LENGTH({x})",
+            has_nul="",
             fence=" OFFSET 0",
         ),
         Dialect(
@@ -178,6 +182,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="startswith({x}, {v})",
             list_contains="CASE WHEN {x} IS NOT NULL THEN COALESCE(array_contains({x}, {v}), FALSE) END",
             octets="octet_length({x})",
+            has_nul="contains({x}, char(0))",
         ),
         Dialect(
             name="bigquery",
@@ -196,6 +201,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="STARTS_WITH({x}, {v})",
             list_contains="COALESCE({v} IN UNNEST({x}), FALSE)",
             octets="BYTE_LENGTH({x})",
+            has_nul="STRPOS({x}, CODE_POINTS_TO_STRING([0])) > 0",
             lists_are_never_missing=True,
         ),
         Dialect(
@@ -215,6 +221,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="STARTSWITH({x}, {v})",
             list_contains="ARRAY_CONTAINS(CAST({v} AS VARIANT), {x})",
             octets="OCTET_LENGTH({x})",
+            has_nul=r"CONTAINS({x}, '\x00')",
         ),
         Dialect(
             name="clickhouse",
@@ -233,6 +240,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="startsWith({x}, {v})",
             list_contains="has({x}, {v})",
             octets="length({x})",
+            has_nul=r"position({x}, '\x00') > 0",
             lists_are_never_missing=True,
             in_ignores_null=True,
         ),
@@ -253,6 +261,7 @@ DIALECTS: dict[str, Dialect] = {
             starts_with="LEFT({x}, CHAR_LENGTH({v})) = {v}",
             list_contains="JSON_CONTAINS({x}, JSON_QUOTE({v}))",
             octets="LENGTH(CONVERT({x} USING utf8mb4))",
+            has_nul="LOCATE(CHAR(0), {x}) > 0",
         ),
     )
 }

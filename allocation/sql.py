@@ -15,10 +15,10 @@ from allocation.dialects import Dialect, DialectError, dialect
 from allocation.hashing import DIGITS, MAX_UNIT_BYTES, bounds
 from allocation.plan import ExperimentPlan
 
-__all__ = ["INVALID_UNIT", "DialectError", "assignment_sql", "caveats"]
+__all__ = ["INVALID_UNIT", "DialectError", "assignment_sql", "caveats", "holdout_sql"]
 
 INVALID_UNIT = "invalid_unit"
-"""Reason of rows that `allocation.decide` refuses: no unit id, an empty one, or one of more than 256 bytes."""
+"""Reason of rows that `allocation.decide` refuses: no unit id, an empty one, more than 256 bytes, or a NUL in it."""
 
 
 def assignment_sql(
@@ -64,7 +64,8 @@ def assignment_sql(
     FROM (
       SELECT unit, stop, CASE WHEN stop IS NULL THEN sha256('c0ffee:' || unit) END AS digest
       FROM (
-        SELECT unit, CASE WHEN unit IS NULL OR strlen(unit) NOT BETWEEN 1 AND 256 THEN 'invalid_unit' END AS stop
+        SELECT unit, CASE WHEN unit IS NULL OR strlen(unit) NOT BETWEEN 1 AND 256 OR contains(unit, chr(0)) THEN
+          'invalid_unit' END AS stop
         FROM (SELECT m."unit" AS unit FROM "members" AS m) AS source
       ) AS stopped
     ) AS drawn
@@ -102,6 +103,23 @@ def caveats(plan: ExperimentPlan, *, opted_out: bool = False, enrolments: bool =
             "Every unit is taken as a new member: enrolled members who would keep their variant are drawn like others."
         )
     return lines
+
+
+def holdout_sql(plan: ExperimentPlan, dialect_name: str) -> str:
+    """Return an expression over ``unit`` for the key of the first holdout that the unit is in, NULL when in none.
+
+    >>> from allocation.plan import HoldoutPlan, PhasePlan, VariantPlan
+    >>> holdouts = (HoldoutPlan("winter", "c0ffee", "0.5"),)
+    >>> plan = ExperimentPlan("x", 1, "running", (VariantPlan("a"),), (PhasePlan(1, "c0", (1,)),), holdouts=holdouts)
+    >>> print(holdout_sql(plan, "duckdb"))
+    CASE WHEN sha256('c0ffee:' || unit) < '8000000000000' THEN 'winter' END
+    """
+    query = _Query(dialect(dialect_name), plan, compile_experiment(plan), None)
+    tests = [
+        (f"{query.digest(holdout.salt)} < {query.words.literal(compiled.below)}", query.words.literal(holdout.key))
+        for holdout, compiled in zip(plan.holdouts, query.compiled.holdouts, strict=True)
+    ]
+    return query.case(tests) if tests else "NULL"
 
 
 class _Query:
@@ -179,16 +197,18 @@ class _Query:
         if (self.plan.start is not None or self.plan.end is not None) and not compiled.testing:
             if self.now is None:
                 raise DialectError(f"{self.plan.key} has a schedule, so SQL needs the time of the decision; give 'now'")
-            if not compiled.start <= self.now < compiled.end:
-                return "not_started" if self.now < compiled.start else "ended"
+            if not compiled.opens <= self.now < compiled.closes:
+                return "not_started" if self.now < compiled.opens else "ended"
         return None
 
     def stops(self, opted_out: bool, kept: str | None, inside: bool) -> list[tuple[str, str]]:
         """Return (condition, reason) in the order of `allocation.decide`, as far as the layer."""
         compiled, words = self.compiled, self.words
         text = words.literal
-        octets = words.octets.format(x="unit")
-        stops = [(f"unit IS NULL OR {octets} NOT BETWEEN 1 AND {MAX_UNIT_BYTES}", text(INVALID_UNIT))]
+        invalid = f"unit IS NULL OR {words.octets.format(x='unit')} NOT BETWEEN 1 AND {MAX_UNIT_BYTES}"
+        if words.has_nul:
+            invalid += f" OR {words.has_nul.format(x='unit')}"
+        stops = [(invalid, text(INVALID_UNIT))]
         everybody = self.shut()
         if everybody is not None:
             return [*stops, ("TRUE", text(everybody))]

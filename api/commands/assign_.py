@@ -1,0 +1,91 @@
+"""``equipoise assign EXPERIMENT FILE -o OUT``: a whole list of members at once, through DuckDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from api.cli import UserError
+from api.commands.sql_ import moment, published
+
+if TYPE_CHECKING:
+    from experiments.assign import AssignResult
+
+
+@click.command(name="assign")
+@click.argument("experiment")
+@click.argument("file", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .parquet or .csv.")
+@click.option("--unit-column", metavar="COL", help="Column of unit ids; by default unit, member_id, unit_id or id.")
+@click.option("--occasion", default="", metavar="TEXT", help="What the decisions are for, such as a send's id.")
+@click.option("--at", metavar="TIME", help="Time of the decisions, ISO 8601; now by default.")
+@click.option("--enrolled-only", is_flag=True, help="Write only members who get a variant.")
+@click.option("--encoding", metavar="NAME", help="Text encoding; by default UTF-8 or GB18030, whichever fits.")
+@click.option("--snapshot", "snapshot_file", type=click.Path(), metavar="FILE", help="Another snapshot file.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    experiment: str,
+    file: str,
+    output: str,
+    unit_column: str | None,
+    occasion: str,
+    at: str | None,
+    enrolled_only: bool,
+    encoding: str | None,
+    snapshot_file: str | None,
+) -> None:
+    r"""Assign the members of FILE (CSV or Parquet) to the variants of EXPERIMENT.
+
+    Attributes that the audience reads are columns of their own names. Nothing is logged: when the campaign is sent,
+    record it with `equipoise import decisions OUT`.
+
+    \b
+    Example:
+      equipoise assign dormant-winback members.csv -o assigned.parquet --occasion spring-sms
+    """
+    from allocation.decision import OccasionError
+    from experiments.assign import assign_file
+    from experiments.errors import InputError
+    from experiments.settings import Settings
+
+    now = moment(at)
+    compiled, _ = published(ctx.obj, experiment, snapshot_file, now)
+    settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
+    try:
+        result = assign_file(
+            file,
+            output,
+            compiled,
+            now=now,
+            unit_column=unit_column,
+            occasion=occasion,
+            encoding=encoding,
+            state_dir=settings.snapshot_dir,
+            enrolled_only=enrolled_only,
+        )
+    except OccasionError as error:
+        raise UserError(f"--occasion: {error}") from None
+    except (InputError, OSError) as error:
+        raise UserError(str(error)) from None
+    _show(result)
+
+
+def _show(result: AssignResult) -> None:
+    click.echo(f"{result.rows:,} rows written to {result.output}")
+    enrolled = sum(result.variants.values())
+    for variant, rows in result.variants.items():
+        share = f"  {rows / enrolled:.2%}" if enrolled else ""
+        click.echo(f"  {variant:24}{rows:>12,}{share}")
+    if enrolled < result.rows:
+        click.echo("Without a variant:")
+        for reason, rows in sorted(result.reasons.items(), key=lambda item: -item[1]):
+            if reason not in ("assigned", "kept", "override"):
+                click.echo(f"  {reason:24}{rows:>12,}")
+    for problem, rows in result.bad_units.items():
+        click.echo(f"warning: {rows:,} unit ids are {problem}: not assigned (reason invalid_unit)", err=True)
+    for name, rows in result.unreadable.items():
+        click.echo(f"warning: {rows:,} values of {name!r} cannot be read as its type: counted as missing", err=True)
+    for line in result.caveats:
+        click.echo(f"note: {line}", err=True)
