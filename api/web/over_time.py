@@ -10,6 +10,7 @@ from api.web.charts.scale import round_ticks
 from api.web.language import Language
 from api.web.numbers import Numbers
 from api.web.scorecard import control_mean, variant_names
+from api.web.vocabulary import units_word
 from experiments.report.document import Curve, MetricResult, Report
 
 
@@ -36,14 +37,16 @@ class MetricPanels:
 
 def build_over_time(report: Report, language: Language, numbers: Numbers) -> tuple[MetricPanels, ...]:
     """Turn a report's curves into panels, metrics in the report's order; curves without any estimate are left out."""
-    names = variant_names(report, language)
+    names, units = variant_names(report, language), units_word(report.plan, language)
     result = []
     for metric in report.metrics:
         curves = [c for c in report.curves if c.metric == metric.name and any(p.estimate is not None for p in c.points)]
         if not curves:
             continue
         low, high = curve_range([c.points for c in curves])
-        panels = tuple(_panel(c, metric, names.get(c.variant, c.variant), low, high, language, numbers) for c in curves)
+        panels = tuple(
+            _panel(c, metric, names.get(c.variant, c.variant), units, low, high, language, numbers) for c in curves
+        )
         _ = language.gettext
         axis = _("Days since each member entered") if curves[0].axis == "member_day" else _("Day of the experiment")
         result.append(MetricPanels(metric.name, language.text(metric.label) or metric.name, axis, panels))
@@ -51,7 +54,14 @@ def build_over_time(report: Report, language: Language, numbers: Numbers) -> tup
 
 
 def _panel(
-    curve: Curve, metric: MetricResult, name: str, low: float, high: float, language: Language, numbers: Numbers
+    curve: Curve,
+    metric: MetricResult,
+    name: str,
+    units: str,
+    low: float,
+    high: float,
+    language: Language,
+    numbers: Numbers,
 ) -> Panel:
     _ = language.gettext
     last = next(p for p in reversed(curve.points) if p.estimate is not None)
@@ -75,7 +85,7 @@ def _panel(
             clear=curve.clear_from_day,
             **values,
         )
-    columns = (_("Day"), _("Members"), _("Change"), _("Band"))
+    columns = (_("Day"), units, _("Change"), _("Band"))
     rows = tuple(
         (
             f"{p.day}" if not p.date else _("%(day)s (%(date)s)", day=p.day, date=numbers.date(p.date)),

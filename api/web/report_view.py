@@ -17,6 +17,7 @@ from api.web.vocabulary import (
     state_badge,
     status_icon,
     status_word,
+    units_word,
 )
 from experiments.report.document import Plan, Report
 
@@ -88,6 +89,11 @@ class ReportView:
     hypothesis: str
     facts: tuple[Fact, ...]
     decision: Decision | None
+    summary: tuple[str, ...]
+    """What the figures show, where no rules were declared."""
+    declared: bool
+    """Metrics were declared before launch, as a service's experiments are."""
+    units: str
     health: tuple[HealthCell, ...]
     split: tuple[SplitLine, ...]
     counted: tuple[tuple[str, str], ...]
@@ -124,6 +130,9 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         hypothesis=language.text(report.plan.hypothesis),
         facts=facts_of(report.plan, language, numbers, key=key, report=report),
         decision=_decision(report, language),
+        summary=tuple(language.text(s) for s in report.summary) if report.verdict is None else (),
+        declared=report.plan.source is None,
+        units=units_word(report.plan, language),
         health=_health(report, language, numbers),
         split=_split(report, language, numbers),
         counted=_counted(report, language, numbers),
@@ -319,6 +328,6 @@ def _counted(report: Report, language: Language, numbers: Numbers) -> tuple[tupl
         for reason, n in left_out.items()
         if n
     ]
-    if report.duplicates:
+    if report.duplicates and "duplicate" not in left_out:
         lines.append((_("Repeated rows, counted once"), numbers.count(report.duplicates)))
     return tuple(lines)

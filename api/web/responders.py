@@ -12,7 +12,7 @@ from api.web.charts.markup import DataTable
 from api.web.language import Language
 from api.web.numbers import Numbers
 from api.web.scorecard import bounds, control_mean, variant_names
-from api.web.vocabulary import Badge, reading_badge
+from api.web.vocabulary import Badge, reading_badge, units_word
 from experiments.report.document import Breakdown, BreakdownRow, MetricResult, Reading, Report
 
 
@@ -96,7 +96,7 @@ def _responders(
     columns = (
         _("Group"),
         _("Variant"),
-        _("Members"),
+        units_word(report.plan, language),
         _("Change"),
         _("%(level)s interval", level=level_name),
         _("p (adjusted)"),
@@ -108,7 +108,7 @@ def _responders(
     for breakdown, row in flat:
         low, high, _adjusted = bounds(row.effect)
         values = [abs(v) for v in (low, row.effect.estimate, high) if v is not None]
-        size = control if metric.unit == "share" else max(values, default=None)
+        size = control or max(values, default=None)
         phrase = numbers.range_in(low, high, "absolute", metric.unit, scale=size)
         badge = reading_badge(_reading(row, metric), language)
         p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.web.language import Language
-from experiments.report.document import CheckStatus, DecisionCode, Reading
+from experiments.report.document import CheckStatus, DecisionCode, Plan, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,17 @@ def left_out_word(reason: str, language: Language) -> str:
         "missing_covariate": _("no value before the experiment"),
         "immature": _("window not over"),
         "unknown_variant": _("variant not in the plan"),
-        "missing_variant": _("no variant"),
-        "missing_unit": _("no member id"),
+        "duplicate": _("repeated row"),
+        "no_variant": _("no variant"),
+        "no_unit": _("no member id"),
     }
     return words.get(reason, reason.replace("_", " "))
+
+
+def units_word(plan: Plan, language: Language) -> str:
+    """Say what is counted: members, or units where a file or another unit type is analysed."""
+    _ = language.gettext
+    return _("Members") if plan.unit_type == "member" and not plan.source else _("Units")
 
 
 def inference_word(inference: str, language: Language) -> str:

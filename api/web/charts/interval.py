@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -137,15 +138,22 @@ def axis_header(scale: Scale, write: Callable[[float], str], *, left: str = "", 
 
 
 def labels(scale: Scale, write: Callable[[float], str]) -> list[tuple[float, str]]:
-    """Choose the ticks whose labels fit side by side, from zero outwards, so that zero always has one."""
-    placed: list[tuple[float, float, float, str]] = []
-    for tick in sorted(scale.ticks, key=abs):
-        text = "0" if abs(tick) < 1e-12 else write(tick)
-        width, at = text_width(text), scale.x(tick)
-        left = at - {"start": 0.0, "middle": width / 2, "end": width}[_anchor(scale, tick)]
-        if all(left > end + 6 or left + width < start - 6 for start, end, _, _ in placed):
-            placed.append((left, left + width, tick, text))
-    return [(tick, text) for _, _, tick, text in sorted(placed)]
+    """Choose every n-th tick from zero, with the smallest n at which labels fit side by side; zero always has one."""
+    zero = min(range(len(scale.ticks)), key=lambda index: abs(scale.ticks[index]))
+    chosen: list[tuple[float, str]] = []
+    for every in range(1, len(scale.ticks) + 1):
+        ticks = [t for index, t in enumerate(scale.ticks) if (index - zero) % every == 0]
+        chosen = [(t, "0" if abs(t) < 1e-12 else write(t)) for t in ticks]
+        extents = [_extent(scale, tick, text) for tick, text in chosen]
+        if all(right[0] - left[1] > 6 for left, right in itertools.pairwise(extents)):
+            break
+    return chosen
+
+
+def _extent(scale: Scale, tick: float, text: str) -> tuple[float, float]:
+    width, at = text_width(text), scale.x(tick)
+    left = at - {"start": 0.0, "middle": width / 2, "end": width}[_anchor(scale, tick)]
+    return left, left + width
 
 
 def _anchor(scale: Scale, tick: float) -> str:
