@@ -31,6 +31,8 @@ from stats.why import Why
 
 EXACT_BELOW = 10.0
 """Expected outcomes (or misses) in a variant below which p is exact (conditional, mid-p)."""
+POLISH = 1e-6
+"""Longest step that Newton may take from the closed form; a longer one comes from a flat spot, not from lost digits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ def difference_of_proportions(
     >>> control, variant = proportions(480, 10000), proportions(530, 10050)
     >>> effect = difference_of_proportions(control, variant).value()
     >>> round(effect.p_value, 6), round(effect.ci_low, 6), round(effect.ci_high, 6)
-    (0.125237, -0.001321, 0.010802)
+    (0.125237, -0.001321, 0.010805)
     >>> difference_of_proportions(proportions(0, 500), proportions(0, 500)).value().why
     'no outcomes in either variant yet'
     """
@@ -88,8 +90,9 @@ def difference_of_proportions(
         return np.square(estimate - value) - np.square(critical) * spread
 
     reach = 2 * critical * wald + np.square(critical) * divide(2.0, np.minimum(table.n0, table.n1))
-    low = _bound(beyond, estimate, np.maximum(estimate - reach, -1.0), np.full(estimate.shape, -1.0))
-    high = _bound(beyond, estimate, np.minimum(estimate + reach, 1.0), np.full(estimate.shape, 1.0))
+    rejected = p_value <= as_float(alpha)
+    low = _bound(beyond, estimate, np.maximum(estimate - reach, -1.0), np.full(estimate.shape, -1.0), 0.0, rejected)
+    high = _bound(beyond, estimate, np.minimum(estimate + reach, 1.0), np.full(estimate.shape, 1.0), 0.0, rejected)
     return _effect(estimate, wald, low, high, p_value, table.why)
 
 
@@ -127,9 +130,11 @@ def ratio_of_proportions(
         return np.square(table.p1 - value * table.p0) - np.square(critical) * spread
 
     log_error = root(divide(1 - table.p0, table.x0) + divide(1.0, np.maximum(table.x1, 0.5)))
-    low = _bound(beyond, ratio, ratio * np.exp(-np.minimum(2 * critical * log_error, 700.0)), np.zeros(ratio.shape))
+    rejected = p_value <= as_float(alpha)
+    near = ratio * np.exp(-np.minimum(2 * critical * log_error, 700.0))
+    low = _bound(beyond, ratio, near, np.zeros(ratio.shape), 1.0, rejected)
     far = np.maximum(ratio, divide(0.5, table.x0)) * np.exp(np.minimum(2 * critical * log_error, 50.0))
-    high = _bound(beyond, ratio, far, far * np.exp(np.minimum(16 * critical * log_error, 300.0)))
+    high = _bound(beyond, ratio, far, far * np.exp(np.minimum(16 * critical * log_error, 300.0)), 1.0, rejected)
     error = ratio * root(divide(1 - table.p0, table.x0) + divide(1 - table.p1, table.x1))
     return _effect(ratio - 1, error, low - 1, high - 1, p_value, why)
 
@@ -151,10 +156,12 @@ def score_variance_of_difference(
     """Return the variance of p1 − p0 at the likeliest proportions with p1 − p0 = ``value``.
 
     Source: Farrington, Manning (1990), appendix; two Newton steps restore the digits that arc cosine loses near 1.
+    statsmodels up to 0.15 has x0 in the place of n0 in the linear coefficient (its issue 10269), which moves the ends
+    of its score interval by some 10⁻⁴ of their size.
     """
     n, x = n0 + n1, x0 + x1
     c2 = (n1 + 2 * n0) * value - n - x
-    c1 = (x0 * value - n - 2 * x0) * value + x
+    c1 = (n0 * value - n - 2 * x0) * value + x
     c0 = x0 * value * (1 - value)
     q = (c2 / (3 * n)) ** 3 - c1 * c2 / (6 * n**2) + c0 / (2 * n)
     p = np.where(q < 0, -1.0, 1.0) * np.sqrt(np.maximum((c2 / (3 * n)) ** 2 - c1 / (3 * n), 0.0))
@@ -163,7 +170,7 @@ def score_variance_of_difference(
     base = np.clip(2 * p * np.cos(angle) - c2 / (3 * n), lowest, highest)
     for _ in range(2):
         step = divide(((n * base + c2) * base + c1) * base + c0, (3 * n * base + 2 * c2) * base + c1)
-        base = np.clip(np.where(np.isnan(step), base, base - step), lowest, highest)
+        base = np.clip(np.where(np.abs(step) < POLISH, base - step, base), lowest, highest)
     other = np.clip(base + value, 0.0, 1.0)
     spread = base * (1 - base) / n0 + other * (1 - other) / n1
     return np.asarray(spread * n / (n - 1) if correction else spread)
@@ -248,19 +255,19 @@ def _critical(table: _Table, alpha: FloatArray, correction: bool) -> tuple[Float
             for index in np.argwhere(few)
         ]
         p_value[few] = exact
-    nominal = normal_quantile(1 - alpha / 2)
+    nominal = -normal_quantile(alpha / 2)
     return np.asarray(nominal * np.where(few, _agreement(score, p_value, nominal, alpha), 1.0)), p_value
 
 
 def _agreement(score: FloatArray, p_value: FloatArray, nominal: FloatArray, alpha: FloatArray) -> FloatArray:
     """Return the factor on the critical z by which the score interval excludes zero exactly where p ≤ alpha."""
-    exact = normal_quantile(1 - np.minimum(p_value, 1.0) / 2)
+    exact = -normal_quantile(np.clip(p_value, 1e-300, 1.0) / 2)
     factor = np.where(exact > 0, divide(score, exact), 1.0)
     rejected: BoolArray = p_value <= alpha
     # Not rejected: never narrower than the score interval, and wide enough to hold zero, but no wider than needed
     # where the exact z is close to zero and their quotient is noise.
     held = np.clip(factor, 1.0, np.maximum(2.0, score / nominal * (1 + 1e-9)))
-    return np.where(rejected, np.minimum(factor, score / nominal), held)
+    return np.where(rejected, np.minimum(1.0, np.minimum(factor, score / nominal)), held)
 
 
 def _spread(table: _Table, critical: FloatArray) -> tuple[_Table, FloatArray]:
@@ -270,14 +277,34 @@ def _spread(table: _Table, critical: FloatArray) -> tuple[_Table, FloatArray]:
 
 
 def _bound(
-    beyond: Callable[[FloatArray], FloatArray], centre: FloatArray, near: FloatArray, far: FloatArray
+    beyond: Callable[[FloatArray], FloatArray],
+    estimate: FloatArray,
+    near: FloatArray,
+    far: FloatArray,
+    null: float,
+    rejected: BoolArray,
 ) -> FloatArray:
     """Return where ``beyond`` turns positive between the estimate and ``near``, or ``far`` if that is not enough.
 
-    At the edge of what is possible (estimate 1 or −1, ratio 0) there is nothing beyond: the edge is the bound.
+    The search starts at the null value where that is not rejected, and ends there where it is: with very few units the
+    accepted values need not be one interval, and p must have the last word about the null value. At the edge of what
+    is possible (estimate 1 or −1, ratio 0) there is nothing beyond: the edge is the bound.
     """
+    side = np.sign(far - estimate)
+    before = (null - estimate) * side > 0  # the null value lies on the way
+    centre = np.where(before & ~rejected, null, estimate)
+    stop = before & rejected
+    far = np.where(stop, null, far)
+    near = np.where(stop & ((near - null) * side > 0), null, near)
+    near = np.where((near - centre) * side > 0, near, far)
     end = np.where(beyond(near) > 0, near, far)
-    found = find_roots(beyond, centre, end)
+    depth = -np.abs(beyond(end))
+
+    def inside(value: FloatArray) -> FloatArray:
+        # The estimate is never beyond; at an edge rounding or a variance of 0 would say so.
+        return np.where(value == centre, depth, beyond(value))
+
+    found = find_roots(inside, centre, end)
     return np.where(centre == far, centre, np.where(np.isnan(found), far, found))
 
 

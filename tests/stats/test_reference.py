@@ -58,9 +58,10 @@ def test_two_proportions(cases: dict[str, Any]) -> None:
         effect.estimate + 1.959963984540054 * effect.std_error,
     ]
     assert wald == pytest.approx(expected["ci_wald"], rel=1e-9)
-    # The file's score intervals carry Miettinen and Nurminen's correction.
+    # The file's score intervals carry Miettinen and Nurminen's correction. That of the difference comes from a
+    # statsmodels with a wrong coefficient (its issue 10269); test_proportions.py checks ours against the likelihood.
     corrected = difference_of_proportions(both[0], both[1], correction=True).value()
-    assert [corrected.ci_low, corrected.ci_high] == pytest.approx(expected["ci_score"], rel=1e-9)
+    assert [corrected.ci_low, corrected.ci_high] == pytest.approx(expected["ci_score"], rel=5e-4)
     lift = ratio_of_proportions(both[0], both[1], correction=True).value()
     assert [1 + lift.ci_low, 1 + lift.ci_high] == pytest.approx(expected["ci_ratio_score"], rel=1e-9)
 
