@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -29,7 +29,7 @@ def command() -> None:
 
 def _shared(function: F) -> F:
     """Add the options that all three kinds of file have."""
-    options: list[Callable[[F], F]] = [
+    options: list[Callable[[Any], Any]] = [
         click.argument("file", type=click.Path(path_type=Path)),
         click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column a field is."),
         click.option("--unit-type", metavar="NAME", help="Type of the units (default: the experiment's, or member)."),
@@ -40,9 +40,10 @@ def _shared(function: F) -> F:
         click.option("--encoding", metavar="NAME", help="Encoding of a CSV (default: found out)."),
         click.pass_obj,
     ]
+    decorated: Any = function
     for option in reversed(options):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return cast("F", decorated)
 
 
 @command.command()

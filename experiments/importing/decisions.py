@@ -11,7 +11,8 @@ from allocation.decision import OccasionError, check_occasion, decision_id
 from allocation.hashing import UnitError, check_unit
 from experiments.errors import InputError, unknown_name
 from experiments.importing.mapping import DECISION_FIELDS, DecisionMapping, require_at, resolve
-from experiments.importing.run import BadRowError, Cells, ImportResult, Job, Progress, run, source_name
+from experiments.importing.reading import Cells, query
+from experiments.importing.run import BadRowError, ImportResult, Job, Progress, run, source_name
 from experiments.importing.values import CellError, attribute, number, time_reader, time_zone
 from experiments.log.absorb import absorb
 from experiments.log.rows import DecisionRow
@@ -100,13 +101,15 @@ def _check_variants(file: FileTable, column: str, mapping: DecisionMapping, reco
     for value, variant in mapping.variants.items():
         if variant not in known:
             raise unknown_name("variant", variant, known, f"in experiment {record.key} (--variant {value}={variant})")
-    table = file.table
-    counted = table.group_by(table[column].cast("string").name("value")).aggregate(rows=table.count())
-    found = counted.order_by(counted.rows.desc()).limit(1000).to_pyarrow().to_pylist()
+    quoted = '"' + column.replace('"', '""') + '"'
+    groups = query(
+        file,
+        f"SELECT {quoted}::VARCHAR, count(*) FROM equipoise_file GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1000",  # noqa: S608
+    )
     missing = [
-        f"{group['value']!r} ({group['rows']:,} rows)"
-        for group in found
-        if group["value"] and mapping.variants.get(group["value"], group["value"]) not in known
+        f"{value!r} ({rows:,} rows)"
+        for value, rows in groups
+        if value and mapping.variants.get(value, value) not in known
     ]
     if missing:
         shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")

@@ -14,7 +14,8 @@ from allocation.hashing import UnitError, check_unit
 from experiments.definitions import Project
 from experiments.errors import InputError
 from experiments.importing.mapping import EVENT_FIELDS, EventMapping, WideEvent, require_at, resolve
-from experiments.importing.run import BadRowError, Cells, ImportResult, Job, Progress, run, source_name
+from experiments.importing.reading import Cells
+from experiments.importing.run import BadRowError, ImportResult, Job, Progress, run, source_name
 from experiments.importing.values import (
     CellError,
     amount_reader,

@@ -13,7 +13,8 @@ from allocation.hashing import UnitError, check_unit
 from experiments.definitions import Project
 from experiments.errors import InputError, unknown_name
 from experiments.importing.mapping import MEMBER_FIELDS, MemberMapping, resolve
-from experiments.importing.run import Cells, ImportResult, Job, Progress, run, source_name
+from experiments.importing.reading import Cells
+from experiments.importing.run import ImportResult, Job, Progress, run, source_name
 from experiments.importing.values import CellError, attribute, flag, time_reader, time_zone
 from experiments.log.absorb import Absorbed
 from experiments.log.store_rows import replace, stored

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,18 +19,17 @@ from sqlalchemy.engine import Connection
 
 from experiments.errors import InputError
 from experiments.importing.mapping import Origin
+from experiments.importing.reading import Cells, batches, count_rows
 from experiments.importing.values import CellError
 from experiments.log.absorb import Absorbed, absorb
 from experiments.log.dead_letters import DeadLetter, dead_letter
-from experiments.sources.file import FileTable, first_line, open_file
+from experiments.sources.file import FileTable, open_file
 from experiments.store import Store
 from experiments.store.log_tables import imports
 
-BATCH_ROWS = 20_000
 SHOWN_PROBLEMS = 10
 
 Kind = Literal["decisions", "events", "members"]
-Cells = tuple[str | None, ...]
 Progress = Callable[[int, int], None]
 """Called with rows done and rows in all."""
 
@@ -153,11 +152,11 @@ def run(
         if checkpoint is None:
             checkpoint = Checkpoint(identity, started_at=clock)
         job = prepare(file, checkpoint.started_at)
-        total = _count(file, job.columns)
+        total = count_rows(file, job.columns)
         resumed_at = checkpoint.rows_done
         problems: list[RowProblem] = []
         if checkpoint.finished_at is None:
-            for number, batch in _batches(file, job.columns, skip=resumed_at):
+            for number, batch in batches(file, job.columns, skip=resumed_at):
                 taken, letters, found = _read(job, batch, number, checkpoint.started_at)
                 if not taken and found and not checkpoint.rows_done and len(found) == len(batch):
                     raise InputError(
@@ -238,41 +237,3 @@ def _read_checkpoint(store: Store, identity: str) -> Checkpoint | None:
     if row is None:
         return None
     return Checkpoint(**{name: row[name] for name in Checkpoint.__dataclass_fields__})
-
-
-def _text(name: str, kind: str) -> str:
-    column = '"' + name.replace('"', '""') + '"'
-    if kind.startswith("TIMESTAMP"):
-        # Exact and without the session's time zone; a naive time stays naive.
-        return f"epoch_us({column})::VARCHAR" if "TIME ZONE" in kind else f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%f')"
-    return f"{column}::VARCHAR"
-
-
-def _select(file: FileTable, columns: Sequence[str]) -> list[str]:
-    described = file.connection.raw_sql("DESCRIBE equipoise_file").fetchall()
-    kinds = {row[0]: str(row[1]) for row in described}
-    return [_text(name, kinds[name]) for name in columns]
-
-
-def _count(file: FileTable, columns: Sequence[str]) -> int:
-    """Return the number of rows, having read every cell once: a broken file is found before anything is stored."""
-    import duckdb
-
-    counted = "".join(f", count({part})" for part in _select(file, columns))
-    try:
-        total = file.connection.raw_sql(f"SELECT count(*){counted} FROM equipoise_file").fetchone()[0]  # noqa: S608 - columns of the file
-    except duckdb.Error as error:
-        raise InputError(f"{file.path}: cannot be read: {first_line(error)}; nothing was imported") from error
-    if not total:
-        raise InputError(f"{file.path}: has a header but no rows")
-    return int(total)
-
-
-def _batches(file: FileTable, columns: Sequence[str], *, skip: int) -> Iterator[tuple[int, list[Cells]]]:
-    """Yield batches of rows in the file's order, each with the number of rows before it."""
-    chosen = ", ".join(_select(file, columns)) or "1"
-    cursor = file.connection.raw_sql(f"SELECT {chosen} FROM equipoise_file OFFSET {skip}")  # noqa: S608 - columns of the file
-    done = skip
-    while batch := cursor.fetchmany(BATCH_ROWS):
-        yield done, batch if columns else [()] * len(batch)
-        done += len(batch)
