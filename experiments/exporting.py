@@ -30,12 +30,24 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # Text such as 1e5 is text to the library that writes and a number to our reader, so it is quoted.
-    style = "|" if "\n" in value else '"' if looks_like_a_number(value) else None
+    # Text such as 1e5 is text to the library that writes and a number to our reader; odd line ends get lost unquoted.
+    odd = not all(letter.isprintable() or letter == "\n" for letter in value)
+    style = '"' if odd or looks_like_a_number(value) else "|" if "\n" in value else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """Return one document as YAML that our reader reads back the same.
+
+    >>> print(to_yaml({"kind": "layer", "key": "1e5"}), end="")
+    kind: layer
+    key: "1e5"
+    """
+    text: str = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
+    return text
 
 
 def export(repository: Repository, names: Sequence[Name] | None = None) -> str:
@@ -50,8 +62,7 @@ def export(repository: Repository, names: Sequence[Name] | None = None) -> str:
     for name in heads:
         if name in chosen:
             comment, document = _document(repository, name, heads[name])
-            text = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
-            parts.append(f"---\n{comment}{text}")
+            parts.append(f"---\n{comment}{to_yaml(document)}")
     return "".join(parts)
 
 

@@ -53,7 +53,8 @@ class RawDocument:
             place = place.rpartition("/")[0]
         key = None
         if isinstance(self.value, dict) and isinstance(self.value.get("kind"), str):
-            key = f"{self.value['kind']} {self.value.get('key', '')}".strip()
+            name = self.value.get("key")
+            key = f"{self.value['kind']} {name}" if isinstance(name, str) else self.value["kind"]
         number = self.number if self.file else None
         return Problem(message, at, self.file, number, self.lines.get(place), key)
 
