@@ -145,7 +145,7 @@ def _matches(row: ExperimentListRow, search: str) -> bool:
 
 
 def _figures(rows: Sequence[ExperimentListRow], language: Language, numbers: Numbers) -> tuple[Figure, ...]:
-    _, plural = language.gettext, language.ngettext
+    _ = language.gettext
     running = [r for r in rows if r.state == "running"]
     drafts = sum(status_of(r) == "draft" for r in rows)
     ready = [r for r in rows if status_of(r) == "ready"]
@@ -155,7 +155,7 @@ def _figures(rows: Sequence[ExperimentListRow], language: Language, numbers: Num
         Figure(
             _("Running now"),
             numbers.count(len(running)),
-            plural("%(num)s draft", "%(num)s drafts", drafts) if drafts else _("no drafts"),
+            language.ngettext("%(num)s draft", "%(num)s drafts", drafts) if drafts else _("no drafts"),
         ),
         Figure(
             _("Waiting for a decision"),
@@ -170,7 +170,7 @@ def _figures(rows: Sequence[ExperimentListRow], language: Language, numbers: Num
         Figure(
             _("Members in running experiments"),
             numbers.count(units),
-            plural("in %(num)s experiment", "in %(num)s experiments", len(running)),
+            language.ngettext("in %(num)s experiment", "in %(num)s experiments", len(running)),
         ),
     )
 

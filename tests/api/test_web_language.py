@@ -44,6 +44,14 @@ def test_every_sentence_has_a_chinese_one_and_none_is_left_over() -> None:
     assert translated - wanted == set(), "translated but not used"
 
 
+def test_sentences_are_found_by_name() -> None:
+    # The extraction looks for calls of `_`, `gettext` and `ngettext`; under another name a sentence would be missed.
+    for path in WEB.rglob("*.py"):
+        for line in path.read_text("utf-8").splitlines():
+            aliased = re.search(r"\.(n?gettext)(?!\()", line)
+            assert not aliased or "_ = language.gettext" in line or path.name in {"pages.py", "language.py"}, line
+
+
 def test_no_translation_is_empty_or_fuzzy() -> None:
     for message in chinese():
         if message.id:
