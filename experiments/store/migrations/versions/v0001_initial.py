@@ -173,10 +173,21 @@ def upgrade() -> None:
         sa.Column("properties", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_quarantined_events")),
     )
+    op.create_table(
+        "reports",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("phase", sa.BigInteger(), nullable=False),
+        sa.Column("computed_at", sa.BigInteger(), nullable=False),
+        sa.Column("content_hash", KEY_TEXT, nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment", "number", name=op.f("pk_reports")),
+    )
 
 
 def downgrade() -> None:
     """Remove them, and everything in them."""
+    op.drop_table("reports")
     op.drop_table("quarantined_events")
     op.drop_table("members")
     op.drop_table("imports")
