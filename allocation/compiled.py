@@ -55,6 +55,7 @@ class Outcome(msgspec.Struct, frozen=True):
     variant: str
     offer: Offer | None
     propensity: float | None
+    """``None`` for a variant that the phase gives no weight: only overrides and earlier enrolments lead there."""
 
 
 Draw = Callable[[str, str, str, Mapping[str, Any]], Outcome]
@@ -298,7 +299,7 @@ def _phase(plan: ExperimentPlan, phase: PhasePlan) -> CompiledPhase:
         number=phase.number,
         identity=hashlib.sha256(head).copy,
         outcomes={
-            variant.key: Outcome(variant.key, _offer(variant.offer), weight / total)
+            variant.key: Outcome(variant.key, _offer(variant.offer), weight / total if weight else None)
             for variant, weight in zip(plan.variants, phase.weights, strict=True)
         },
     )

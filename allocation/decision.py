@@ -75,7 +75,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """One of `REASONS`."""
     propensity: float | None
-    """Probability with which ``variant`` was drawn among the enrolled; ``None`` unless ``kind`` is ``enrolled``."""
+    """Probability with which ``variant`` was drawn among the enrolled; ``None`` for overrides and held-out units, and
+    for an enrolment that the phase's split could not have drawn."""
     at: int
     frozen: str
     """JSON object of the attributes that the experiment freezes at decision."""

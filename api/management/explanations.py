@@ -13,6 +13,7 @@ from allocation.decide import UnknownExperimentError, explain
 from allocation.decision import REASONS, OccasionError
 from allocation.hashing import UnitError
 from api.errors import FieldProblem, Problem, malformed
+from api.explanation import sentence
 from api.management import documents
 from api.management.documents import respond
 from api.services import Services
@@ -101,7 +102,7 @@ def _explain(services: Services, key: str, asked: ExplainIn) -> Response:
             "missing_attribute": decision.missing_attribute,
             "state_unknown": decision.state_unknown,
             "snapshot": decision.snapshot,
-            "steps": [msgspec.to_builtins(step) for step in steps],
+            "steps": [{**msgspec.to_builtins(step), "text": sentence(step)} for step in steps],
         }
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -20,6 +22,7 @@ from allocation import (
     decision_id,
     explain,
 )
+from allocation.plan import ExperimentState
 from tests.allocation.plans import DORMANT, EVERYBODY_HELD, NO_SLOT, STAGE_SENT, STAGE_STORED, compiled, experiment
 
 ENROLLED = {"x": Enrolment(1, "a", 5)}
@@ -223,3 +226,9 @@ def test_a_refused_experiment_answers_and_says_why() -> None:
     assert (answer.reason, answer.variant, answer.logged) == ("refused", None, False)
     assert steps[0].detail == {"why": 'traffic is "lots"; write a decimal number from 0 to 1'}
     assert decide(snapshot, "x", "m", now=0).reason == "assigned"
+
+
+def test_the_guide_names_every_reason_and_state() -> None:
+    text = (Path(__file__).parents[2] / "docs/deciding.md").read_text(encoding="utf-8")
+    for word in (*REASONS, *get_args(ExperimentState)):
+        assert re.search(rf"\b{word}\b", text), word

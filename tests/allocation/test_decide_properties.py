@@ -198,4 +198,5 @@ def test_explaining_decides_the_same_and_ends_where_the_answer_is(
     }.get(answer.reason, {"running"})
     assert steps[-1].name in last
     assert answer.logged == (answer.decision_id is not None) == (answer.kind is not None)
-    assert (answer.propensity is not None) == (answer.kind == "enrolled")
+    assert answer.propensity is None or (answer.kind == "enrolled" and 0 < answer.propensity <= 1)
+    assert answer.propensity is not None or answer.reason != "assigned"

@@ -87,7 +87,7 @@ def test_a_sticky_member_keeps_its_variant_when_the_audience_stops_matching() ->
     bought = enrolled("a", attributes={"stage": "active"})
     kept = decide(compiled(experiment(sticky=True, **fields)), "x", "m", now=0, state=bought)
     assert (kept.reason, kept.variant, kept.offer, kept.kind) == ("kept", "a", {"key": "coupon-a"}, "enrolled")
-    assert kept.propensity == 0.0  # this split would never draw it: the enrolment said so
+    assert kept.propensity is None  # this split would never draw it: the enrolment said so
     assert decide(compiled(experiment(**fields)), "x", "m", now=0, state=bought).reason == "not_in_audience"
 
 
