@@ -96,6 +96,9 @@ def create_blueprint(
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "same-origin")
+        if request.endpoint == f"{name}.static" and "v" in request.args:
+            # The address carries the file's content hash, so it never changes under it.
+            response.headers["Cache-Control"] = f"public, max-age={YEAR_SECONDS}, immutable"
         if response.mimetype == "text/html":
             response.headers["Cache-Control"] = "private, no-cache"
             response.vary.update(["Accept-Language", "Cookie"])

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, progress_bar, shared_scale
 from api.web.language import Language
-from api.web.numbers import Numbers
+from api.web.numbers import Numbers, step_digits
 from api.web.views import ExperimentListRow
 from api.web.vocabulary import Badge, reading_badge, state_badge
 
@@ -83,7 +83,8 @@ class ListView:
     status: str
     search: str
     lines: tuple[ListLine, ...]
-    axis: Markup
+    axis: Markup | None
+    """None where no row has an effect to show."""
     total: int
     none_at_all: bool
     data_time: str
@@ -126,7 +127,11 @@ def build_list_view(
         status=status,
         search=search,
         lines=tuple(_line(row, scale, language, numbers) for row in shown),
-        axis=axis_header(scale, lambda v: numbers.change(v, digits=0 if abs(v) >= 0.0095 else 1)),
+        axis=axis_header(
+            scale, lambda v: numbers.change(v, digits=step_digits(100 * (scale.ticks[1] - scale.ticks[0])))
+        )
+        if effects
+        else None,
         total=len(rows),
         none_at_all=not rows,
         data_time=numbers.time(max(times)) if times else "",
@@ -206,7 +211,7 @@ def _status_badge(row: ExperimentListRow, language: Language) -> Badge:
     _ = language.gettext
     if row.attention in {"srm", "quality", "harm", "late"}:
         return Badge(_("Needs attention"), "warn", "warn")
-    if status_of(row) == "ready":
+    if status_of(row) == "ready" and row.decision in READY:
         return Badge(_("Ready to decide"), "ok", "acc")
     if row.state == "decided" and row.decision == "roll_out":
         return Badge(_("Decided"), "ok", "good")
@@ -229,6 +234,8 @@ def _next_step(row: ExperimentListRow, language: Language) -> tuple[str, str]:
         return (_("Roll out %(variant)s", variant=name) if name else _("Roll out")), ""
     if row.decision == "stop_no_effect":
         return _("Stop: no effect that matters"), ""
+    if row.state == "ended" and row.decision == "keep_running":
+        return _("Decide: effects are unclear"), ""
     if row.decision == "do_not_read":
         return _("Too early to read"), "mut"
     if row.state == "paused":

@@ -11,11 +11,12 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
-from babel.numbers import format_decimal, get_currency_precision, get_currency_symbol
+from babel.numbers import NumberPattern, get_currency_precision, get_currency_symbol, parse_pattern
 
 from api.web.language import Language
 
@@ -31,11 +32,15 @@ LARGE_ZH = 100_000.0
 LARGE_EN = 1_000_000.0
 
 
+@cache
+def _pattern(digits: int) -> NumberPattern:
+    return parse_pattern("#,##0" + ("." + "0" * digits if digits else ""))
+
+
 def _decimals(value: float, language: Language, digits: int) -> str:
     """Write a non-negative number with a fixed number of decimals and the language's separators."""
     exact = Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
-    pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return format_decimal(exact, format=pattern, locale=language.locale)
+    return str(_pattern(digits).apply(exact, language.locale))
 
 
 def _is_zero(value: float, digits: int) -> bool:

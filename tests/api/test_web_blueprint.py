@@ -80,4 +80,6 @@ def test_static_files_are_served_and_versioned(client: FlaskClient) -> None:
     for name, mime in (("app.css", "text/css"), ("app.mjs", "text/javascript"), ("icon.svg", "image/svg+xml")):
         answer = client.get(f"/assets/{name}")
         assert (answer.status_code, answer.mimetype) == (200, mime)
+        assert "immutable" not in answer.headers["Cache-Control"]
+        assert "immutable" in client.get(f"/assets/{name}?v=1").headers["Cache-Control"]
     assert client.get("/assets/../pages.py").status_code == 404

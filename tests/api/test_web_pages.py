@@ -291,3 +291,31 @@ def test_attention_and_best_effect_follow_the_report() -> None:
 
 def test_total_without_numbers_is_not_offered() -> None:
     assert 'id="f-total"' not in render_report(REPORTS["nasty"], "en")
+
+
+def test_an_ended_experiment_without_clear_effects_asks_for_a_decision() -> None:
+    verdict = msgspec.structs.replace(web_reports.VERDICT, code="keep_running", variant=None)
+    unclear = msgspec.structs.replace(web_reports.REPORT, verdict=verdict)
+    rows = [
+        list_row(key="unclear", title={"en": "Unclear"}, state="ended", report=unclear),
+        list_row(key="fresh", title={"en": "Fresh"}, state="ended"),
+    ]
+    words = language("en")
+    view = build_list_view(rows, words, Numbers(words))
+    assert [(line.badge.word, line.next_step) for line in view.lines] == [
+        ("Ended", "No report yet"),
+        ("Ended", "Decide: effects are unclear"),
+    ]
+    assert build_list_view(rows[1:], words, Numbers(words)).axis is None
+
+
+def test_a_file_report_says_what_its_figures_show() -> None:
+    plan = msgspec.structs.replace(web_reports.PLAN, experiment=None, state=None, source="results.csv")
+    report = msgspec.structs.replace(
+        web_reports.REPORT, plan=plan, verdict=None, summary=[{"en": "A is better on visits.", "zh-CN": "A 更好。"}]
+    )
+    page = render_report(report, "en", standalone=True)
+    assert "A is better on visits." in page
+    assert "no rules were declared before" in page
+    assert "declared before launch" not in page.replace("no rules were declared before", "")
+    assert "Units" in page

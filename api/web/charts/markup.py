@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup, escape
 
@@ -40,16 +41,22 @@ def element(tag: str, *children: Markup | str, **attributes: str | float | None)
         >>> element("text", "<b>", x=3.14159, class_="ti", text_anchor="end")
         Markup('<text x="3.1" class="ti" text-anchor="end">&lt;b&gt;</text>')
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(_name(key), number(value) if isinstance(value, float) else value)
-        for key, value in attributes.items()
-        if value is not None
-    )
-    inside = Markup("").join(escape(child) for child in children)
-    # The tag is a literal of ours, never data.
-    return Markup(f"<{tag}") + written + (Markup(">") + inside + Markup(f"</{tag}>") if children else Markup("/>"))  # noqa: S704
+    parts = [f"<{tag}"]
+    for key, value in attributes.items():
+        if value is not None:
+            written = number(value) if isinstance(value, float) else escape(value)
+            parts.append(f' {_name(key)}="{written}"')
+    if children:
+        parts.append(">")
+        parts += [escape(child) for child in children]
+        parts.append(f"</{tag}>")
+    else:
+        parts.append("/>")
+    # Tags and attribute names are literals of ours; everything else was escaped above.
+    return Markup("".join(parts))  # noqa: S704
 
 
+@cache
 def _name(key: str) -> str:
     if key in {"viewBox", "preserveAspectRatio"}:
         return key
