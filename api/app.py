@@ -58,6 +58,8 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.after_request(_finish)
     _register_errors(app)
     report_service = reports.Reports(services)
+    if node is not None:
+        node.at_end(report_service.close)
     app.register_blueprint(experiments.create_blueprint(services))
     app.register_blueprint(reports.create_blueprint(services, report_service))
     app.register_blueprint(explanations.create_blueprint(services))

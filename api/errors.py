@@ -98,6 +98,8 @@ def json_pointer(msgspec_path: str) -> str:
     """
     pointer = ""
     for name, index in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", msgspec_path.removeprefix("$")):
+        if index == "...":  # some key of a mapping: msgspec does not say which
+            break
         pointer += "/" + (name or index).replace("~", "~0").replace("/", "~1")
     return pointer
 

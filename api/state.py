@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
@@ -58,6 +58,7 @@ class Node:
         self._members = MemberStates(settings.snapshot_dir)
         self._compiled: CompiledSnapshot | None = None
         self._problems: tuple[str | None, str | None] = (None, None)
+        self._closers: list[Callable[[], None]] = []
         self._stopping = False
 
     # ------------------------------------------------------------------ life
@@ -73,6 +74,10 @@ class Node:
         self.upkeep.start()
         self._poller = asyncio.create_task(self._poll())
 
+    def at_end(self, close: Callable[[], None]) -> None:
+        """Have something closed when the node stops."""
+        self._closers.append(close)
+
     async def drain(self) -> None:
         """Stop taking work, put everything queued on disk, load it into the store while there is time."""
         self._stopping = True
@@ -82,6 +87,8 @@ class Node:
                 await self._poller
         if self._spool is not None:
             await asyncio.to_thread(self._spool.close)
+        for close in self._closers:
+            await asyncio.to_thread(close)
         await asyncio.to_thread(self.upkeep.stop)
         _log.info("stopped", **self.counts)
 

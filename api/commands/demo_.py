@@ -41,7 +41,7 @@ def command(ctx: click.Context, count: int) -> None:
 
         click.echo("Demo: reports …")
         for key in STARTED:
-            archive.save(store, build.build_report(store, key, now_us))
+            archive.save(store, build.build_report(store, key, now_us), now=now_us)
     finally:
         store.close()
     click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -15,6 +16,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 1_000_000
 BODY_TIMEOUT_S = 10.0
+LINGER_S = 1.0
+MAX_DISCARDED = 10_000
+"""Pieces of a body that is too large which are read and thrown away before the connection is closed."""
 
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -58,26 +62,21 @@ async def read_body(
         ClientGone: when the caller hangs up.
     """
     length = declared_length(scope)
-    if length is not None and length > limit:
-        raise _too_large(limit)
+    too_large = length is not None and length > limit
+    parts = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            if not message.get("more_body"):
-                body: bytes = message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit)
-                return body
-            parts = bytearray(message.get("body", b""))
-            while message.get("more_body"):
-                if len(parts) > limit:
-                    raise _too_large(limit)
+            while not too_large:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGone
-                parts += message.get("body", b"")
+                body: bytes = message.get("body", b"")
+                if len(parts) + len(body) > limit:
+                    too_large = True
+                elif message.get("more_body"):
+                    parts += body
+                else:
+                    return bytes(parts + body) if parts else body
     except TimeoutError:
         raise Problem(
             408,
@@ -85,18 +84,23 @@ async def read_body(
             code="body_timeout",
             headers={"Connection": "close"},
         ) from None
-    if len(parts) > limit:
-        raise _too_large(limit)
-    return bytes(parts)
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(
+    await _discard(receive)
+    raise Problem(
         413,
         f"the body exceeds {limit:,} bytes; send less at a time",
         code="body_too_large",
         headers={"Connection": "close"},
     )
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment without keeping anything: most callers read the answer only after they have sent it all."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            for _ in range(MAX_DISCARDED):
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
 
 
 async def send_json(send: Send, body: bytes, status: int = 200) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
+import sqlalchemy as sa
 from apiflask import APIBlueprint
 from flask import Response, request
 
 from api import logs
 from api.errors import Problem, unavailable
+from api.management.computing import ReportFailedError, ReportTimeoutError, ReportWorker
 from api.services import Services
 from experiments.heads import UnknownKeyError
 from experiments.records import ExperimentRecord
+from experiments.report import archive
 from experiments.report.document import Report
 from experiments.states import LAUNCHED
+from experiments.store.report_tables import reports as reports_table
 
-OLD_AFTER_S = 300.0
+OLD_AFTER_US = 300_000_000
 """A running experiment's report is computed anew in the background when it is read after so long."""
 LIVE = frozenset({"running", "paused"})
 WAIT_S = 120.0
@@ -26,47 +29,71 @@ _log = logs.get("reports")
 
 
 class Reports:
-    """Loads and computes reports; one computation at a time, so that analysing leaves room for deciding."""
+    """Loads reports and has them computed, one at a time, so that analysing leaves room for deciding."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self._worker = ReportWorker(services.settings)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="equipoise-report")
         self._guard = threading.Lock()
         self._under_way: set[str] = set()
-        self._computed_at: dict[str, float] = {}
+        self._checked_at_us: dict[str, int] = {}
+        self._parsed: dict[str, tuple[int, Report]] = {}
 
     def latest(self, key: str) -> Report | None:
         """Return the stored report; one that has grown old is computed anew in the background."""
-        from experiments.report import archive
-
-        report = archive.latest(self.services.store, key)
-        if time.monotonic() - self._computed_at.get(key, float("-inf")) > OLD_AFTER_S:
+        found = self._stored(key)
+        known_at_us = max(self._checked_at_us.get(key, 0), found[1] if found else 0)
+        if self.services.now_us() - known_at_us > OLD_AFTER_US:
             self._refresh_behind(key)
-        return report
+        return found[0] if found else None
 
     def compute(self, key: str) -> Report:
         """Compute and keep a report now, or wait for the one under way.
 
         Raises:
-            Problem: 503 when others take too long.
+            Problem: 409 when there is nothing to compute it from, 503 when it takes too long or fails.
         """
         try:
-            return self._pool.submit(self._compute, key).result(WAIT_S)
-        except TimeoutError:
-            raise unavailable(
-                "the report takes long; it will be there later", code="report_slow", retry_after_s=30
-            ) from None
+            self._compute(key)
+        except ReportTimeoutError:
+            raise unavailable("the report takes long; come again", code="report_slow", retry_after_s=30) from None
+        except ReportFailedError as error:
+            if error.for_people:
+                raise Problem(409, str(error), code="report_not_possible") from None
+            _log.error("report_failed", experiment=key, error=str(error))
+            raise unavailable("the report could not be computed; the log says why", code="report_failed") from None
+        found = self._stored(key)
+        if found is None:
+            raise unavailable("the report could not be kept; come again", code="report_failed")
+        return found[0]
 
-    def _compute(self, key: str) -> Report:
-        from experiments.report import archive, build
+    def close(self) -> None:
+        """End the process that computes."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._worker.stop()
 
-        began = time.perf_counter()
-        store = self.services.store
-        report = build.build_report(store, key, self.services.now_us())
-        archive.save(store, report, now=self.services.now_us())
-        self._computed_at[key] = time.monotonic()
-        _log.info("report_computed", experiment=key, ms=round((time.perf_counter() - began) * 1000))
-        return report
+    def _stored(self, key: str) -> tuple[Report, int] | None:
+        """Return the newest kept report, parsed once for each number, and when it was computed."""
+        c = reports_table.c
+        query = sa.select(c.number, c.computed_at).where(c.experiment == key).order_by(c.number.desc()).limit(1)
+        with self.services.store.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        known = self._parsed.get(key)
+        if known is None or known[0] != row.number:
+            report = archive.load(self.services.store, key, row.number)
+            if report is None:
+                return None
+            known = self._parsed[key] = (row.number, report)
+        return known[1], row.computed_at
+
+    def _compute(self, key: str) -> None:
+        began_us = self.services.now_us()
+        self._worker.compute(key, began_us, timeout_s=WAIT_S)
+        now_us = self._checked_at_us[key] = self.services.now_us()
+        _log.info("report_computed", experiment=key, ms=(now_us - began_us) // 1000)
 
     def _refresh_behind(self, key: str) -> None:
         with self._guard:
@@ -76,16 +103,17 @@ class Reports:
         self._pool.submit(self._refresh, key)
 
     def _refresh(self, key: str) -> None:
+        # Whatever happens, not again for a while: the stored report stays.
+        self._checked_at_us[key] = self.services.now_us()
         try:
             if self.services.repository().experiment(key).state in LIVE:
                 self._compute(key)
-            else:
-                self._computed_at[key] = time.monotonic()
         except UnknownKeyError:
             pass
-        except Exception as error:  # noqa: BLE001 - the stored report stays; the next reader tries again
+        except ReportFailedError as error:
+            _log.warning("report_failed", experiment=key, error=str(error))
+        except Exception as error:  # noqa: BLE001 - nobody waits for this one
             _log.error("report_failed", experiment=key, error=type(error).__name__, exc_info=True)
-            self._computed_at[key] = time.monotonic() - OLD_AFTER_S + 30
         finally:
             with self._guard:
                 self._under_way.discard(key)

@@ -68,9 +68,7 @@ def launch(server: Server, key: str = "basket") -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("serve")) as started:
-        reply = started.send(
-            "POST", "/v1/definitions", DEFINITIONS.encode(), {"Content-Type": "application/yaml"}
-        )
+        reply = started.send("POST", "/v1/definitions", DEFINITIONS.encode(), {"Content-Type": "application/yaml"})
         assert reply.status == 200, reply.body
         launch(started)
         yield started
@@ -129,8 +127,16 @@ def test_what_is_acknowledged_reaches_the_store(tmp_path: Path) -> None:
         server.send("POST", "/v1/definitions", DEFINITIONS.encode(), {"Content-Type": "application/yaml"})
         launch(server)
         variants = {f"m-{n}": ask(server, f"m-{n}")["variant"] for n in range(20)}
-        good = {"name": "Order Completed", "event_id": "e-1", "unit": "m-1", "at": "2026-03-03T08:00:00+08:00", "value": "99.50"}
-        reply = server.send("POST", "/v1/events", {"events": [good, {"unit": "m-2"}, {**good, "event_id": "e-2"}], "source": "shop"})
+        good = {
+            "name": "Order Completed",
+            "event_id": "e-1",
+            "unit": "m-1",
+            "at": "2026-03-03T08:00:00+08:00",
+            "value": "99.50",
+        }
+        reply = server.send(
+            "POST", "/v1/events", {"events": [good, {"unit": "m-2"}, {**good, "event_id": "e-2"}], "source": "shop"}
+        )
         assert reply.json()["accepted"] == 2
         assert [(r["index"], r["reason"]) for r in reply.json()["rejected"]] == [(1, "invalid")]
         again = server.send("POST", "/v1/events", {"events": [good], "source": "shop"})
@@ -168,7 +174,9 @@ def test_slow_clients_stop_nobody(server: Server) -> None:
     """200 half-sent headers and 200 half-sent bodies: healthy requests go on, hot path and Flask behind it."""
     slow = [half_sent(server, b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Le") for _ in range(200)]
     for path in (b"/v1/decide", b"/v1/events", b"/v1/definitions", b"/v1/experiments/basket/transitions"):
-        head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+        head = (
+            b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+        )
         slow += [half_sent(server, head) for _ in range(50)]
     try:
         took = []
@@ -269,9 +277,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_database_without_a_snapshot_is_named(tmp_path: Path) -> None:
-    ended = run(
-        "--data", str(tmp_path), "--database", "postgresql://nobody@127.0.0.1:1/none", "serve", "--port", "0"
-    )
+    ended = run("--data", str(tmp_path), "--database", "postgresql://nobody@127.0.0.1:1/none", "serve", "--port", "0")
     assert ended.returncode == 2
     assert "no published snapshot" in ended.stderr
     assert "Traceback" not in ended.stderr
