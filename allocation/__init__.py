@@ -1,7 +1,7 @@
 """Who gets what: hashing, audiences, layers, decisions. Pure: no I/O, no clock, no global randomness.
 
-The names below are what other rooms use. `decide` here is the function; its module is reached by
-``from allocation.decide import …``.
+The names below are what other rooms use: ``allocation.decide(snapshot, …)``, ``allocation.sql(plan, "duckdb")``.
+These two are functions; the modules of the same names are reached by ``from allocation.decide import …``.
 """
 
 from allocation.compiled import CompiledExperiment, CompiledSnapshot, compile_snapshot
@@ -18,6 +18,7 @@ from allocation.plan import (
     VariantPlan,
 )
 from allocation.snapshot import SnapshotError, encode, parse
+from allocation.sql import assignment_sql as sql
 
 __all__ = [
     "REASONS",
@@ -45,4 +46,5 @@ __all__ = [
     "encode",
     "explain",
     "parse",
+    "sql",
 ]

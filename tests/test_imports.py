@@ -94,3 +94,13 @@ def _cpu_seconds(command: list[str]) -> float:
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def test_the_room_reads_as_a_sentence() -> None:
+    """``allocation.decide`` and ``allocation.sql`` are the functions, whatever was imported before."""
+    code = (
+        "import allocation.sql, allocation.decide, allocation; from allocation.sql import caveats;"
+        "from allocation import decide, explain, sql; print(all(map(callable, (decide, explain, sql, allocation.sql))))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"
