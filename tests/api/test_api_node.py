@@ -1,0 +1,208 @@
+"""The running node in process: durable answers, replay, the log's failures, what it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allocation.plan import AttributePlan, ExperimentPlan, PhasePlan, Snapshot, VariantPlan
+from api.asgi import Front, create_asgi
+from experiments import members, snapshot_file
+from experiments.settings import Settings
+
+PLAN = ExperimentPlan(
+    key="winback",
+    revision=1,
+    state="running",
+    variants=(VariantPlan("control"), VariantPlan("a", {"key": "coupon-20"})),
+    phases=(PhasePlan(1, "00c0ffee00c0ffee", (1, 1)),),
+    audience={"attribute": "stage", "op": "eq", "value": "dormant"},
+    attributes={"stage": AttributePlan("string")},
+    sticky=True,
+)
+
+
+def publish(settings: Settings, version: str, **changes: Any) -> None:
+    plan = ExperimentPlan(**{name: changes.get(name, getattr(PLAN, name)) for name in PLAN.__struct_fields__})
+    snapshot_file.write(settings.snapshot_dir, Snapshot(version, 0, {"winback": plan}))
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Front]:
+    """A node whose database is a folder, which nobody can open: what decides does not need it."""
+    settings = Settings(folder, f"sqlite:///{folder / 'not-a-database'}")
+    (folder / "not-a-database").mkdir()
+    publish(settings, "0001")
+    members.write(
+        settings.snapshot_dir, 10**18, [("member", f"m-{n}", '{"stage":"dormant"}', 0) for n in range(50)], []
+    )
+    front = create_asgi(settings)
+    await front.node.start()
+    try:
+        yield front
+    finally:
+        await front.node.drain()
+
+
+async def post(front: Front, path: str, document: object) -> tuple[int, dict[bytes, bytes], Any]:
+    body = json.dumps(document).encode()
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    await front(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), json.loads(sent[1]["body"])
+
+
+def in_node(test: Callable[[Front], Awaitable[None]], folder: Path) -> None:
+    async def main() -> None:
+        async with running(folder) as front:
+            await test(front)
+
+    asyncio.run(main())
+
+
+def spooled(folder: Path) -> int:
+    total = 0
+    for path in (folder / "spool").glob("*.spool"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            table = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+            total += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return total
+
+
+def test_deciding_works_without_a_database_and_says_so(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        status, _, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
+        assert (status, answer["enrolled"]) == (200, True)
+        for _ in range(100):
+            if front.node.stale:
+                break
+            await asyncio.sleep(0.1)
+        _, _, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
+        assert answer["stale"] is True
+        assert front.node.readiness()[1]["database"] == "degraded"
+        assert spooled(tmp_path) == 1
+
+    in_node(check, tmp_path)
+
+
+def test_a_repeat_is_replayed_and_written_once(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        asked = {"experiment": "winback", "unit": "m-2"}
+        answers = await asyncio.gather(*(post(front, "/v1/decide", asked) for _ in range(20)))
+        assert len({json.dumps(answer) for _, _, answer in answers}) == 1
+        # A snapshot with another split under the same phase must not change what was answered.
+        publish(front.node.settings, "0002", phases=(PhasePlan(1, "ffffffffffffffff", (0, 1)),))
+        await asyncio.sleep(1.5)
+        assert front.node.compiled is not None
+        assert front.node.compiled.version == "0002"
+        _, _, later = await post(front, "/v1/decide", asked)
+        assert later == answers[0][2]
+        assert spooled(tmp_path) == 1
+
+    in_node(check, tmp_path)
+
+
+def test_an_enrolled_member_keeps_its_variant_when_the_audience_stops_matching(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        _, _, first = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-3"})
+        folder = front.node.settings.snapshot_dir
+        members.write(folder, 10**18 + 1, [("member", "m-3", '{"stage":"active"}', 0)], [])
+        await asyncio.sleep(1.5)
+        _, _, later = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-3", "occasion": "send-2"})
+        assert (later["variant"], later["reason"]) == (first["variant"], "kept")
+
+    in_node(check, tmp_path)
+
+
+def test_an_opt_out_is_honoured(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        publish(front.node.settings, "0002", audience=None, attributes={}, sticky=False)
+        members.write(front.node.settings.snapshot_dir, 10**18 + 1, [("member", "m-4", "{}", 1)], [])
+        await asyncio.sleep(1.5)
+        _, _, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-4"})
+        assert (answer["variant"], answer["reason"]) == (None, "opted_out")
+        _, _, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-5"})
+        assert answer["enrolled"] is True
+
+    in_node(check, tmp_path)
+
+
+def test_a_log_that_cannot_be_written_is_503_at_once(tmp_path: Path) -> None:
+    event = {"name": "Visit", "event_id": "e-1", "unit": "m-1", "at": "2026-03-03T08:00:00Z"}
+
+    async def check(front: Front) -> None:
+        assert front.node._spool is not None
+        front.node._spool.close()
+        for path, body in (
+            ("/v1/decide", {"experiment": "winback", "unit": "m-6"}),
+            ("/v1/events", {"events": [event]}),
+        ):
+            status, headers, answer = await post(front, path, body)
+            assert status == 503
+            assert headers[b"retry-after"] == b"1"
+            assert headers[b"content-type"] == b"application/problem+json"
+            assert answer["detail"] == "the service is stopping"
+        # What was not acknowledged is not remembered either.
+        assert len(front.node._recent) == 0
+
+    in_node(check, tmp_path)
+
+
+def test_a_damaged_snapshot_leaves_the_last_good_one_in_use(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        (front.node.settings.snapshot_dir / "snapshot-0002.json").write_bytes(b"equipoise-snapshot 1 00\n{}")
+        await asyncio.sleep(1.5)
+        status, _, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-7"})
+        assert (status, answer["snapshot"]) == (200, "0001")
+
+    in_node(check, tmp_path)
+
+
+def test_nothing_published_is_503(tmp_path: Path) -> None:
+    async def main() -> None:
+        front = create_asgi(Settings(tmp_path, f"sqlite:///{tmp_path}"))
+        await front.node.start()
+        status, headers, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
+        assert (status, headers[b"retry-after"]) == (503, b"1")
+        assert "published" in answer["detail"]
+        assert front.node.readiness()[0] is False
+        await front.node.drain()
+
+    asyncio.run(main())
+
+
+def test_quarantine_is_not_refusal(tmp_path: Path) -> None:
+    """An event from the future is acknowledged: the loader keeps it until its time."""
+
+    async def check(front: Front) -> None:
+        event = {"name": "Visit", "event_id": "e-9", "unit": "m-1", "at": "2999-01-01T00:00:00Z"}
+        status, _, answer = await post(front, "/v1/events", {"events": [event]})
+        assert (status, answer) == (200, {"accepted": 1, "rejected": [], "duplicates": 0})
+
+    in_node(check, tmp_path)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_what_is_remembered_is_bounded(limit: int) -> None:
+    from api.recent import Bounded
+
+    seen: Bounded[int, int] = Bounded(limit)
+    for number in range(10):
+        seen.put(number, number)
+    assert len(seen) == limit
+    assert seen.get(9) == 9
+    assert seen.get(0) is None
