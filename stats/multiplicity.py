@@ -48,7 +48,10 @@ def shorten(
     """Turn Bonferroni intervals into those that agree with Holm: the bound nearer zero moves to 0 where Holm rejects.
 
     An interval then excludes zero exactly where Holm's p is at most alpha. A bound moved to exactly 0 is an *open*
-    end: zero itself is excluded.
+    end: zero itself is excluded. True zeros are excluded anywhere in the family with probability at most alpha, and
+    each interval alone covers at least 1 − alpha. All of them together cover at least 1 − alpha · (1 + share of true
+    effects), not 1 − alpha: Holm spends all of alpha on the comparisons not yet rejected, so an outer end of a
+    rejected one costs extra (Guilbaud's own regions leave it infinite).
 
     Args:
         ci_low: lower ends at ``interval_alpha(p_values, alpha)``, of the tests the p-values come from.

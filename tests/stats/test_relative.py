@@ -110,6 +110,7 @@ def test_it_covers_also_where_the_delta_method_does_not() -> None:
     assert covered.mean() == pytest.approx(0.95, abs=0.0046 + 0.001)
 
 
+@pytest.mark.slow
 def test_it_covers_with_an_adjusted_baseline() -> None:
     """4,000 runs with a covariate of correlation .8, 40 members a variant; coverage .95 ± 3 s.e. (.0103) ± .004.
 
