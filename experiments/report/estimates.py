@@ -8,7 +8,7 @@ own margin, because a roll-out needs every one of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from experiments.report.document import Comparison, Estimate, MetricResult, Reading, Text, VariantSummary
 from stats.adjustment import cuped_means, cuped_ratios, variance_reduction
 from stats.arrays import number
+from stats.distributions import normal_upper
 from stats.effects.means import difference_of_means
 from stats.effects.non_inferiority import non_inferiority, non_inferiority_of_proportions
 from stats.effects.proportions import difference_of_proportions, ratio_of_proportions
@@ -25,6 +26,7 @@ from stats.effects.result import Effect
 from stats.moments import Moments
 from stats.multiplicity import holm, interval_alpha, shorten
 from stats.samples import Sample, means, ratios
+from stats.sequential import mixture_band
 from stats.why import Why
 
 Role = Literal["primary", "secondary", "guardrail"]
@@ -70,6 +72,8 @@ class Measured:
     raw: Sample
     control: int
     method: str
+    n_star: float | None = None
+    """Units of control and variant together at which the always-valid band is narrowest; ``None``: fixed horizon."""
 
     @property
     def variants(self) -> list[int]:
@@ -79,6 +83,8 @@ class Measured:
     def effect(self, alpha: npt.ArrayLike) -> Effect:
         """Return variant − control for every variant but control (first axis)."""
         control, others = self.sample[self.control], self.sample[self.variants]
+        if self.n_star is not None:
+            return self._always_valid(alpha)[0]
         if self.method == "two_proportions":
             return difference_of_proportions(control, others, alpha)
         return difference_of_means(control, others, alpha)
@@ -86,9 +92,22 @@ class Measured:
     def relative(self, alpha: npt.ArrayLike) -> Effect:
         """Return the effects as shares of control's mean."""
         control, others = self.sample[self.control], self.sample[self.variants]
+        if self.n_star is not None:
+            effect, level = self._always_valid(alpha)
+            return replace(relative(control, others, level, df=np.inf), p_value=effect.p_value)
         if self.method == "two_proportions":
             return ratio_of_proportions(control, others, alpha)
         return relative(control, others, alpha)
+
+    def _always_valid(self, alpha: npt.ArrayLike) -> tuple[Effect, npt.NDArray[np.float64]]:
+        """Return the effects with the band that stays valid at every look, and the fixed level as wide as the band."""
+        control, others = self.sample[self.control], self.sample[self.variants]
+        plain = difference_of_means(control, others, alpha, df=np.inf)
+        band = mixture_band(plain.estimate, plain.std_error, alpha, n=control.n + others.n, n_star=self.n_star)
+        nothing = plain.why != 0
+        low, high, p_value = (np.where(nothing, np.nan, part) for part in (band.ci_low, band.ci_high, band.p_value))
+        level = 2 * normal_upper((high - low) / 2 / np.where(plain.std_error > 0, plain.std_error, np.nan))
+        return replace(plain, ci_low=low, ci_high=high, p_value=p_value), level
 
     def variance_reduction(self) -> list[float | None]:
         """Return, by variant, the share of the effect's variance that the covariates removed."""
@@ -98,26 +117,27 @@ class Measured:
         return [number(v) for v in variance_reduction(self.effect(0.05), raw)]
 
 
-def measure_metric(spec: MetricSpec, moments: Moments, control: int) -> Measured:
+def measure_metric(spec: MetricSpec, moments: Moments, control: int, *, n_star: float | None = None) -> Measured:
     """Choose and compute the estimator of one metric.
 
     Args:
         spec: the metric.
         moments: of ``spec.columns``; first axis variants, any further axes (segments, days).
         control: position of control on the first axis.
+        n_star: for always-valid inference, see ``Measured``; fixed horizon by default.
     """
     if spec.denominator is not None:
         if spec.covariates:
             adjusted = cuped_ratios(moments, spec.value, spec.denominator, spec.covariates)
-            return Measured(spec, adjusted.sample, adjusted.raw, control, "cuped_ratio")
+            return Measured(spec, adjusted.sample, adjusted.raw, control, "cuped_ratio", n_star)
         sample = ratios(moments, spec.value, spec.denominator)
-        return Measured(spec, sample, sample, control, "ratio_delta")
+        return Measured(spec, sample, sample, control, "ratio_delta", n_star)
     if spec.covariates:
         adjusted = cuped_means(moments, spec.value, spec.covariates)
-        return Measured(spec, adjusted.sample, adjusted.raw, control, "cuped_mean")
+        return Measured(spec, adjusted.sample, adjusted.raw, control, "cuped_mean", n_star)
     sample = means(moments, spec.value)
     method = "two_proportions" if spec.kind in ("proportion", "retention") else "welch"
-    return Measured(spec, sample, sample, control, method)
+    return Measured(spec, sample, sample, control, method, n_star)
 
 
 @dataclass(frozen=True)
@@ -191,7 +211,7 @@ def _result(
                 variant=variants[place],
                 effect=_estimate(effect, j, adjusted[0], adjusted[1]),
                 relative=_estimate(change, j, adjusted[2], adjusted[3]),
-                total=_total(effect, j, adjusted, int(metric.sample.n[place])),
+                total=None if spec.denominator else _total(effect, j, adjusted, int(metric.sample.n[place])),
                 p_value=number(effect.p_value[j]),
                 p_value_adjusted=number(adjusted[4]),
                 reading=reading,

@@ -66,3 +66,68 @@ def contaminated_check(contaminated: int, duplicates: int, analysed: int) -> Che
         value={"en": f"{text}%", "zh-CN": f"{text}%"},
         detail=detail,
     )
+
+
+def sample_check(units: int, planned: int | None) -> Check:
+    """Return how many units there are, beside how many were planned."""
+    detail: dict[str, str] = {}
+    if planned is not None:
+        detail = {"en": f"of {planned:,} planned", "zh-CN": f"计划 {planned:,}"}
+    return Check(
+        code="sample",
+        status="info" if planned is None or units < planned else "ok",
+        label={"en": "Members", "zh-CN": "会员数"},
+        value={"en": f"{units:,}", "zh-CN": f"{units:,}"},
+        detail=detail,
+    )
+
+
+def completeness_check(units: int, immature: int, data_time: str | None) -> Check:
+    """Return whether the outcome windows of all units are over, and until when outcomes have arrived."""
+    until = {"en": f"to {data_time}", "zh-CN": f"截至 {data_time}"} if data_time else {}
+    if not immature:
+        value = {"en": "Complete", "zh-CN": "完整"}
+        return Check(code="completeness", status="ok", label=_OUTCOMES, value=value, detail=until)
+    share = figures.plain(100 * (1 - immature / max(units, 1)), 0)
+    return Check(
+        code="completeness",
+        status="info",
+        label=_OUTCOMES,
+        value={"en": f"{share}% complete", "zh-CN": f"完成 {share}%"},
+        detail={
+            "en": f"{immature:,} members within their window" + (f", {until['en']}" if until else ""),
+            "zh-CN": f"{immature:,} 名会员仍在窗口内" + (f"，{until['zh-CN']}" if until else ""),
+        },
+    )
+
+
+_OUTCOMES = {"en": "Outcome data", "zh-CN": "结果数据"}
+
+BALANCE_LIMIT_P = 0.001
+"""A covariate that differs this clearly before the test was not split at random: .1 % of sound tests say so."""
+
+
+def balance_check(differences: Mapping[str, tuple[float, float]]) -> Check | None:
+    """Return whether the variants were alike before the test.
+
+    Args:
+        differences: covariate and variant → (difference from control in standard deviations, adjusted p).
+    """
+    if not differences:
+        return None
+    worst = max(differences.values(), key=lambda pair: abs(pair[0]))
+    beyond = sum(p_value < BALANCE_LIMIT_P for _, p_value in differences.values())
+    limit = figures.plain(abs(worst[0]), 3)
+    count = len(differences)
+    if beyond:
+        value = {"en": f"{beyond} of {count} differ", "zh-CN": f"{count} 项中 {beyond} 项有差异"}
+        status: CheckStatus = "caution"
+    else:
+        value, status = {"en": "Alike", "zh-CN": "均衡"}, "ok"
+    return Check(
+        code="balance",
+        status=status,
+        label={"en": "Pre-period balance", "zh-CN": "实验前均衡"},
+        value=value,
+        detail={"en": f"largest difference {limit} sd", "zh-CN": f"最大差异 {limit} 个标准差"},
+    )

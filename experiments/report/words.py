@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from experiments.report import figures
 from experiments.report.document import Comparison, MetricResult, Plan, Srm, Text
 
@@ -125,7 +127,7 @@ def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) ->
 
 METHODS: dict[str, Text] = {
     "two_proportions": {
-        "en": "Proportions: pooled z test with the score interval (relative: Koopman's); exact where outcomes are rare.",
+        "en": "Proportions: pooled z test, score interval (relative: Koopman's); exact where outcomes are rare.",
         "zh-CN": "比例：合并方差 z 检验与得分区间（相对变化：Koopman）；结果稀少时用精确检验。",
     },
     "welch": {"en": "Means: Welch's t test.", "zh-CN": "均值：Welch t 检验。"},
@@ -160,4 +162,81 @@ def file_methods(metrics: list[MetricResult], alpha: float, has_breakdowns: bool
                 "zh-CN": "细分结果仅供探索：在每张表内做 Holm 校正，并非事先声明。",
             }
         )
+    return methods
+
+
+FIRST_WEEK: Text = {
+    "en": "the first full week is not over: weekdays differ, so effects are not shown yet",
+    "zh-CN": "首个完整周尚未结束：各工作日存在差异，暂不展示效果",
+}
+
+_LEFT_OUT: dict[str, Text] = {
+    "override": {"en": "{n} on the allow-list", "zh-CN": "白名单 {n} 名"},
+    "excluded": {"en": "{n} on the exclusion list", "zh-CN": "排除名单 {n} 名"},
+    "contaminated": {"en": "{n} seen in two variants", "zh-CN": "跳组 {n} 名"},
+    "other_phase": {"en": "{n} counted in another phase", "zh-CN": "计入其他阶段 {n} 名"},
+    "not_exposed": {"en": "{n} who never met their variant", "zh-CN": "未曝光 {n} 名"},
+}
+
+
+def log_warnings(
+    left_out: Mapping[str, int], immature: int, too_many_levels: Sequence[str], carry: Text | None
+) -> list[Text]:
+    """Say who was left out, whose windows are not over, and what else to bear in mind."""
+    warnings: list[Text] = [carry] if carry else []
+    known = {reason: n for reason, n in left_out.items() if reason in _LEFT_OUT}
+    if known:
+        parts = {
+            lang: [_LEFT_OUT[reason][lang].format(n=f"{n:,}") for reason, n in known.items()]
+            for lang in ("en", "zh-CN")
+        }
+        warnings.append(
+            {"en": f"Left out: {', '.join(parts['en'])}.", "zh-CN": f"已剔除：{'，'.join(parts['zh-CN'])}。"}
+        )
+    if immature:
+        warnings.append(
+            {
+                "en": f"{immature:,} members are still within their outcome window; they count with what is known.",
+                "zh-CN": f"{immature:,} 名会员仍在观察窗口内，仅按已有结果计入。",
+            }
+        )
+    warnings += [
+        {
+            "en": f"{attribute} has too many values for a breakdown.",
+            "zh-CN": f"{attribute} 的取值过多，无法细分。",
+        }
+        for attribute in too_many_levels
+    ]
+    return warnings
+
+
+def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
+    """Say how the figures of an experiment were made."""
+    level = f"{100 * (1 - plan.alpha):g}%"
+    always = plan.inference == "always_valid"
+    methods: list[Text] = []
+    if always:
+        methods.append(
+            {
+                "en": f"Intervals are {level} confidence sequences (normal mixture): they stay valid at every look.",
+                "zh-CN": f"区间为 {level} 置信序列（正态混合），任意时刻查看均有效。",
+            }
+        )
+    used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
+    methods += [METHODS[name] for name in used if name in METHODS and not (always and name == "two_proportions")]
+    methods.append(
+        {
+            "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), those of secondary "
+            "metrics likewise; guardrails are one-sided tests that the limit is kept.",
+            "zh-CN": "核心指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理；"
+            "护栏指标检验“未越界”（单侧）。",
+        }
+    )
+    methods.append(
+        {
+            "en": "An order counts once, in its latest state, whatever the source; refunds and cancellations are "
+            "reversed.",
+            "zh-CN": "订单按最新状态计一次，不论来源；退款与取消已冲减。",
+        }
+    )
     return methods

@@ -1,0 +1,126 @@
+"""An experiment's figures from the log: the units, their metrics in one table, and the moments of that table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.measure.cells import Cells, ColumnGroup, compute_cells
+from experiments.measure.facts import Census, Facts, take_census, unit_columns
+from experiments.measure.member_days import cells_by_member_day, days_shown
+from experiments.measure.parts import MeasuredMetric
+from experiments.measure.population import PopulationPlan, Units, select_units
+from experiments.measure.redemption import Costs
+from experiments.measure.scan import ColumnScan, scan_columns
+from experiments.report.estimates import MetricSpec
+from experiments.sources.log import LogTables
+
+NO_EVENTS = "equipoise_no_events"
+
+
+@dataclass(frozen=True)
+class MeasuredExperiment:
+    """Everything that a report of one phase is computed from."""
+
+    units: Units
+    census: Census
+    table: Any
+    """Ibis table, one row per unit: variant, day, levels, and a column per part."""
+    metrics: tuple[MeasuredMetric, ...]
+    facts: Facts
+    scans: Mapping[str, ColumnScan]
+    variants: tuple[str, ...]
+    """Control first."""
+    cells: Cells
+    """By variant and day of entry."""
+    immature: int
+    """Units whose longest window is not over at ``now``."""
+    matured_at_us: int | None
+    """When the last unit's longest window is over."""
+
+    @property
+    def specs(self) -> list[MetricSpec]:
+        """The metrics as the report needs them."""
+        return [m.spec for m in self.metrics]
+
+    def cells_by(self, attribute: str, specs: Sequence[MetricSpec]) -> Cells:
+        """Return the moments of some metrics by variant and level of a frozen attribute."""
+        return compute_cells(
+            self.table,
+            [ColumnGroup(s.name, s.columns) for s in specs],
+            self.scans,
+            variant="variant",
+            variants=self.variants,
+            stratum=self.units.levels[attribute],
+        )
+
+
+def member_day_cells(measured: MeasuredExperiment, metric: MeasuredMetric, now_us: int) -> dict[int, Cells]:
+    """Return one metric's moments by whole days after entry; empty before everyone's first day is over."""
+    if measured.units.last_us is None:
+        return {}
+    start = min(p.start_us for p in metric.parts if not p.is_before)
+    days = days_shown(metric.window_us, start, now_us - measured.units.last_us)
+    if not days:
+        return {}
+
+    def table(facts: Facts, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
+        return _unit_table(facts, measured.census, metrics)
+
+    return dict(zip(days, cells_by_member_day(measured.facts, metric, days, table, measured.variants), strict=True))
+
+
+def measure_experiment(
+    log: LogTables,
+    population: PopulationPlan,
+    metrics: Sequence[MeasuredMetric],
+    costs: Costs,
+    variants: Sequence[str],
+) -> MeasuredExperiment:
+    """Measure one phase of an experiment.
+
+    Args:
+        log: where the rows lie.
+        population: who counts.
+        metrics: what is measured.
+        costs: what offers and contacts cost (profit metrics).
+        variants: control first; units of other variants are left out.
+    """
+    units = select_units(log, population)
+    parts = tuple(part for metric in metrics for part in metric.parts)
+    facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
+    census = take_census(facts)
+    table, minor = _unit_table(facts, census, metrics)
+    table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured")
+    winsorise = {column: q for m in metrics for column, q in m.winsorise.items()}
+    scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
+    groups = [ColumnGroup(m.spec.name, m.spec.columns) for m in metrics]
+    cells = compute_cells(table, groups, scans, variant="variant", variants=variants, day="day")
+    window_us = max((m.window_us for m in metrics), default=0)
+    immature = table.filter(table.t0 + window_us > population.now_us).count().to_pyarrow().as_py()
+    last = None if units.last_us is None else units.last_us + window_us
+    return MeasuredExperiment(
+        units, census, table, tuple(metrics), facts, scans, tuple(variants), cells, int(immature), last
+    )
+
+
+def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
+    """Return every unit with its columns (0 where it had no event) and the columns that hold minor units."""
+    import ibis
+
+    columns = unit_columns(facts, census)
+    joined = facts.units.left_join(columns, "u").drop("u_right")
+    minor = {column: exponent for m in metrics for column, exponent in m.minor.items()}
+    filled: dict[str, Any] = {}
+    decimals = facts.costs.fraction_decimals()
+    for part in facts.parts:
+        column = joined[part.column]
+        value = column.fill_null(ibis.literal(0, type=column.type()))
+        if part.measure == "profit" and not part.is_before:
+            contacts = facts.costs.contact_expression(joined.variant, joined.contacts, decimals)
+            value = value * 10**decimals - contacts
+            minor[part.column] += decimals
+        filled[part.column] = value
+    kept = [c for c in facts.units.columns if c not in ("unit", "u", "contacts")]
+    return joined.select(*kept, **filled), minor
