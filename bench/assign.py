@@ -1,0 +1,156 @@
+"""Assigning ten million ids at once, beside a bare ``sha256`` over the same column: ``python -m bench.assign``.
+
+All run on one DuckDB, in one run, in turn, over a table in memory; nothing is read from or written to a file while the
+clock runs, and all end in counting what they made. Time is the process's CPU time on all threads, which neighbours on
+the machine disturb least; ratios are medians of the rounds' own ratios. ``equipoise assign`` from Parquet to Parquet,
+with identities, is timed once, apart.
+
+How many digests the order of deciding needs sets a floor, and the table prints it: with a layer and a holdout every
+unit is hashed for the holdout, those who pass it again for the layer, and those in the slot once more for the variant.
+The more of the layer an experiment has, the more it hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from allocation.compiled import compile_experiment
+from allocation.plan import ExperimentPlan, HoldoutPlan, LayerPlan, PhasePlan, VariantPlan
+from allocation.sql import assignment_sql
+
+IDS = int(os.environ.get("EQUIPOISE_BENCH_IDS", "10000000"))
+ROUNDS = 5
+BARE = "bare sha256"
+SALTED = "sha256 of salt and id"
+
+
+def plan(traffic: str = "0.5", **fields: Any) -> ExperimentPlan:
+    """Return an experiment of three variants."""
+    return ExperimentPlan(
+        key="bench",
+        revision=1,
+        state="running",
+        variants=(VariantPlan("control"), VariantPlan("a"), VariantPlan("b")),
+        phases=(PhasePlan(1, "5f0c1e2d3b4a6978", (1, 1, 1), traffic),),
+        **fields,
+    )
+
+
+def layered(slot: str) -> dict[str, Any]:
+    """Return a layer of which the experiment has the share ``slot``, and a global holdout of 5 %."""
+    return {
+        "layer": LayerPlan("coupons", "1a2b3c4d5e6f7081", (("0", slot),)),
+        "holdouts": (HoldoutPlan("control-group", "8f7e6d5c4b3a2910", "0.05"),),
+    }
+
+
+CASES: dict[str, tuple[ExperimentPlan, float, float | None]] = {
+    # name → plan, digests for each unit, goal (times the bare sha256)
+    "traffic gate and variant": (plan(), 1.0, 1.5),
+    "… holdout 5 %, a tenth of a layer": (plan(**layered("0.1")), 1 + 0.95 + 0.95 * 0.1, 2.3),
+    "… holdout 5 %, a fifth of a layer": (plan(**layered("0.2")), 1 + 0.95 + 0.95 * 0.2, None),
+    "… holdout 5 %, half of a layer": (plan(**layered("0.5")), 1 + 0.95 + 0.95 * 0.5, None),
+}
+
+
+def statements() -> dict[str, str]:
+    """Return the queries: each makes its columns for every unit and counts them."""
+    made = {
+        BARE: "SELECT count(sha256(unit)) FROM members",
+        SALTED: "SELECT count(sha256('5f0c1e2d3b4a6978:' || unit)) FROM members",
+    }
+    for name, (experiment, _, _) in CASES.items():
+        made[name] = f"SELECT count(unit), count(variant), count(reason) FROM ({assignment_sql(experiment, 'duckdb')})"
+    return made
+
+
+def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, list[float]]:
+    """Return the CPU seconds of each query in each round; the order turns from round to round."""
+    queries = statements()
+    labels = list(queries)
+    for query in queries.values():
+        connection.execute(query).fetchall()
+    times: dict[str, list[float]] = {label: [] for label in labels}
+    for i in range(ROUNDS):
+        for label in labels[i % len(labels) :] + labels[: i % len(labels)]:
+            start = time.process_time()
+            connection.execute(queries[label]).fetchall()
+            times[label].append(time.process_time() - start)
+    return times
+
+
+def whole_file(connection: duckdb.DuckDBPyConnection) -> tuple[float, int]:
+    """Return the seconds of ``equipoise assign`` from Parquet to Parquet, and the bytes written."""
+    from experiments.assign import assign_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "members.parquet", Path(folder) / "assigned.parquet"
+        connection.execute(f"COPY members TO '{source}' (FORMAT parquet)")
+        start = time.perf_counter()
+        result = assign_file(source, target, compile_experiment(plan()), now=0)
+        seconds = time.perf_counter() - start
+        if result.rows != IDS:
+            raise AssertionError(f"{result.rows} rows instead of {IDS}")
+        return seconds, target.stat().st_size
+
+
+def main() -> int:
+    """Measure, print the table, keep it as JSON, and say which goals are met."""
+    connection = duckdb.connect()
+    connection.execute(f"CREATE TABLE members AS SELECT 'member-' || i AS unit FROM range({IDS}) AS ids(i)")
+    times = measure(connection)
+    rows = []
+    for label, values in times.items():
+        ratios = [value / bare for value, bare in zip(values, times[BARE], strict=True)]
+        _, digests, goal = CASES.get(label, (None, 1.0, None))
+        rows.append(
+            {
+                "query": label,
+                "cpu_s": statistics.median(values),
+                "ns_per_id": statistics.median(values) / IDS * 1e9,
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+                "digests_per_id": digests,
+                "goal": goal,
+                "met": None if goal is None else statistics.median(ratios) <= goal,
+            }
+        )
+    print(f"{f'{IDS:,} ids, DuckDB {duckdb.__version__}':36}{'median CPU s':>13}{'ns/id':>8}{'digests':>9}"
+          f"{'times bare':>12}{'(range)':>14}   goal")  # fmt: skip
+    for row in rows:
+        spread = f"({row['ratio_low']:.2f}–{row['ratio_high']:.2f})"
+        goal = "" if row["goal"] is None else f"≤ {row['goal']:g} × {'met' if row['met'] else 'MISSED'}"
+        print(f"{row['query']:36}{row['cpu_s']:13.2f}{row['ns_per_id']:8.0f}{row['digests_per_id']:9.2f}"
+              f"{row['ratio']:12.2f}{spread:>14}   {goal}")  # fmt: skip
+    seconds, size = whole_file(connection)
+    print(f"equipoise assign, Parquet to Parquet with identities: {seconds:.1f} s, {size / 1e6:.0f} MB written")
+    out = Path(__file__).parent / "out"
+    out.mkdir(exist_ok=True)
+    document = {
+        "bench": "assign",
+        "ids": IDS,
+        "duckdb": duckdb.__version__,
+        "machine": platform.machine(),
+        "threads": connection.execute("SELECT current_setting('threads')").fetchall()[0][0],
+        "rounds": ROUNDS,
+        "rows": rows,
+        "whole_file_s": seconds,
+        "whole_file_bytes": size,
+    }
+    (out / "assign.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return int(any(row["met"] is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
