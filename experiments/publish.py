@@ -88,10 +88,10 @@ def _version(stamp: int, snapshot: Snapshot) -> str:
     return f"{stamp:016d}-{content_digest(snapshot)[:8]}"
 
 
-def _needing(snapshot: Snapshot) -> set[tuple[str, int]]:
-    """Return the experiments that read enrolments, with their phase."""
+def _needing(snapshot: Snapshot) -> set[tuple[str, int, bool]]:
+    """Return the experiments that read enrolments, with their phase and whether they are paused."""
     return {
-        (key, plan.phase.number)
+        (key, plan.phase.number, plan.state == "paused")
         for key, plan in snapshot.experiments.items()
         if plan.state in ACTIVE and plan.needs == "enrolment"
     }
