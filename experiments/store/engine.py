@@ -60,7 +60,13 @@ class Store:
             yield connection
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the next use opens new ones.
+
+        To be called before another SQLite library, such as that of DuckDB's scanner, opens the same file in this
+        process: POSIX locks belong to the process, so when it closes the file, connections that are open here lose
+        theirs, and another process may then remove the write-ahead log under them
+        (sqlite.org/howtocorrupt.html, 2.2.1).
+        """
         self.engine.dispose()
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -13,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from click.testing import CliRunner, Result
 
 from api.cli import cli
+from experiments.sources.log import scanner
 from experiments.store import Store, StoreError, open_store
 from experiments.store.log_tables import conflicts, decisions
 from experiments.store.metadata import all_tables
@@ -140,6 +146,33 @@ def test_sqlite_is_opened_durably(tmp_path: Path) -> None:
         pragmas = {p: connection.execute(sa.text(f"PRAGMA {p}")).scalar() for p in _PRAGMAS}
     assert pragmas == _PRAGMAS
     store.close()
+
+
+def test_a_store_that_let_go_survives_another_sqlite_in_its_process(tmp_path: Path) -> None:
+    """DuckDB's scanner drops this process's locks on the file; a commit must still be where others see it."""
+    file = tmp_path / "eq.sqlite"
+    store = open_store(f"sqlite:///{file}")
+    with store.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (n INTEGER)"))
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+    store.close()
+    with scanning(file) as scanned:
+        assert scanned.execute("SELECT n FROM other.t").fetchall() == [(1,)]
+    look = f"import sqlite3; print(sqlite3.connect({str(file)!r}).execute('SELECT count(*) FROM t').fetchone()[0])"
+    for expected in (1, 2, 3):
+        shown = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+        assert int(shown.stdout) == expected
+        with store.begin() as connection:
+            connection.execute(sa.text("INSERT INTO t VALUES (2)"))
+    store.close()
+
+
+@contextlib.contextmanager
+def scanning(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"home_directory": str(file.parent)}) as connection:
+        connection.execute(f"LOAD '{scanner('sqlite_scanner')}'")
+        connection.execute(f"ATTACH '{file}' AS other (TYPE sqlite, READ_ONLY)")
+        yield connection
 
 
 _PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
