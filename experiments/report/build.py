@@ -98,6 +98,8 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
     declared = Declared(
         record, repository.project(), repository.experiment_metrics(record), repository.experiment_offers(record)
     )
+    # DuckDB brings an SQLite of its own, and closing its descriptor drops the locks of ours (see Store.close).
+    store.close()
     with open_log(store.url) as log:
         return report_of(log, declared, now, phase=phase)
 
