@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from allocation import answers
 from allocation.audience import first_unknown
-from allocation.compiled import CompiledExperiment, CompiledPhase, CompiledSnapshot, Outcome
+from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decision import REASONS, Decision, Enrolment, MemberState, OccasionError, check_occasion, decision_id
 from allocation.hashing import DIGITS, MAX_UNIT_BYTES, check_unit
 
@@ -32,7 +33,6 @@ __all__ = [
 ]
 
 NOTHING: Mapping[str, Any] = {}
-Place = tuple[CompiledPhase, Outcome]
 _encode = msgspec.json.encode
 
 Visitor = Callable[[str, bool | None, dict[str, Any]], None]
@@ -90,13 +90,19 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         check_occasion(occasion)
     plan = snapshot.experiments.get(experiment)
     if plan is None:
-        return _refused(snapshot, experiment, unit, occasion, now, visit)
+        why = snapshot.refused.get(experiment)
+        if why is None:
+            raise UnknownExperimentError(f'no experiment "{experiment}" is published; check the key, or publish it')
+        if visit is not None:
+            visit("refused", False, {"why": why})
+        return answers.refused(snapshot.version, experiment, unit, occasion, now)
 
     running = plan.opens <= now < plan.closes
     if visit is not None:
         visit("running", running, {"state": plan.plan.state, "start": plan.plan.start, "end": plan.plan.end})
     if not running:
-        return _nothing(plan, unit, occasion, now, plan.closed or ("not_started" if now < plan.opens else "ended"))
+        reason = plan.closed or ("not_started" if now < plan.opens else "ended")
+        return answers.nothing(plan, unit, occasion, now, reason)
 
     known = None
     if state is not None or visit is not None:
@@ -104,7 +110,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if visit is not None:
             visit("opt_out", not opted_out, {"opted_out": opted_out, "state_given": state is not None})
         if opted_out:
-            return _nothing(plan, unit, occasion, now, "opted_out")
+            return answers.nothing(plan, unit, occasion, now, "opted_out")
         if state is not None and state.state_known:
             known = state
     unknown = known is None and plan.needs_state
@@ -114,16 +120,16 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if visit is not None:
             visit("override", None if variant is not None else not plan.testing, {"variant": variant})
         if variant is not None:
-            return _override(plan, unit, occasion, now, plan.phase.outcomes[variant])
+            return answers.override(plan, unit, occasion, now, plan.phase.outcomes[variant])
         if plan.testing:
-            return _nothing(plan, unit, occasion, now, "testing")
+            return answers.nothing(plan, unit, occasion, now, "testing")
         excluded = unit in plan.excluded
         if visit is not None:
             visit("exclusion", not excluded, {"listed": len(plan.excluded)})
         if excluded:
-            return _nothing(plan, unit, occasion, now, "excluded")
+            return answers.nothing(plan, unit, occasion, now, "excluded")
 
-    place: Place | None = None
+    place: answers.Place | None = None
     if plan.needs_enrolment:
         place = _place(plan, known)
         goes_on = None if place is not None and plan.sticky else place is not None or not plan.paused
@@ -132,11 +138,11 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             given = {"state_known": known is not None, "enrolment": enrolment}
             visit("enrolment", goes_on, {**given, "sticky": plan.sticky, "kept_phases": sorted(plan.kept)})
         if goes_on is False:
-            return _nothing(plan, unit, occasion, now, "paused", unknown)
+            return answers.nothing(plan, unit, occasion, now, "paused", unknown)
 
     view = attributes if plan.reads == "request" else _view(plan, attributes, known)
     if place is not None and plan.sticky:
-        return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
+        return answers.enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
     if plan.audience is not None:
         inside = plan.audience(view, now)
@@ -146,11 +152,11 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             visit("audience", bool(inside), {"rule": plan.plan.audience, "attributes": used, "missing": missing})
         if not inside:
             reason = "not_in_audience" if inside is not None else "missing_attribute"
-            return _nothing(plan, unit, occasion, now, reason, unknown, missing)
+            return answers.nothing(plan, unit, occasion, now, reason, unknown, missing)
     if place is not None:  # enrolled in a phase that the current one keeps: not drawn again
         if visit is not None:
             visit("kept", None, {"phase": place[0].number, "variant": place[1].variant})
-        return _enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
+        return answers.enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
     for holdout in plan.holdouts:
         hashing = holdout.hashing()
@@ -160,7 +166,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if visit is not None:
             visit("holdout", not held, {"holdout": holdout.key, "digits": digest[:DIGITS], "share": holdout.share})
         if held:
-            return _held_out(plan, unit, occasion, now, holdout.key, view, unknown)
+            return answers.held_out(plan, unit, occasion, now, holdout.key, view, unknown)
 
     if plan.layer is not None:
         hashing = plan.layer.hashing()
@@ -174,7 +180,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if visit is not None:
             visit("layer", within, {"layer": plan.layer.key, "digits": digest[:DIGITS], "slots": plan.layer.shares})
         if not within:
-            return _nothing(plan, unit, occasion, now, "other_slot", unknown)
+            return answers.nothing(plan, unit, occasion, now, "other_slot", unknown)
 
     hashing = plan.hashing()
     hashing.update(unit_bytes)
@@ -183,7 +189,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     if visit is not None:
         visit("traffic", within, {"digits": digest[DIGITS : 2 * DIGITS], "share": plan.plan.phase.traffic})
     if not within:
-        return _nothing(plan, unit, occasion, now, "not_in_traffic", unknown)
+        return answers.nothing(plan, unit, occasion, now, "not_in_traffic", unknown)
 
     if plan.draw is None:
         outcome = plan.outcomes[bisect_right(plan.uppers, digest)]
@@ -192,7 +198,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     if visit is not None:
         weights = dict(zip(plan.phase.outcomes, plan.plan.phase.weights, strict=True))
         visit("variant", None, {"digits": digest[:DIGITS], "weights": weights, "variant": outcome.variant})
-    # What most decisions end with is written out: `_identity` and `_enrolled`, without the calls.
+    # What most decisions end with is written out: `answers.enrolled`, without the calls.
     hashing = plan.phase.identity()
     hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
     return Decision(
@@ -208,7 +214,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         "assigned",
         outcome.propensity,
         now,
-        _frozen(plan.frozen, view) if plan.frozen else "{}",
+        answers.frozen_json(plan.frozen, view) if plan.frozen else "{}",
         None,
         plan.snapshot,
         outcome.offer,
@@ -258,14 +264,6 @@ def explain(
     return answer, steps
 
 
-def _identity(phase: CompiledPhase, unit: str, occasion: str) -> str:
-    """Return `decision_id`, the beginning of which has been hashed already."""
-    hashing = phase.identity()
-    hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
-    digits: str = hashing.hexdigest()
-    return digits[:32]
-
-
 def _view(plan: CompiledExperiment, attributes: Mapping[str, Any], known: MemberState | None) -> Mapping[str, Any]:
     """Return each attribute from the one place it is declared to come from."""
     if plan.reads == "nothing":
@@ -278,151 +276,10 @@ def _view(plan: CompiledExperiment, attributes: Mapping[str, Any], known: Member
     return view
 
 
-def _place(plan: CompiledExperiment, known: MemberState | None) -> Place | None:
+def _place(plan: CompiledExperiment, known: MemberState | None) -> answers.Place | None:
     """Return the phase and outcome that a member keeps: it was enrolled, and the current phase keeps that one's."""
     enrolment = None if known is None else known.enrolments.get(plan.key)
     phase = None if enrolment is None else plan.kept.get(enrolment.phase)
     if enrolment is None or phase is None or enrolment.variant not in phase.outcomes:
         return None
     return phase, phase.outcomes[enrolment.variant]
-
-
-def _frozen(names: tuple[str, ...], view: Mapping[str, Any]) -> str:
-    return _encode({name: view[name] for name in names if name in view}).decode()
-
-
-# Decisions are built by position: by name, a Struct of this many fields takes five times as long.
-
-
-def _enrolled(
-    plan: CompiledExperiment,
-    place: Place,
-    unit: str,
-    occasion: str,
-    now: int,
-    reason: str,
-    view: Mapping[str, Any],
-    unknown: bool,
-) -> Decision:
-    phase, outcome = place
-    return Decision(
-        _identity(phase, unit, occasion),
-        plan.key,
-        plan.revision,
-        phase.number,
-        plan.unit_type,
-        unit,
-        occasion,
-        "enrolled",
-        outcome.variant,
-        reason,
-        outcome.propensity,
-        now,
-        _frozen(plan.frozen, view) if plan.frozen else "{}",
-        None,
-        plan.snapshot,
-        outcome.offer,
-        None,
-        unknown,
-    )
-
-
-def _override(plan: CompiledExperiment, unit: str, occasion: str, now: int, outcome: Outcome) -> Decision:
-    return Decision(
-        _identity(plan.phase, unit, occasion),
-        plan.key,
-        plan.revision,
-        plan.phase.number,
-        plan.unit_type,
-        unit,
-        occasion,
-        "override",
-        outcome.variant,
-        "override",
-        None,
-        now,
-        "{}",
-        None,
-        plan.snapshot,
-        outcome.offer,
-    )
-
-
-def _held_out(
-    plan: CompiledExperiment,
-    unit: str,
-    occasion: str,
-    now: int,
-    holdout: str,
-    view: Mapping[str, Any],
-    unknown: bool,
-) -> Decision:
-    return Decision(
-        _identity(plan.phase, unit, occasion),
-        plan.key,
-        plan.revision,
-        plan.phase.number,
-        plan.unit_type,
-        unit,
-        occasion,
-        "holdout",
-        None,
-        "holdout",
-        None,
-        now,
-        _frozen(plan.frozen, view) if plan.frozen else "{}",
-        holdout,
-        plan.snapshot,
-        None,
-        None,
-        unknown,
-    )
-
-
-def _nothing(
-    plan: CompiledExperiment,
-    unit: str,
-    occasion: str,
-    now: int,
-    reason: str,
-    unknown: bool = False,
-    missing: str | None = None,
-) -> Decision:
-    return Decision(
-        None,
-        plan.key,
-        plan.revision,
-        plan.phase.number,
-        plan.unit_type,
-        unit,
-        occasion,
-        None,
-        None,
-        reason,
-        None,
-        now,
-        "{}",
-        None,
-        plan.snapshot,
-        None,
-        missing,
-        unknown,
-    )
-
-
-def _refused(
-    snapshot: CompiledSnapshot, experiment: str, unit: str, occasion: str, now: int, visit: Visitor | None
-) -> Decision:
-    """Answer for an experiment that this node cannot decide.
-
-    Raises:
-        UnknownExperimentError: when it is not in the snapshot at all.
-    """
-    why = snapshot.refused.get(experiment)
-    if why is None:
-        raise UnknownExperimentError(f'no experiment "{experiment}" is published; check the key, or publish it')
-    if visit is not None:
-        visit("refused", False, {"why": why})
-    return Decision(
-        None, experiment, 0, 0, "", unit, occasion, None, None, "refused", None, now, "{}", None, snapshot.version
-    )
