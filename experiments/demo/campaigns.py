@@ -21,7 +21,8 @@ from experiments.log.rows import EventRow
 
 SEED = 20_260_403
 HOUR_US = DAY_US // 24
-WINBACK_DAYS_AGO = 29
+MINUTE_US = HOUR_US // 60
+WINBACK_DAYS_AGO = 30
 WINBACK_ENDED_DAYS_AGO = 1
 SHIPPING_DAYS_AGO = 12
 EARLY_DAYS_AGO = 10
@@ -199,6 +200,8 @@ def _take_effect(
 ) -> None:
     now = world.calendar.now_us
     if effect.offer is not None:
+        valid_from = np.full(len(world.members.ids), np.iinfo(np.int64).max)
+        valid_from[member] = since_us
         extra = story.offered_orders(rng, world.members, member, since_us, now, effect)
         world.orders = Orders(
             *(
@@ -207,8 +210,11 @@ def _take_effect(
             )
         )
         world.offer = np.concatenate([world.offer, np.full(len(extra.at), -1)])
-        valid_from = np.full(len(world.members.ids), np.iinfo(np.int64).max)
-        valid_from[member] = since_us
+        opened = extra.at - rng.integers(1, 15, len(extra.at)) * MINUTE_US  # whoever orders has opened the app before
+        world.visits = (
+            np.concatenate([world.visits[0], extra.member]),
+            np.concatenate([world.visits[1], np.maximum(opened, valid_from[extra.member])]),
+        )
         age = world.orders.at - valid_from[world.orders.member]
         inside = np.flatnonzero((age >= 0) & (age < effect.days * DAY_US))
         changed, redeemed = story.with_offer(rng, world.orders.take(inside), effect)

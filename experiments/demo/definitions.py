@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import UTC, datetime
 
 WINBACK = "dormant-winback"
@@ -195,6 +197,7 @@ kind: holdout
 key: programme-holdout
 name: {en: Always-on programme holdout, zh-CN: 全局对照组}
 share: "5%"
+made: {salt: "@SALT programme-holdout@"}
 """
 
 EXPERIMENTS = """
@@ -223,10 +226,11 @@ metrics:
     - {metric: visit-14d, margin: "10%"}
     - {metric: unsubscribe-14d, margin: "75%"}
 schedule: {start: @WINBACK_START@, end: @WINBACK_END@}
-planned_units: 9000
+planned_units: 8000
 planned_days: 28
 no_effect_within: "5%"
 overrides: {tester-save20: save20, tester-points: points500}
+made: {salt: "@SALT dormant-winback@"}
 ---
 kind: experiment
 key: free-shipping-79
@@ -253,6 +257,7 @@ schedule: {start: @SHIPPING_START@}
 planned_units: 5200
 planned_days: 28
 no_effect_within: "3%"
+made: {salt: "@SALT free-shipping-79@"}
 ---
 kind: experiment
 key: loyal-early-access
@@ -275,8 +280,9 @@ metrics:
   primary: [profit-7d, order-rate-7d]
   secondary: [spend-7d]
 schedule: {start: @EARLY_START@}
-planned_units: 2300
+planned_units: 3500
 planned_days: 21
+made: {salt: "@SALT loyal-early-access@"}
 ---
 kind: experiment
 key: welcome-points
@@ -299,6 +305,7 @@ metrics:
   secondary: [spend-7d]
 planned_units: 3000
 planned_days: 28
+made: {salt: "@SALT welcome-points@"}
 """
 
 
@@ -310,7 +317,13 @@ def documents(*, winback_us: int, winback_end_us: int, shipping_us: int, early_u
         .replace("@SHIPPING_START@", _iso(shipping_us))
         .replace("@EARLY_START@", _iso(early_us))
     )
-    return f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"
+    text = f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"
+    return re.sub("@SALT ([a-z0-9-]+)@", _salt, text)
+
+
+def _salt(place: re.Match[str]) -> str:
+    """Return the fixed salt of one definition, so that every demo splits its members alike."""
+    return hashlib.sha256(f"simulated shop: {place[1]}".encode()).hexdigest()[:16]
 
 
 def _iso(at_us: int) -> str:

@@ -21,7 +21,7 @@ from experiments.publish import publish, publish_member_states
 from experiments.repository import Repository
 from experiments.settings import Settings
 from experiments.store import Store
-from experiments.store.definition_tables import definition_heads
+from experiments.store.definition_tables import definition_heads, definition_revisions
 from experiments.store.log_tables import decisions, members
 
 ACTOR = "demo"
@@ -46,6 +46,30 @@ def is_filled(store: Store) -> bool:
             connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None
             for table in (definition_heads, decisions)
         )
+
+
+def made_here(store: Store) -> list[str]:
+    """Return the demo's experiments that were started here: none in a deployment of somebody else's."""
+    query = sa.select(definition_revisions.c.key).where(
+        definition_revisions.c.kind == "experiment",
+        definition_revisions.c.created_by == ACTOR,
+        definition_revisions.c.revision == 1,
+    )
+    with store.read() as connection:
+        found = set(connection.execute(query).scalars())
+    return [key for key in STARTED if key in found]
+
+
+def is_unfinished(store: Store) -> bool:
+    """Return whether a demo was begun here and interrupted before its decisions were in."""
+    with store.read() as connection:
+        mine = connection.execute(
+            sa.select(sa.literal(1)).where(
+                definition_revisions.c.kind == "project", definition_revisions.c.created_by == ACTOR
+            )
+        ).first()
+        decided = connection.execute(sa.select(sa.literal(1)).select_from(decisions).limit(1)).first()
+    return mine is not None and decided is None
 
 
 def fill(
