@@ -22,7 +22,7 @@ from experiments.report.document import Plan, Population, Report, Srm, Text, Var
 from experiments.report.estimates import MetricSpec, measure_metric, scorecard
 from experiments.report.words import file_methods, file_summary, file_warnings, unreadable_reason
 from experiments.sources.columns import ROW, read_columns
-from experiments.sources.duck import materialise
+from experiments.sources.duck import fetch, fetch_one, materialise
 from experiments.sources.file import FileTable, open_file
 
 MAX_VARIANTS = 20
@@ -134,12 +134,12 @@ def _unit_rows(file: FileTable, table: Any, options: AnalyzeOptions) -> UnitRows
     import ibis
 
     name = options.variant
-    empty = table.filter(table[name].isnull()).count().to_pyarrow().as_py()
+    empty = fetch_one(table.filter(table[name].isnull()).count())
     known = table.filter(table[name].notnull()) if empty else table
     if options.unit is None:
         return UnitRows(known, _counts(known, name), no_variant=empty)
     unit = known[options.unit]
-    nameless = known.filter(unit.isnull()).count().to_pyarrow().as_py()
+    nameless = fetch_one(known.filter(unit.isnull()).count())
     known = known.filter(unit.notnull())
     per_unit = known.group_by(options.unit).aggregate(
         equipoise_first=known[ROW].min(),
@@ -151,7 +151,7 @@ def _unit_rows(file: FileTable, table: Any, options: AnalyzeOptions) -> UnitRows
         mixed=per_unit.equipoise_mixed.sum(),
         repeats=ibis.ifelse(per_unit.equipoise_mixed, 0, per_unit.equipoise_rows - 1).sum(),
     )
-    found = tally.to_pyarrow().to_pylist()[0]
+    found = fetch(tally)[0]
     if found["mixed"] or found["repeats"]:
         firsts = per_unit.filter(~per_unit.equipoise_mixed).select("equipoise_first")
         known = known.semi_join(firsts, known[ROW] == firsts.equipoise_first)
@@ -161,7 +161,7 @@ def _unit_rows(file: FileTable, table: Any, options: AnalyzeOptions) -> UnitRows
 
 
 def _counts(table: Any, variant: str) -> dict[str, int]:
-    counted = table.group_by(variant).aggregate(n=table.count()).to_pyarrow().to_pylist()
+    counted = fetch(table.group_by(variant).aggregate(n=table.count()))
     return {str(row[variant]): int(row["n"]) for row in sorted(counted, key=lambda r: str(r[variant]))}
 
 
@@ -224,7 +224,7 @@ def _check_values(file: FileTable, scans: Mapping[str, ColumnScan], covariates: 
 
 
 def _check_levels(file: FileTable, rows: Any, column: str) -> None:
-    levels = rows[column].nunique().to_pyarrow().as_py()
+    levels = fetch_one(rows[column].nunique())
     if levels > MAX_LEVELS:
         raise InputError(
             f"{file.path}: breakdown column {column!r} has {levels:,} different values (at most {MAX_LEVELS}): "

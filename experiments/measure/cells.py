@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.measure.scan import ColumnScan, numeric
+from experiments.sources.duck import fetch
 from stats.moments import Moments
 
 WIDE_SUM_BACKENDS = frozenset({"duckdb", "postgres"})
@@ -163,7 +164,7 @@ def compute_cells(
         day: column with the day of entry, if any.
     """
     expression = moments_expression(table, groups, scans, variant=variant, stratum=stratum, day=day)
-    rows = expression.to_pyarrow().to_pylist()
+    rows = fetch(expression)
     strata = tuple(sorted({_level(r, "stratum") for r in rows})) or ("",)
     days = tuple(sorted({int(r.get("day") or 0) for r in rows})) or (0,)
     rows.sort(key=lambda r: (_level(r, "stratum"), int(r.get("day") or 0)))

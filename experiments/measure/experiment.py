@@ -9,11 +9,12 @@ from typing import Any
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.facts import Census, Facts, take_census, unit_columns
 from experiments.measure.member_days import cells_by_member_day, days_shown
-from experiments.measure.parts import MeasuredMetric
+from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.population import PopulationPlan, Units, select_units
 from experiments.measure.redemption import Costs
 from experiments.measure.scan import ColumnScan, scan_columns
 from experiments.report.estimates import MetricSpec
+from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables
 
 NO_EVENTS = "equipoise_no_events"
@@ -92,17 +93,21 @@ def measure_experiment(
     facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
     census = take_census(facts)
     table, minor = _unit_table(facts, census, metrics)
-    table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured")
+    table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured", whole=_whole(table, parts))
     winsorise = {column: q for m in metrics for column, q in m.winsorise.items()}
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
     groups = [ColumnGroup(m.spec.name, m.spec.columns) for m in metrics]
     cells = compute_cells(table, groups, scans, variant="variant", variants=variants, day="day")
     window_us = max((m.window_us for m in metrics), default=0)
-    immature = table.filter(table.t0 + window_us > population.now_us).count().to_pyarrow().as_py()
+    immature = fetch_one(table.filter(table.t0 + window_us > population.now_us).count())
     last = None if units.last_us is None else units.last_us + window_us
     return MeasuredExperiment(
         units, census, table, tuple(metrics), facts, scans, tuple(variants), cells, int(immature), last
     )
+
+
+def _whole(table: Any, parts: Sequence[Part]) -> list[str]:
+    return [part.column for part in parts if not table[part.column].type().is_floating()]
 
 
 def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:

@@ -15,6 +15,7 @@ from experiments.measure.latest import latest
 from experiments.measure.parts import CANCELLED, ORDER_FAMILY, PLACED, REDEEMED, REFUNDED, Part, order_events
 from experiments.measure.properties import Properties, names_needed
 from experiments.measure.redemption import Costs
+from experiments.sources.duck import fetch
 from experiments.sources.log import LogTables
 
 ORDERS = 1
@@ -49,7 +50,7 @@ def take_census(facts: Facts) -> Census:
     """Count the needed events by name, in one scan."""
     e = _relevant(facts)
     counted = e.group_by("name").aggregate(n=e.count(), objects=e.object_id.count(), last=e["at"].max())
-    rows = counted.to_pyarrow().to_pylist()
+    rows = fetch(counted)
     return Census(
         events={r["name"]: int(r["n"]) for r in rows},
         objects={r["name"]: int(r["objects"]) for r in rows},
@@ -326,7 +327,5 @@ def _finished(per_unit: Any, parts: Sequence[Part]) -> Any:
     shown = {}
     for part in parts:
         column = per_unit[part.column]
-        # Engines widen the sums of whole numbers; one unit's total is a 64-bit integer again.
-        column = column if column.type().is_floating() else column.cast("int64")
         shown[part.column] = (column > 0).cast("int64") if part.measure == "any" else column
     return per_unit.select("u", **shown)

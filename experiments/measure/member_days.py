@@ -52,7 +52,8 @@ def cells_by_member_day(
     by_day = [_shortened(metric, day) for day in days]
     parts = tuple({p.column: p for m in by_day for p in m.parts}.values())
     table, minor = unit_table(replace(facts, parts=parts), by_day)
-    table = facts.log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_member_days")
+    whole = [p.column for p in parts if not table[p.column].type().is_floating()]
+    table = facts.log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_member_days", whole=whole)
     winsorise = {column: q for m in by_day for column, q in m.winsorise.items()}
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
     groups = [ColumnGroup(f"day_{day}", m.spec.columns) for day, m in zip(days, by_day, strict=True)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.measure.days import local_day
+from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
 
 MANY_UNITS = 500
@@ -78,20 +79,20 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
         rows = rows.mutate(t0=rows.exposed_at)
     else:
         rows = rows.mutate(t0=rows.entered_at)
-    span = rows.aggregate(first=rows.t0.min(), last=rows.t0.max()).to_pyarrow().to_pylist()[0]
+    span = fetch(rows.aggregate(first=rows.t0.min(), last=rows.t0.max()))[0]
     day = local_day(rows.t0, plan.time_zone, span["first"], span["last"])
     rows = rows.select("unit", "variant", "t0", "contacts", *columns, day=day)
     table = log.keep(rows.mutate(u=ibis.row_number().over(order_by="unit").cast("int32")), "equipoise_population")
-    status = {r["status"]: r["n"] for r in _rows(seen.group_by("status").aggregate(n=seen.count()))}
+    status = {r["status"]: r["n"] for r in fetch(seen.group_by("status").aggregate(n=seen.count()))}
     contaminated = status.get("contaminated", 0)
     assigned = status.get(KEPT, 0) + contaminated
     left_out = {k: int(n) for k, n in sorted(status.items()) if k != KEPT}
     exposed = None
     if entered is not None:
-        exposed = int(entered.exposed_at.count().to_pyarrow().as_py())
+        exposed = int(fetch_one(entered.exposed_at.count()))
     if plan.kind == "exposed":
         left_out["not_exposed"] = status.get(KEPT, 0) - (exposed or 0)
-    counts = {r["variant"]: int(r["n"]) for r in _rows(table.group_by("variant").aggregate(n=table.count()))}
+    counts = {r["variant"]: int(r["n"]) for r in fetch(table.group_by("variant").aggregate(n=table.count()))}
     return Units(
         table=table,
         levels={name: column for column, name in columns.items()},
@@ -102,11 +103,6 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
         first_us=span["first"],
         last_us=span["last"],
     )
-
-
-def _rows(expression: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = expression.to_pyarrow().to_pylist()
-    return found
 
 
 def _seen(log: LogTables, plan: PopulationPlan) -> Any:
@@ -185,4 +181,4 @@ def _first_exposures(log: LogTables, plan: PopulationPlan, kept: Any) -> Any | N
     found = e.select("unit", at="at").join(kept.select("unit", "entered_at"), "unit")
     found = found.filter(found["at"] >= found.entered_at)
     exposed = log.keep(found.group_by("unit").aggregate(exposed_at=found["at"].min()), "equipoise_exposed")
-    return exposed if exposed.count().to_pyarrow().as_py() else None
+    return exposed if fetch_one(exposed.count()) else None

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.sources.duck import fetch
+
 MAX_DECIMALS = 4
 EXACT_RANGE = 1 << 31
 """Products of two columns stay below 2^62, inside a 64-bit integer."""
@@ -90,7 +92,7 @@ def scan_columns(
             wanted |= {f"d{i}_{d}": _has_decimals(column, d).all() for d in range(0, MAX_DECIMALS + 1, 2)}
         if name in quantiles:
             wanted[f"q{i}"] = column.quantile(quantiles[name]).cast("float64")
-    found = prepared.aggregate(**wanted).to_pyarrow().to_pylist()[0]
+    found = fetch(prepared.aggregate(**wanted))[0]
     return {
         name: _scan_of(name, i, found, prepared[f"c{i}"].type(), exponents.get(name)) for i, name in enumerate(columns)
     }

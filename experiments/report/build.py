@@ -45,6 +45,7 @@ from experiments.report.software import software
 from experiments.report.verdict import decide_report
 from experiments.report.words import FIRST_WEEK, log_methods, log_warnings, say, unreadable_reason
 from experiments.repository import Repository
+from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables, open_log
 from experiments.store import Store
 from stats.decision import Progress
@@ -347,7 +348,7 @@ class _Builder:
         for attribute, column in self.measured.units.levels.items():
             if not self.measured.units.counts:
                 continue
-            if self.measured.table[column].nunique().to_pyarrow().as_py() > MAX_LEVELS:
+            if fetch_one(self.measured.table[column].nunique()) > MAX_LEVELS:
                 too_many.append(attribute)
                 continue
             cells = self.measured.cells_by(attribute, primary)

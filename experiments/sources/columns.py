@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.errors import InputError
+from experiments.sources.duck import fetch
 from experiments.sources.duck import materialise as _keep
 from experiments.sources.file import FileTable, first_line
 
@@ -99,7 +100,7 @@ def _first_bad_value(file: FileTable, numbers: Sequence[str]) -> InputError:
         word = table[name].strip().lower()
         known = word.isin((*MISSING_WORDS, *TRUE_WORDS, *FALSE_WORDS))
         bad = table.filter(table[name].notnull(), table[name].try_cast("float64").isnull(), ~known)
-        found = bad.order_by(ROW).limit(1).select(ROW, name).to_pyarrow().to_pylist()
+        found = fetch(bad.order_by(ROW).limit(1).select(ROW, name))
         if found and (worst is None or found[0][ROW] < worst[0]):
             worst = (found[0][ROW], name, found[0][name])
     if worst is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,9 @@ class LogTables:
         """The engine's name, as `allocation.dialects` knows it."""
         return {"pyspark": "spark"}.get(self.connection.name, str(self.connection.name))
 
-    def keep(self, expression: Any, name: str) -> Any:
-        """Compute an expression once, into a temporary table of the engine."""
-        return materialise(self.connection, expression, name)
+    def keep(self, expression: Any, name: str, *, whole: Sequence[str] = ()) -> Any:
+        """Compute an expression once, into a temporary table of the engine; see `duck.materialise`."""
+        return materialise(self.connection, expression, name, whole=whole)
 
 
 def log_tables(connection: Any, *, database: Any = None) -> LogTables:
