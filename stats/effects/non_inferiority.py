@@ -43,13 +43,18 @@ class NonInferiority:
     """Guardrail tests over a grid.
 
     Attributes:
-        statistic: distance of the estimate from the margin in standard errors, positive on the good side.
+        distance: of the estimate from the margin, positive on the good side, in the metric's unit (with a relative
+            margin: variant − (1 ∓ margin) · control).
+        std_error: of that distance; with it ``sequential.mixture_band`` judges a guardrail that is looked at early.
+        statistic: distance over standard error.
         df: degrees of freedom, infinite for the normal distribution.
         p_value: one-sided, of "worse than control by the margin or more": small proves the limit is kept.
         p_value_broken: one-sided, of the opposite: small proves the limit is broken.
         why: ``Why`` codes.
     """
 
+    distance: FloatArray
+    std_error: FloatArray
     statistic: FloatArray
     df: FloatArray
     p_value: FloatArray
@@ -110,7 +115,7 @@ def non_inferiority(
         np.where(relative & (control.mean <= 0), int(Why.BASELINE_NEGATIVE), 0),
     )
     freedom = welch_df(control, variant, weight) if df is None else np.broadcast_to(as_float(df), squared.shape)
-    return _result(divide(distance, root(squared)), freedom, why)
+    return _result(distance, root(squared), freedom, why)
 
 
 def non_inferiority_of_proportions(
@@ -154,7 +159,7 @@ def non_inferiority_of_proportions(
         squared = score_variance_of_difference(x0, n0, x1, n1, np.clip(-sign * limit, -1.0, 1.0))
         distance = sign * (p1 - p0) + limit
     why = first_reason(np.broadcast_to(why, p0.shape), np.where(squared == 0, int(Why.ZERO_VARIANCE), 0))
-    return _result(divide(distance, root(squared)), np.full(p0.shape, np.inf), why)
+    return _result(distance, root(squared), np.full(p0.shape, np.inf), why)
 
 
 def equivalence(
@@ -207,8 +212,11 @@ def _margin(margin: npt.ArrayLike) -> FloatArray:
     return limit
 
 
-def _result(statistic: FloatArray, df: FloatArray, why: IntArray) -> NonInferiority:
+def _result(distance: FloatArray, std_error: FloatArray, df: FloatArray, why: IntArray) -> NonInferiority:
+    statistic = divide(distance, std_error)
     return NonInferiority(
+        distance=hide(np.asarray(distance), why),
+        std_error=hide(std_error, why),
         statistic=hide(statistic, why),
         df=hide(df, why),
         p_value=hide(t_upper(df, statistic), why),

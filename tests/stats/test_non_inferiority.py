@@ -113,6 +113,15 @@ def test_the_baselines_shift_counts_with_a_relative_margin() -> None:
     assert np.mean(claimed) == pytest.approx(np.var(contrasts), rel=0.07)
 
 
+def test_distance_and_error_serve_an_always_valid_guardrail() -> None:
+    from stats.sequential import mixture_band
+
+    guardrail = non_inferiority(CELLS[0], CELLS[1], 0.4)
+    assert float(guardrail.distance / guardrail.std_error) == pytest.approx(float(guardrail.statistic))
+    band = mixture_band(guardrail.distance, guardrail.std_error, n=580, n_star=580)
+    assert float(band.ci_low) < float(guardrail.distance) < float(band.ci_high)
+
+
 @pytest.mark.parametrize("relative_margin", [True, False])
 def test_a_limit_that_is_just_broken_is_rarely_called_kept(relative_margin: bool) -> None:
     """20,000 runs with the truth exactly at the limit, rare outcome (.8 %): at most .025 + .004 + 3 s.e. (.0033)."""
