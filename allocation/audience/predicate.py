@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from allocation.audience.dates import DAY_US, to_us
-from allocation.audience.rules import All, Leaf, Node, Not, Rule, Scalar
+from allocation.audience.rules import All, AnyOf, Leaf, Node, Not, Rule, Scalar, Tracer
 
 Predicate = Callable[[Mapping[str, Any], int], bool | None]
 """Takes the attributes and the time of the question (microseconds since 1970-01-01 UTC)."""
@@ -31,23 +31,59 @@ def compile_python(rule: Rule) -> Predicate:
 def first_unknown(rule: Rule, attributes: Mapping[str, Any], now_us: int) -> str | None:
     """Return the name of the first attribute that makes the rule unknown, ``None`` when the rule is not unknown.
 
-    Asked only after the compiled rule answered ``None``, so it may take its time.
-
     >>> from allocation.audience import parse
     >>> rule = parse({"not": {"attribute": "tier", "op": "eq", "value": "gold"}}, {"tier": "string"})
     >>> first_unknown(rule, {}, 0), first_unknown(rule, {"tier": "gold"}, 0)
     ('tier', None)
     """
-    return _first_unknown(rule.root, attributes, now_us)
+    return rule.tracer(attributes, now_us)[1]
 
 
-def _first_unknown(node: Node, attributes: Mapping[str, Any], now_us: int) -> str | None:
-    if _compile(node)(attributes, now_us) is not None:
-        return None
+def compile_tracer(rule: Rule) -> Tracer:
+    """Return ``rule`` as a function that answers and names the first attribute that makes it unknown.
+
+    It looks at every part, so it is slower than `compile_python`; a rule keeps its own as `Rule.tracer`.
+    """
+    return _trace(rule.root)
+
+
+def _trace(node: Node) -> Tracer:
     if isinstance(node, Leaf):
-        return node.attribute
-    parts = (node.part,) if isinstance(node, Not) else node.parts
-    return next(name for part in parts if (name := _first_unknown(part, attributes, now_us)) is not None)
+        return _trace_leaf(_leaf(node), node.attribute)
+    if isinstance(node, Not):
+        return _trace_not(_trace(node.part))
+    return _trace_parts(tuple(_trace(part) for part in node.parts), decisive=isinstance(node, AnyOf))
+
+
+def _trace_leaf(check: Predicate, name: str) -> Tracer:
+    def trace(attributes: Mapping[str, Any], now_us: int) -> tuple[bool | None, str | None]:
+        answer = check(attributes, now_us)
+        return answer, name if answer is None else None
+
+    return trace
+
+
+def _trace_not(part: Tracer) -> Tracer:
+    def trace(attributes: Mapping[str, Any], now_us: int) -> tuple[bool | None, str | None]:
+        answer, name = part(attributes, now_us)
+        return None if answer is None else not answer, name
+
+    return trace
+
+
+def _trace_parts(parts: tuple[Tracer, ...], *, decisive: bool) -> Tracer:
+    """Build ``any`` (one true part decides) or ``all`` (one false part decides)."""
+
+    def trace(attributes: Mapping[str, Any], now_us: int) -> tuple[bool | None, str | None]:
+        first = None
+        for part in parts:
+            answer, name = part(attributes, now_us)
+            if answer is decisive:
+                return answer, None
+            first = first or name
+        return (not decisive, None) if first is None else (None, first)
+
+    return trace
 
 
 def _compile(node: Node) -> Predicate:
@@ -58,6 +94,8 @@ def _compile(node: Node) -> Predicate:
     parts = tuple(_compile(part) for part in node.parts)
     if len(parts) == 1:
         return parts[0]
+    if len(parts) == 2 and isinstance(node, All):
+        return _both(*parts)
     return _all(parts) if isinstance(node, All) else _any(parts)
 
 
@@ -71,6 +109,19 @@ def _all(parts: tuple[Predicate, ...]) -> Predicate:
             if answer is None:
                 unknown = True
         return None if unknown else True
+
+    return check
+
+
+def _both(one: Predicate, two: Predicate) -> Predicate:
+    """Build ``all`` of two parts, the most frequent kind, without a loop."""
+
+    def check(attributes: Mapping[str, Any], now_us: int) -> bool | None:
+        first = one(attributes, now_us)
+        if first is False:
+            return False
+        second = two(attributes, now_us)
+        return second if first or second is False else None
 
     return check
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 AttributeType = Literal["string", "number", "boolean", "date", "list", "any"]
 """Declared type of an attribute. A date is ISO text, a list is a list of strings; ``any`` only serves ``exists``."""
@@ -73,7 +75,11 @@ class Not:
 Node = Leaf | All | AnyOf | Not
 
 
-@dataclass(frozen=True, slots=True)
+Tracer = Callable[[Mapping[str, Any], int], tuple[bool | None, str | None]]
+"""Takes attributes and the time; returns the answer and, when it is unknown, the first attribute that makes it so."""
+
+
+@dataclass(frozen=True)
 class Rule:
     """A checked rule.
 
@@ -86,3 +92,10 @@ class Rule:
     root: Node
     attributes: tuple[str, ...]
     uses_now: bool
+
+    @cached_property
+    def tracer(self) -> Tracer:
+        """The rule as a function that also names the attribute it misses; made when first asked for."""
+        from allocation.audience.predicate import compile_tracer
+
+        return compile_tracer(self)
