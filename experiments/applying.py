@@ -14,7 +14,7 @@ from experiments import audit, contents, phases
 from experiments.definitions import Definition, DefinitionError, Experiment, Holdout, Layer, Problem, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.definitions.loader import Loaded
-from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_heads
+from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_experiments, read_heads
 from experiments.records import ExperimentRecord
 from experiments.states import ACTIVE, LAUNCHED, keeps_approval, refused_changes
 from experiments.store.definition_tables import definition_heads, definition_revisions, experiment_states
@@ -47,6 +47,7 @@ class Application:
         self.at = at
         self.expected = expected
         self.heads = read_heads(connection)
+        self.records = read_experiments(connection, self.heads)
 
     def run(self, loaded: Sequence[Loaded | Definition]) -> list[Change]:
         """Check everything, then write it."""
@@ -96,10 +97,12 @@ class Application:
         raise DefinitionError(problems)
 
     def _affected(self, applied: set[Name]) -> list[Name]:
-        """Return experiments that a change of project, layer, holdout or segment could break."""
+        """Return what a change of the project or of a segment could break; experiments that are over cannot break."""
         if not any(kind in {"project", "segment"} for kind, _ in applied):
             return []
-        return [name for name in self.heads if name[0] in {"experiment", "segment"} and name not in applied]
+        over = {("experiment", key) for key, record in self.records.items() if record.state in {"ended", "decided"}}
+        found = [name for name in self.heads if name[0] in {"experiment", "segment", "offer", "stage_rule"}]
+        return [name for name in found if name not in applied and name not in over]
 
     def _check_change(self, definition: Definition) -> list[Problem]:
         head = self.heads.get((definition.kind, definition.key))
@@ -113,7 +116,7 @@ class Application:
                 Problem(f"is another salt than it has here, and salts never change; {advice}", "/made/salt")
             )
         if isinstance(definition, Experiment):
-            record = read_experiment(self.connection, definition.key)
+            record = self.records[definition.key]
             problems += phases.prefix_problems(definition, record)
             problems += refused_changes(record.state, record.definition, definition, has_phases=bool(record.phases))
         elif isinstance(definition, Project | Layer | Holdout):
@@ -122,11 +125,7 @@ class Application:
 
     def _check_used(self, new: Project | Layer | Holdout, old: Definition) -> list[Problem]:
         """Refuse changes that would move members of active experiments."""
-        active = [
-            record
-            for kind, key in self.heads
-            if kind == "experiment" and (record := read_experiment(self.connection, key)).state in ACTIVE
-        ]
+        active = [record for record in self.records.values() if record.state in ACTIVE]
         if isinstance(new, Holdout) and isinstance(old, Holdout):
             users = [r.key for r in active if r.pinned and new.key in r.pinned.holdouts]
             if users and (new.share, new.scope, new.unit_type) != (old.share, old.scope, old.unit_type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from experiments.definitions.catalogue import Name
 from experiments.definitions.errors import nearest
 from experiments.definitions.loader import KINDS
 from experiments.errors import InputError
-from experiments.records import ExperimentRecord, Pinned
+from experiments.records import ExperimentRecord, Phase, Pinned
 from experiments.store.definition_tables import definition_heads, definition_revisions, experiment_states
 
 
@@ -89,7 +90,27 @@ def read_experiment(connection: Connection, key: str) -> ExperimentRecord:
     if row is None:
         raise unknown(connection, "experiment", key)
     state = connection.execute(sa.select(experiment_states).where(experiment_states.c.experiment == key)).one()
-    head = _head(row)
+    return _record(_head(row), state, phases.read(connection, key))
+
+
+def read_experiments(connection: Connection, heads: Mapping[Name, Head] | None = None) -> dict[str, ExperimentRecord]:
+    """Return all experiments by key, in a fixed number of queries.
+
+    Args:
+        connection: within a transaction, so that what is read belongs together.
+        heads: when they were read already in this transaction.
+    """
+    known = read_heads(connection, "experiment") if heads is None else heads
+    states = {row.experiment: row for row in connection.execute(sa.select(experiment_states))}
+    periods = phases.read_all(connection)
+    return {
+        key: _record(head, states[key], periods.get(key, ()))
+        for (kind, key), head in known.items()
+        if kind == "experiment"
+    }
+
+
+def _record(head: Head, state: Row[Any], periods: tuple[Phase, ...]) -> ExperimentRecord:
     assert isinstance(head.definition, Experiment)  # noqa: S101 - the kind decides the model
     return ExperimentRecord(
         definition=head.definition,
@@ -97,7 +118,7 @@ def read_experiment(connection: Connection, key: str) -> ExperimentRecord:
         version_id=head.version_id,
         state=state.state,
         salt=head.salt or "",
-        phases=phases.read(connection, key),
+        phases=periods,
         pinned=Pinned.from_json(state.pinned) if state.pinned else None,
         created_at=head.created_at,
         updated_at=head.updated_at,

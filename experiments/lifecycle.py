@@ -11,7 +11,7 @@ from experiments import audit, phases
 from experiments.definitions import Experiment, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.errors import InputError
-from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_heads
+from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_experiments, read_heads
 from experiments.records import ExperimentRecord, Pinned
 from experiments.repository import now_us
 from experiments.states import ACTIVE, MOVES, STATES, State
@@ -108,10 +108,9 @@ def _check_ready(connection: Connection, record: ExperimentRecord, heads: dict[N
     layer = record.definition.layer
     if layer is None:
         return
-    for kind, key in heads:
-        if kind != "experiment" or key == record.key:
+    for key, other in read_experiments(connection, heads).items():
+        if key == record.key:
             continue
-        other = read_experiment(connection, key)
         place = other.definition.layer
         if other.state in ACTIVE and place is not None and place.key == layer.key and overlap(layer.slots, place.slots):
             free = ", ".join(f"[{low}, {high})" for low, high in place.slots)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from allocation.audience import parse
 from experiments.definitions import Experiment, Problem, Segment
@@ -27,22 +27,30 @@ Note = tuple[str, dict[str, Any], str]
 
 def read(connection: Connection, experiment: str) -> tuple[Phase, ...]:
     """Return the phases of an experiment, oldest first."""
-    query = (
-        sa.select(experiment_phases)
-        .where(experiment_phases.c.experiment == experiment)
-        .order_by(experiment_phases.c.phase)
-    )
-    return tuple(
-        Phase(
-            number=row.phase,
-            salt=row.salt,
-            carry=row.carry,
-            traffic=row.traffic,
-            weights=json.loads(row.weights),
-            opened_at=row.opened_at,
-            closed_at=row.closed_at,
-        )
-        for row in connection.execute(query)
+    query = _ORDERED.where(experiment_phases.c.experiment == experiment)
+    return tuple(_phase(row) for row in connection.execute(query))
+
+
+def read_all(connection: Connection) -> dict[str, tuple[Phase, ...]]:
+    """Return the phases of every experiment that has some, oldest first."""
+    found: dict[str, list[Phase]] = {}
+    for row in connection.execute(_ORDERED):
+        found.setdefault(row.experiment, []).append(_phase(row))
+    return {key: tuple(phases) for key, phases in found.items()}
+
+
+_ORDERED = sa.select(experiment_phases).order_by(experiment_phases.c.experiment, experiment_phases.c.phase)
+
+
+def _phase(row: Row[Any]) -> Phase:
+    return Phase(
+        number=row.phase,
+        salt=row.salt,
+        carry=row.carry,
+        traffic=row.traffic,
+        weights=json.loads(row.weights),
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
     )
 
 

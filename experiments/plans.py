@@ -86,16 +86,20 @@ def plan_of(
     pinned = record.pinned or pin(definition, known)
     segment = None
     if definition.segment and pinned.segment:
-        found = repository.revision("segment", definition.segment, pinned.segment)
+        current = known["segment", definition.segment]
+        found = current.definition
+        if current.revision != pinned.segment:
+            found = repository.revision("segment", definition.segment, pinned.segment)
         segment = found if isinstance(found, Segment) else None
     variants = []
     for variant in definition.variants:
         payload = None
         if variant.offer:
             revision = pinned.offers[variant.offer]
-            payload = offer_payload(
-                repository.offer(variant.offer, revision), revision, pinned.currency, variant.channel
-            )
+            head = known["offer", variant.offer]
+            saved = head.definition if head.revision == revision else None
+            offer = saved if isinstance(saved, Offer) else repository.offer(variant.offer, revision)
+            payload = offer_payload(offer, revision, pinned.currency, variant.channel)
         variants.append(VariantPlan(variant.key, payload))
     used = phases.attributes_used(definition, segment)
     return ExperimentPlan(

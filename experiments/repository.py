@@ -21,6 +21,7 @@ from experiments.heads import (
     StaleVersionError,
     UnknownKeyError,
     read_experiment,
+    read_experiments,
     read_heads,
     read_revision,
     unknown,
@@ -84,9 +85,8 @@ class Repository:
     def experiments(self) -> list[ExperimentRecord]:
         """Return all experiments, the most recently changed first."""
         with self.store.read() as connection:
-            heads = read_heads(connection, "experiment")
-            records = [read_experiment(connection, key) for _, key in heads]
-        return sorted(records, key=lambda record: (-record.updated_at, record.key))
+            records = read_experiments(connection)
+        return sorted(records.values(), key=lambda record: (-record.updated_at, record.key))
 
     def experiment_metrics(self, record: ExperimentRecord) -> dict[str, Metric]:
         """Return the experiment's metrics by key, in the revisions that its launch froze."""

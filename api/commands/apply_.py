@@ -23,6 +23,7 @@ def command(obj: dict[str, Any], file: Path, dry_run: bool, actor: str) -> None:
     from api.commands.opening import opened
     from experiments.definitions.loader import load_file
     from experiments.errors import InputError
+    from experiments.log.spool_file import SpoolError
     from experiments.publish import publish
     from experiments.repository import Repository
 
@@ -32,8 +33,10 @@ def command(obj: dict[str, Any], file: Path, dry_run: bool, actor: str) -> None:
             changes = Repository(store).apply(documents, actor, dry_run=dry_run)
             if not dry_run and any(change.action != "unchanged" or change.notes for change in changes):
                 publish(store, settings)
-    except InputError as error:
+    except (InputError, SpoolError) as error:
         raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{settings.snapshot_dir}: cannot publish the snapshot: {error.strerror}") from error
     for change in changes:
         if change.action != "unchanged" or change.notes:
             name = change.kind if change.kind == "project" else f"{change.kind} {change.key}"

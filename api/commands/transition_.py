@@ -31,6 +31,8 @@ def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor
             record = move(store, settings, key, state, actor, reason)
     except (InputError, SpoolError) as error:
         raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{settings.snapshot_dir}: cannot publish the snapshot: {error.strerror}") from error
     following = MOVES[record.state]
     then = f"; next: {' or '.join(following)}" if following else ""
     click.echo(f"{key} is {record.state}{then}")

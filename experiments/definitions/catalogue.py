@@ -18,7 +18,7 @@ from experiments.definitions import (
     Segment,
     StageRule,
 )
-from experiments.definitions.errors import Problem, nearest
+from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.pricing import PricedOffer
 from experiments.definitions.project import PROJECT_KEY
 
@@ -104,6 +104,11 @@ def check(catalogue: Catalogue, only: Iterable[Name] | None = None) -> list[tupl
 def _check_one(catalogue: Catalogue, definition: Definition) -> Iterator[Problem]:
     if isinstance(definition, Experiment):
         yield from _experiment(catalogue, definition)
+    elif isinstance(definition, Project):
+        for unit_type in definition.exclude:
+            if unit_type not in definition.unit_types:
+                advice = f"add it to unit_types; {nearest(unit_type, definition.unit_types)}"
+                yield Problem(f'"{unit_type}" is not a unit type; {advice}', pointer(["exclude", unit_type]))
     elif isinstance(definition, Offer):
         if catalogue.project is not None:
             priced = PricedOffer(definition, catalogue.project.currency)

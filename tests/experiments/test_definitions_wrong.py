@@ -170,6 +170,7 @@ REFERENCES = [
     ),
     (EXPERIMENT + "unit_type: store\n", '/unit_type: "store" is not a unit type; add it to unit_types in the project'),
     (EXPERIMENT + "layer: {key: l}\n", '/layer/key: layer "l" is not defined'),
+    (PROJECT + "exclude: {stores: [a]}\n", '/exclude/stores: "stores" is not a unit type; add it to unit_types'),
     (EXPERIMENT + "segment: s\n", '/segment: segment "s" is not defined'),
     (EXPERIMENT + "holdouts: [h]\n", '/holdouts/0: holdout "h" is not defined'),
     (EXPERIMENT.replace("{key: a}", "{key: a, offer: o}"), '/variants/1/offer: offer "o" is not defined'),
@@ -184,7 +185,7 @@ REFERENCES = [
 def test_a_reference_that_leads_nowhere_is_refused(text: str, message: str) -> None:
     project = load_text(PROJECT + "attributes: {stage: {type: string}}\n")[0].definition
     definition = load_text(text)[0].definition
-    problems = check(Catalogue.of([project, definition]))
+    problems = check(Catalogue.of([project, definition]), [(definition.kind, definition.key)])
     assert any(message in str(problem) for _, problem in problems), problems
 
 

@@ -11,6 +11,7 @@ from experiments import audit
 from experiments.definitions import DefinitionError
 from experiments.definitions.loader import load_text
 from experiments.lifecycle import TransitionError, transition
+from experiments.plans import plan_of
 from experiments.repository import Repository, StaleVersionError, UnknownKeyError
 from experiments.states import MOVES, STATES, opens_phase
 from experiments.store import Store
@@ -233,6 +234,21 @@ def test_what_a_running_experiment_stands_on_is_frozen(
     with pytest.raises(DefinitionError) as caught:
         repository.apply(load_text(document.replace(before, after)), "ann")
     assert any(message in str(problem) for problem in caught.value.problems)
+
+
+def test_an_experiment_that_is_over_holds_nothing_up(store: Store) -> None:
+    repository = launched(store)
+    walk(store, "winback", "ended")
+    project = SHOP.split("---")[0].replace("  tier: {type: string}\n", "")
+    (change,) = repository.apply(load_text(project), "ann")
+    assert change.action == "revised"
+
+
+def test_a_new_global_holdout_does_not_reach_a_running_experiment(store: Store) -> None:
+    repository = launched(store)
+    repository.apply(load_text("kind: holdout\nkey: later\nshare: 50%\n"), "ann")
+    plan = plan_of(repository, repository.experiment("winback"))
+    assert [holdout.key for holdout in plan.holdouts] == ["everyone"]
 
 
 def test_two_experiments_cannot_take_the_same_slots(store: Store) -> None:
