@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 
 from allocation.decision import OccasionError, check_occasion, decision_id
-from allocation.hashing import UnitError, check_unit
 from experiments.errors import InputError, unknown_name
 from experiments.importing.mapping import DECISION_FIELDS, DecisionMapping, require_at, resolve
 from experiments.importing.reading import Cells, query
 from experiments.importing.run import BadRowError, ImportResult, Job, Progress, run, source_name
+from experiments.importing.units import unit_reader
 from experiments.importing.values import CellError, attribute, number, time_reader, time_zone
 from experiments.log.absorb import absorb
 from experiments.log.rows import DecisionRow
@@ -74,7 +74,9 @@ def _prepare(store: Store, file: FileTable, mapping: DecisionMapping, path: Path
     types = project.attribute_types()
     attributes = _attributes(file, mapping, record, types)
     zone = time_zone(mapping.time_zone or project.time_zone)
-    read = _row_reader(record, phase, weights, mapping, found, attributes, types, time_reader(zone), began)
+    read = _row_reader(
+        record, phase, weights, mapping, found, attributes, types, time_reader(zone), unit_reader(project), began
+    )
     source = source_name(path, mapping)
     columns = tuple(dict.fromkeys([*found.values(), *attributes.values()]))
 
@@ -139,6 +141,7 @@ def _row_reader(
     attributes: Mapping[str, str],
     types: Mapping[str, str],
     read_time: Callable[[str], int],
+    read_unit: Callable[[str], str],
     began: int,
 ) -> Callable[[int, Mapping[str, str | None], str], DecisionRow]:
     parts = sum(weights.values())
@@ -152,10 +155,10 @@ def _row_reader(
         def cell(field: str) -> str:
             return (cells[found[field]] or "") if field in found else ""
 
+        unit = read_unit(str(row) if mapping.unit_row_number else cell("unit"))
         try:
-            unit = check_unit(str(row) if mapping.unit_row_number else cell("unit"))
             occasion = check_occasion(cell("occasion"))
-        except (UnitError, OccasionError) as error:
+        except OccasionError as error:
             raise CellError(str(error)) from None
         value = cell("variant")
         if not value:

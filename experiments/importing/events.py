@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from sqlalchemy.engine import Connection
 
-from allocation.hashing import UnitError, check_unit
 from experiments.definitions import Project
 from experiments.errors import InputError
 from experiments.importing.mapping import EVENT_FIELDS, EventMapping, WideEvent, require_at, resolve
 from experiments.importing.reading import Cells
 from experiments.importing.run import BadRowError, ImportResult, Job, Progress, run, source_name
+from experiments.importing.units import unit_reader
 from experiments.importing.values import (
     CellError,
     amount_reader,
@@ -125,15 +125,13 @@ class _Reader:
         self._currency = project.currency
         self._unit_type = mapping.unit_type or "member"
         self._time = time_reader(time_zone(mapping.time_zone or project.time_zone))
+        self._unit = unit_reader(project)
         self._amount = amount_reader(project.currency)
 
     def read(self, row: int, raw: Sequence[str | None], cells: Mapping[str, str | None]) -> Iterator[EventRow]:
         """Yield the events of a row; nothing is yielded from a row with a bad cell in a shared column."""
         mapping = self._mapping
-        try:
-            unit = check_unit(str(row) if mapping.unit_row_number else self._cell(cells, "unit"))
-        except UnitError as error:
-            raise CellError(str(error)) from None
+        unit = self._unit(str(row) if mapping.unit_row_number else self._cell(cells, "unit"))
         at = self._time(self._cell(cells, "at") if mapping.at_constant is None else mapping.at_constant)
         currency = self._cell(cells, "currency")
         if currency and currency != self._currency:

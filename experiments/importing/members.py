@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 from sqlalchemy.engine import Connection
 
-from allocation.hashing import UnitError, check_unit
 from experiments.definitions import Project
 from experiments.errors import InputError, unknown_name
 from experiments.importing.mapping import MEMBER_FIELDS, MemberMapping, resolve
 from experiments.importing.reading import Cells
 from experiments.importing.run import ImportResult, Job, Progress, run, source_name
+from experiments.importing.units import unit_reader
 from experiments.importing.values import CellError, attribute, flag, time_reader, time_zone
 from experiments.log.absorb import Absorbed
 from experiments.log.store_rows import replace, stored
@@ -83,15 +83,13 @@ def _prepare(file: FileTable, mapping: MemberMapping, path: Path, began: int, pr
             "add --attribute NAME=COLUMN, or declare the attribute in the project"
         )
     read_time = time_reader(time_zone(mapping.time_zone or project.time_zone))
+    read_unit = unit_reader(project)
     constant = None if mapping.at_constant is None else read_time(mapping.at_constant)
     columns = tuple(dict.fromkeys([*found.values(), *attributes.values()]))
 
     def read_row(_row: int, row: Cells) -> Member:
         cells = dict(zip(columns, row, strict=True))
-        try:
-            unit = check_unit(cells[found["unit"]] or "")
-        except UnitError as error:
-            raise CellError(str(error)) from None
+        unit = read_unit(cells[found["unit"]] or "")
         at = began if constant is None else constant
         if "at" in found:
             at = read_time(cells[found["at"]] or "")

@@ -143,7 +143,7 @@ class Spool:
         records = [(KINDS[type(row)], encode(row)) for row in rows]
         with self._guard:
             if self._closed:
-                raise SpoolError("the spool is closed: the service is stopping")
+                raise SpoolError(self.last_error or "the spool is closed: the service is stopping")
             if self._queued_rows + len(records) > self._max_queued_rows:
                 raise SpoolFullError(f"{self._queued_rows} rows wait for the disk: try again in {RETRY_AFTER_S} s")
             self._queued_rows += len(records)
@@ -151,6 +151,22 @@ class Spool:
             self._queue.put((records, future))
 
     def _write_forever(self) -> None:
+        try:
+            self._write_until_closed()
+        finally:
+            # Also when the writer itself fails: nobody shall wait for an answer that cannot come.
+            with self._guard:
+                self._closed = True
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    item = self._queue.get_nowait()
+                    if item is not None:
+                        _resolve([item[1]], SpoolError("the spool's writer has failed: restart the service"))
+            if self._file is not None:
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    self._file.close()
+
+    def _write_until_closed(self) -> None:
         stopping = False
         while not stopping:
             item = self._queue.get()
@@ -165,13 +181,14 @@ class Spool:
                         break
                     records.extend(item[0])
                     waiters.append(item[1])
-            error = self._commit(records)
-            with self._guard:
-                self._queued_rows -= len(records)
-            _resolve(waiters, error)
-        if self._file is not None:
-            with contextlib.suppress(sqlite3.Error, OSError):
-                self._file.close()
+            error: SpoolError | None = SpoolError("the spool's writer has failed: restart the service")
+            try:
+                error = self._commit(records)
+            finally:
+                with self._guard:
+                    self._queued_rows -= len(records)
+                self.last_error = str(error) if error else None
+                _resolve(waiters, error)
 
     def _commit(self, records: list[tuple[str, bytes]]) -> SpoolError | None:
         try:
@@ -179,10 +196,8 @@ class Spool:
                 self._file = OwnedSpoolFile(self._directory, self._synchronous)
             self._file.commit(records)
         except (sqlite3.Error, OSError, SpoolError) as error:
-            self.last_error = f"{type(error).__name__}: {error}"
             self._leave_unless_full(error)
             return SpoolError(f"the rows could not be written to disk ({error}): try again in {RETRY_AFTER_S} s")
-        self.last_error = None
         return None
 
     def _leave_unless_full(self, error: Exception) -> None:

@@ -235,14 +235,15 @@ def test_occasions_and_propensities(shop: Store, tmp_path: Path) -> None:
 
 def test_bad_rows_are_kept_with_their_numbers_and_reasons(shop: Store, tmp_path: Path) -> None:
     rows = ["m-1,a,2026-03-03", ",a,2026-03-03", "m-3,,2026-03-03", "m-4,a,yesterday", "m-5,a,", "m-6,a,2031-01-01"]
-    rows += ["m" * 257 + ",a,2026-03-03", "m-8,a,1999-12-31", "m-9,a,2026/13/03"]
+    rows += ["m" * 257 + ",a,2026-03-03", "m-8,a,1999-12-31", "m-9,a,2026/13/03", "a@b.cn,a,2026-03-03"]
     file = write(tmp_path / "send.csv", "unit,variant,at\n" + "\n".join(rows) + "\n")
     result = import_decisions(shop, file, DecisionMapping(experiment="send"), now=NOW)
-    assert counts(result) == (9, 1, 0, 0, 8)
+    assert counts(result) == (10, 1, 0, 0, 9)
     messages = {problem.row: problem.message for problem in result.problems}
     expected = {
         2: "unit id is empty", 3: "variant is empty", 4: "'yesterday' is not a time", 5: "time is empty",
         6: "in the future", 7: "has 257 bytes", 8: "before the year 2000", 9: "is not a time",
+        10: "looks like an e-mail address",
     }  # fmt: skip
     assert set(messages) == set(expected)
     for row, words in expected.items():

@@ -197,6 +197,21 @@ def test_after_a_disk_error_it_goes_on_in_a_new_file(tmp_path: Path, monkeypatch
     assert len(spool_paths(tmp_path)) == 2
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_fails_leaves_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: OwnedSpoolFile, rows: list[tuple[str, bytes]]) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(OwnedSpoolFile, "commit", fail)
+    spool = Spool(tmp_path)
+    with pytest.raises(SpoolError, match="writer has failed: restart"):
+        spool.append([event()]).result(timeout=10)
+    spool._thread.join(10)
+    with pytest.raises(SpoolError, match="writer has failed: restart"):
+        spool.append([event()])
+    spool.close()
+
+
 def test_the_lock_lives_as_long_as_its_process(tmp_path: Path) -> None:
     with Spool(tmp_path) as spool:
         assert spool.path is not None
