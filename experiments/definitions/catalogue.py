@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from allocation.audience import Rule, RuleError, parse
+from allocation.audience import RuleError, parse
 from experiments.definitions import (
     Definition,
     Experiment,
@@ -102,35 +102,48 @@ def check(catalogue: Catalogue, only: Iterable[Name] | None = None) -> list[tupl
 
 
 def _check_one(catalogue: Catalogue, definition: Definition) -> Iterator[Problem]:
-    if isinstance(definition, Experiment):
-        yield from _experiment(catalogue, definition)
-    elif isinstance(definition, Project):
-        for unit_type in definition.exclude:
-            if unit_type not in definition.unit_types:
-                advice = f"add it to unit_types; {nearest(unit_type, definition.unit_types)}"
-                yield Problem(f'"{unit_type}" is not a unit type; {advice}', pointer(["exclude", unit_type]))
-    elif isinstance(definition, Offer):
-        if catalogue.project is not None:
-            priced = PricedOffer(definition, catalogue.project.currency)
-            yield from (Problem(message, f"/{field}") for field, message in priced.check())
-    elif isinstance(definition, Metric):
-        if definition.where is not None:
-            yield from _rule(definition.where, "/where", None)
-        if definition.denominator is not None and definition.denominator.where is not None:
-            yield from _rule(definition.denominator.where, "/denominator/where", None)
-    elif isinstance(definition, Holdout):
-        yield from _unit_type(catalogue, definition.unit_type)
-        if definition.scope is not None:
-            yield from _known(catalogue, "layer", definition.scope.layers, "/scope/layers")
-            yield from _known(catalogue, "experiment", definition.scope.experiments, "/scope/experiments")
-    elif isinstance(definition, Layer):
-        yield from _unit_type(catalogue, definition.unit_type)
-    elif isinstance(definition, Segment):
-        yield from _rule(definition.rule, "/rule", _types(catalogue))
-    elif isinstance(definition, StageRule):
-        for index, stage in enumerate(definition.stages):
-            if stage.rule is not None:
-                yield from _rule(stage.rule, f"/stages/{index}/rule", _types(catalogue))
+    yield from _CHECKS[definition.kind](catalogue, definition)
+
+
+def _project(_: Catalogue, project: Project) -> Iterator[Problem]:
+    for unit_type in project.exclude:
+        if unit_type not in project.unit_types:
+            advice = f"add it to unit_types; {nearest(unit_type, project.unit_types)}"
+            yield Problem(f'"{unit_type}" is not a unit type; {advice}', pointer(["exclude", unit_type]))
+
+
+def _offer(catalogue: Catalogue, offer: Offer) -> Iterator[Problem]:
+    if catalogue.project is not None:
+        for field, message in PricedOffer(offer, catalogue.project.currency).check():
+            yield Problem(message, f"/{field}")
+
+
+def _metric(_: Catalogue, metric: Metric) -> Iterator[Problem]:
+    if metric.where is not None:
+        yield from _rule(metric.where, "/where", None)
+    if metric.denominator is not None and metric.denominator.where is not None:
+        yield from _rule(metric.denominator.where, "/denominator/where", None)
+
+
+def _layer(catalogue: Catalogue, layer: Layer) -> Iterator[Problem]:
+    yield from _unit_type(catalogue, layer.unit_type)
+
+
+def _holdout(catalogue: Catalogue, holdout: Holdout) -> Iterator[Problem]:
+    yield from _unit_type(catalogue, holdout.unit_type)
+    if holdout.scope is not None:
+        yield from _known(catalogue, "layer", holdout.scope.layers, "/scope/layers")
+        yield from _known(catalogue, "experiment", holdout.scope.experiments, "/scope/experiments")
+
+
+def _segment(catalogue: Catalogue, segment: Segment) -> Iterator[Problem]:
+    yield from _rule(segment.rule, "/rule", _types(catalogue))
+
+
+def _stage_rule(catalogue: Catalogue, stages: StageRule) -> Iterator[Problem]:
+    for index, stage in enumerate(stages.stages):
+        if stage.rule is not None:
+            yield from _rule(stage.rule, f"/stages/{index}/rule", _types(catalogue))
 
 
 def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Problem]:
@@ -198,10 +211,13 @@ def _rule(rule: dict[str, Any], at: str, types: Mapping[str, str] | None) -> Ite
         yield Problem(f"{error.message}; {error.advice}", at + error.pointer)
 
 
-def checked_rule(rule: dict[str, Any], project: Project) -> Rule:
-    """Return a rule that was checked when it was saved.
-
-    Raises:
-        RuleError: when the attributes have changed since.
-    """
-    return parse(rule, project.attribute_types())
+_CHECKS: dict[str, Callable[[Catalogue, Any], Iterator[Problem]]] = {
+    "project": _project,
+    "offer": _offer,
+    "metric": _metric,
+    "layer": _layer,
+    "holdout": _holdout,
+    "segment": _segment,
+    "stage_rule": _stage_rule,
+    "experiment": _experiment,
+}
