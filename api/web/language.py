@@ -8,6 +8,7 @@ code serves the pages and ``equipoise analyze --output html``, which has no appl
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from babel.support import Translations
 
 LANGUAGES = ("en", "zh-CN")
 LOCALES = {"en": "en", "zh-CN": "zh_CN"}
+SIGN_BEFORE_CURRENCY = re.compile(r"([+\u2212])(?=[^\s\w.,)])")
 TRANSLATIONS = Path(__file__).parent / "translations"
 
 
@@ -62,6 +64,16 @@ class Language:
         if not texts or texts.get(self.tag):
             return None
         return "en" if texts.get("en") else next((tag for tag, t in texts.items() if t), None)
+
+
+def unbroken(text: str) -> str:
+    """Keep a sign and its currency on one line, with a word joiner between them; browsers would break there.
+
+    Example:
+        >>> len(unbroken("−¥0.35")) - len("−¥0.35")
+        1
+    """
+    return SIGN_BEFORE_CURRENCY.sub("\\1\u2060", text)
 
 
 @cache

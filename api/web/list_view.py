@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, progress_bar, shared_scale
-from api.web.language import Language
+from api.web.language import Language, unbroken
 from api.web.numbers import Numbers, step_digits
 from api.web.views import ExperimentListRow
 from api.web.vocabulary import Badge, reading_badge, state_badge
 
-PLOT_WIDTH = 172.0
+PLOT_WIDTH = 196.0
 STATUSES = ("all", "running", "ready", "draft", "decided")
 READY = frozenset({"roll_out", "stop_harm", "stop_no_effect"})
 DRAFTS = frozenset({"draft", "review", "testing"})
@@ -191,7 +191,7 @@ def _need(row: ExperimentListRow, language: Language) -> Need | None:
         "ready": (_("Ready to decide."), "ok", "good", _("Read report")),
         "late": (_("Outcome data is late."), "clock", "mut", _("Review")),
     }[row.attention]
-    return Need(row.key, head, language.text(row.next_step), icon, tone, action)
+    return Need(row.key, head, unbroken(language.text(row.next_step)), icon, tone, action)
 
 
 def _tabs(rows: Sequence[ExperimentListRow], language: Language, numbers: Numbers) -> tuple[Tab, ...]:

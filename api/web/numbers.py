@@ -139,7 +139,8 @@ class Numbers:
             body = _decimals(abs(points), self.language, digits)
             return self.language.gettext("%(number)s pp", number=_sign(points, digits, always=True) + body)
         if unit == "money":
-            return self.money(value, signed=True)
+            whole = scale is not None and abs(scale) >= 1000
+            return self.money(value, 0 if whole else None, signed=True)
         digits = significant_digits(scale if scale is not None else value)
         return _sign(value, digits, always=True) + _decimals(abs(value), self.language, digits)
 

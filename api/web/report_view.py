@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.web.language import Language
+from api.web.language import Language, unbroken
 from api.web.numbers import MISSING, Numbers
 from api.web.over_time import MetricPanels, build_over_time
 from api.web.responders import Responders, build_responders
@@ -130,7 +130,7 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         hypothesis=language.text(report.plan.hypothesis),
         facts=facts_of(report.plan, language, numbers, key=key, report=report),
         decision=_decision(report, language),
-        summary=tuple(language.text(s) for s in report.summary) if report.verdict is None else (),
+        summary=tuple(unbroken(language.text(s)) for s in report.summary) if report.verdict is None else (),
         declared=report.plan.source is None,
         units=units_word(report.plan, language),
         health=_health(report, language, numbers),
@@ -251,8 +251,8 @@ def _decision(report: Report, language: Language) -> Decision | None:
     else:
         said = _("%(met)s of %(all)s rules agreed before launch are met", met=met, all=len(rules))
     tone = {"good": "good", "bad": "bad", "warn": "warn"}.get(badge.tone, "flat")
-    reasons = tuple(language.text(r) for r in verdict.reasons)
-    return Decision(badge, tone, said, language.text(verdict.sentence), reasons, rules)
+    reasons = tuple(unbroken(language.text(r)) for r in verdict.reasons)
+    return Decision(badge, tone, said, unbroken(language.text(verdict.sentence)), reasons, rules)
 
 
 def _health(report: Report, language: Language, numbers: Numbers) -> tuple[HealthCell, ...]:

@@ -23,7 +23,8 @@ class EffectCell:
 
     change: str
     interval: str
-    chart: Chart
+    chart: Chart | None
+    """None where the metric has no such form, as a ratio has no total."""
     why: str = ""
     """Why there is nothing or no bound to show."""
 
@@ -55,8 +56,8 @@ class MetricBlock:
     control: str
     control_units: str
     lines: tuple[VariantLine, ...]
-    axes: dict[Form, Markup]
-    """Own axes for the absolute and the total form, whose units differ between metrics."""
+    axes: dict[Form, Markup | None]
+    """Own axes for the absolute and the total form, whose units differ between metrics; None without any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +207,11 @@ def _block(
         )
     control = next((v for v in metric.variants if v.variant == metric.control), None)
     lines = tuple(_line(metric, c, names, scales, report, language, numbers) for c in metric.comparisons)
-    axes: dict[Form, Markup] = {
-        form: axis_header(scales[form], _tick_writer(form, scales[form], metric, numbers)) for form in FORMS[1:]
-    }
+    axes: dict[Form, Markup | None] = dict.fromkeys(FORMS[1:])
+    for form in FORMS[1:]:
+        estimates = [in_form(c, form) for c in metric.comparisons]
+        if any(e is not None and e.estimate is not None for e in estimates):
+            axes[form] = axis_header(scales[form], _tick_writer(form, scales[form], metric, numbers))
     return MetricBlock(
         name=metric.name,
         label=language.text(metric.label) or metric.name,
@@ -300,5 +303,5 @@ def _cell(
         )
     look = IntervalLook(low, middle, high, reading=comparison.reading, label=conclusion, limit=limit_of(metric, form))
     columns = (_("Variant"), _("Change"), _("%(level)s interval", level=level))
-    chart = interval(look, scale, columns=columns, row=(name, change, phrase))
+    chart = interval(look, scale, columns=columns, row=(name, change, phrase)) if estimate is not None else None
     return EffectCell(change, phrase, chart, why=(estimate.why or "") if estimate else "")

@@ -99,11 +99,11 @@ def test_an_axis_without_numbers_is_still_an_axis() -> None:
 def test_interval_coordinates_follow_the_axis() -> None:
     svg = parsed(one(IntervalLook(0.02, 0.09, 0.16, reading="better", label="ok"), SCALE).svg)
     bar = next(e for e in svg.iter("rect"))
-    # 248 px less 4 px padding on both sides spans 0.6: x = 4 + (v + 0.2) / 0.6 · 240
-    assert float(bar.get("x", "")) == pytest.approx(4 + 0.22 / 0.6 * 240, abs=0.06)
-    assert float(bar.get("width", "")) == pytest.approx(0.14 / 0.6 * 240, abs=0.11)
+    # 248 px less 18 px padding on both sides spans 0.6: x = 18 + (v + 0.2) / 0.6 · 212
+    assert float(bar.get("x", "")) == pytest.approx(18 + 0.22 / 0.6 * 212, abs=0.06)
+    assert float(bar.get("width", "")) == pytest.approx(0.14 / 0.6 * 212, abs=0.11)
     point = next(e for e in svg.iter("circle"))
-    assert float(point.get("cx", "")) == pytest.approx(4 + 0.29 / 0.6 * 240, abs=0.06)
+    assert float(point.get("cx", "")) == pytest.approx(18 + 0.29 / 0.6 * 212, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_a_chart_says_its_conclusion_and_carries_its_table() -> None:
 def test_axis_labels_never_touch_and_zero_is_named() -> None:
     for width, factor in itertools.product((120.0, 248.0), (0.01, 1.0, 1234.0)):
         scale = shared_scale([(-0.3 * factor, 0.1 * factor, 0.55 * factor)], width=width)
-        chosen = labels(scale, lambda v: f"{v:+.3f} pp")
+        chosen = labels(scale, lambda v: f"{v:+.3g}")
         assert "0" in [text for _, text in chosen]
         edges = []
         for tick, text in chosen:
             at, wide = scale.x(tick), text_width(text)
-            left = at if at < 14 else (at - wide if at > width - 14 else at - wide / 2)
+            left = at - wide / 2
             edges.append((left, left + wide))
         assert all(b[0] - a[1] > 5 for a, b in itertools.pairwise(edges))
     header = axis_header(SCALE, plain, left="← lower", right="higher →")

@@ -119,6 +119,7 @@ def test_a_language_map_falls_back_and_says_so() -> None:
         (EN.effect(0.00042, "share", scale=0.0082), "+0.04 pp"),
         (EN.effect(-0.35, "money"), f"{MINUS}¥0.35"),
         (EN.effect(0.0, "money"), "¥0.00"),
+        (EN.effect(128.4, "money", scale=1_000.68), "+¥128"),
         (EN.range_in(-0.001, 0.002, "absolute", "share", scale=0.05), f"{MINUS}0.10 to +0.20 pp"),
         (EN.total(1_840_000.0, "money"), "+¥1.84M"),
         (EN.total(44_480.4, "money"), "+¥44,480"),

@@ -11,7 +11,7 @@ from api.web.charts.interval import IntervalLook, axis_header, interval
 from api.web.charts.markup import Chart, DataTable
 from api.web.charts.scale import shared_scale
 
-WIDTH = 236.0
+WIDTH = 264.0
 
 
 @dataclass(frozen=True, slots=True)

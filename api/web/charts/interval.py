@@ -126,14 +126,14 @@ def axis_header(scale: Scale, write: Callable[[float], str], *, left: str = "", 
             x=scale.x(t),
             y=height - 5.0,
             class_="ti" if abs(t) < 1e-12 else "t3",
-            text_anchor=_anchor(scale, t),
+            text_anchor="middle",
         )
         for t, text in labels(scale, write)
     ]
     if left:
-        marks.append(element("text", left, x=scale.x(scale.low), y=9.0, class_="t3", text_anchor="start"))
+        marks.append(element("text", left, x=2.0, y=9.0, class_="t3", text_anchor="start"))
     if right:
-        marks.append(element("text", right, x=scale.x(scale.high), y=9.0, class_="t3", text_anchor="end"))
+        marks.append(element("text", right, x=scale.width - 2.0, y=9.0, class_="t3", text_anchor="end"))
     return drawing(scale.width, height, *marks, label=None, class_="iv")
 
 
@@ -145,18 +145,11 @@ def labels(scale: Scale, write: Callable[[float], str]) -> list[tuple[float, str
         ticks = [t for index, t in enumerate(scale.ticks) if (index - zero) % every == 0]
         chosen = [(t, "0" if abs(t) < 1e-12 else write(t)) for t in ticks]
         extents = [_extent(scale, tick, text) for tick, text in chosen]
-        if all(right[0] - left[1] > 6 for left, right in itertools.pairwise(extents)):
+        if all(right[0] - left[1] > 8 for left, right in itertools.pairwise(extents)):
             break
     return chosen
 
 
 def _extent(scale: Scale, tick: float, text: str) -> tuple[float, float]:
     width, at = text_width(text), scale.x(tick)
-    left = at - {"start": 0.0, "middle": width / 2, "end": width}[_anchor(scale, tick)]
-    return left, left + width
-
-
-def _anchor(scale: Scale, tick: float) -> str:
-    if scale.x(tick) < 14:
-        return "start"
-    return "end" if scale.x(tick) > scale.width - 14 else "middle"
+    return at - width / 2, at + width / 2

@@ -65,7 +65,7 @@ def _name(key: str) -> str:
 
 def text_width(text: str) -> float:
     """Estimate a label's width in pixels at 11 px; Chinese characters are square."""
-    return sum(11.0 if ord(c) > 0x2E80 else 6.4 for c in text)
+    return sum(11.0 if ord(c) > 0x2E80 else 6.6 for c in text)
 
 
 def drawing(

@@ -10,9 +10,10 @@ from statistics import median
 Bounds = tuple[float | None, float | None, float | None]
 """Low, estimate, high of one row; None where it does not exist."""
 
-PADDING = 4.0
+# Room for half a label at both ends, so that labels stay inside the picture.
+PADDING = 18.0
 # A row may stretch the axis to this many times the median reach of all rows; beyond it is clipped with an arrow.
-REACH = 3.0
+REACH = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ def shared_scale(
         tick_width: pixels one label needs; sets the fewest.
 
     Returns:
-        The axis. A row that reaches beyond three times the median row is clipped; its estimate is kept inside where it
-        lies within six times of it.
+        The axis. A row that reaches beyond four times the median row is clipped; its estimate is kept inside where it
+        lies within eight times of it.
     """
     rows = list(rows)
     finite = [[v for v in row if v is not None and math.isfinite(v)] for row in rows]
