@@ -161,6 +161,7 @@ class Experiment(Model):
     """Share of the audience that is enrolled."""
     variants: tuple[Variant, ...] = Field(min_length=2, max_length=MAX_VARIANTS)
     control: VariantKey
+    """What the others are compared with; by default the variant whose key is ``control``."""
     on_split_change: Literal["keep", "reassign"] = "keep"
     """When the split changes while running: enrolled members stay, or everyone is assigned anew under a new salt."""
     metrics: MetricPlan
@@ -177,6 +178,15 @@ class Experiment(Model):
     no_effect_within: Margin | None = None
     """Relative effect so small that "no effect" is the answer when the interval lies inside it."""
     made: Made | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _control_by_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "control" not in value and isinstance(value.get("variants"), list):
+            keys = [variant.get("key") for variant in value["variants"] if isinstance(variant, dict)]
+            if "control" in keys:
+                return {**value, "control": "control"}
+        return value
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Experiment:

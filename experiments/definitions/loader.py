@@ -143,7 +143,7 @@ def explain(error: ErrorDetails) -> str:
     context = error.get("ctx") or {}
     given = error.get("input")
     if kind == "missing":
-        return "is missing; add it"
+        return _MISSING.get(str(error["loc"][-1]), "is missing; add it")
     if kind == "refused":
         return str(context["why"])
     if kind == "value_error":
@@ -169,6 +169,14 @@ def explain(error: ErrorDetails) -> str:
     return error["msg"][:1].lower() + error["msg"][1:]
 
 
+_MISSING = {
+    "control": "is missing; name the variant that the others are compared with",
+    "key": "is missing; give it a key of letters, digits, . _ -",
+    "name": "is missing; add name: {en: …, zh-CN: …}",
+    "window": "is missing; add window: {days: 14}",
+    "metrics": "is missing; add metrics: {primary: [KEY]}",
+    "currency": "is missing; add currency: CNY (an ISO 4217 code)",
+}
 _TYPES = {
     "int_type": "must be a whole number, without quotes",
     "int_from_float": "must be a whole number",

@@ -60,6 +60,7 @@ WRONG = [
     (EXPERIMENT.replace("{key: a}", "{key: a, weight: 0}"), "/variants: fewer than two variants have a weight above 0"),
     (EXPERIMENT.replace(", {key: a}", ""), "/variants: has too few items; at least 2"),
     (EXPERIMENT.replace("control: control", "control: c"), '/control: "c" is not a variant; use one of control, a'),
+    (EXPERIMENT.replace("control: control\n", "").replace("{key: control}", "{key: b}"), "/control: is missing; name"),
     (EXPERIMENT.replace("name: X", "name: {english: X}"), '/name: "english" is not a language tag'),
     (EXPERIMENT.replace("name: X", "name: ''"), "/name: the en text is empty or not text"),
     (EXPERIMENT.replace("key: x", "key: a b"), '/key: "a b" may have only A-Z a-z 0-9 . _ -'),
