@@ -25,6 +25,8 @@ CHECK_S = 1.0
 """How often the database is asked whether definitions changed."""
 MEMBERS_S = 5.0
 """How often member states are published at most."""
+MEMBERS_AGE_S = 3600.0
+"""How old they may get when nothing changes: nodes do not look at those of the day before yesterday."""
 AWAY_AFTER_S = 3.0
 """Answers are marked stale once the database has not answered for so long."""
 HUNG_AFTER_S = 15.0
@@ -114,7 +116,8 @@ class Upkeep:
                 if now >= next_check or self._definitions is None:
                     self._publish_definitions()
                     next_check = now + CHECK_S
-                if self._members_due and now >= self._members_next:
+                aged = now >= self._members_next + MEMBERS_AGE_S
+                if now >= self._members_next and (self._members_due or aged):
                     self._publish_members()
             except Exception as error:  # noqa: BLE001 - whatever fails here is tried again; serving goes on
                 self._failed(error)
