@@ -135,7 +135,9 @@ def ratio_of_proportions(
     low = _bound(beyond, ratio, near, np.zeros(ratio.shape), 1.0, rejected)
     far = np.maximum(ratio, divide(0.5, table.x0)) * np.exp(np.minimum(2 * critical * log_error, 50.0))
     high = _bound(beyond, ratio, far, far * np.exp(np.minimum(16 * critical * log_error, 300.0)), 1.0, rejected)
-    error = ratio * root(divide(1 - table.p0, table.x0) + divide(1 - table.p1, table.x1))
+    spread_variant = divide(table.p1 * (1 - table.p1), table.n1)
+    spread_control = np.square(ratio) * divide(table.p0 * (1 - table.p0), table.n0)
+    error = divide(root(spread_variant + spread_control), table.p0)
     return _effect(ratio - 1, error, low - 1, high - 1, p_value, why)
 
 
