@@ -11,7 +11,7 @@ from experiments import contents, phases
 from experiments.definitions import Experiment
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.definitions.errors import nearest
-from experiments.definitions.reader import looks_like_a_number
+from experiments.definitions.yaml_reader import looks_like_a_number
 from experiments.heads import UnknownKeyError
 
 if TYPE_CHECKING:

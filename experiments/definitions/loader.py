@@ -20,8 +20,9 @@ from experiments.definitions import (
     Segment,
     StageRule,
 )
+from experiments.definitions.documents import RawDocument
 from experiments.definitions.errors import DefinitionError, Problem, nearest, pointer
-from experiments.definitions.reader import RawDocument, from_values, read_file, read_text
+from experiments.definitions.reader import from_values, read_file, read_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
