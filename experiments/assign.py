@@ -102,11 +102,14 @@ def assign_file(
     check_occasion(occasion)
     target = Path(output)
     file_format = _format(target)
-    known = None if state_dir is None or not compiled.needs_state else current_member_file(state_dir)
+    found = None if state_dir is None else current_member_file(state_dir)
+    fresh = found is not None and now - found[1].at <= MAX_AGE_US
+    use_state = fresh and compiled.needs_state
+    # An opt-out is honoured however old it is, and by experiments that need nothing else of the member.
+    member_file = found[0] if found is not None and (use_state or found[1].opted_out != 0) else None
     notes = []
-    if known is not None and now - known[1] > MAX_AGE_US:
-        notes.append("The published member file is more than 48 hours old and was not used: publish a new one.")
-        known = None
+    if compiled.needs_state and found is not None and not fresh:
+        notes.append("The member file is more than 48 hours old; only its opt-outs were used: publish a new one.")
     with open_file(path, encoding=encoding) as source:
         import duckdb
 
@@ -118,10 +121,11 @@ def assign_file(
                 table="equipoise_file",
                 path=str(path),
                 unit_column=unit_column,
-                member_file=None if known is None else known[0],
+                member_file=member_file,
+                opt_outs_only=not use_state,
             )
             bad_units, unreadable = _inspect(connection, attributes)
-            query = answer_sql(compiled, attributes, now=now, occasion=occasion, enrolments=known is not None)
+            query = answer_sql(compiled, attributes, now=now, occasion=occasion, enrolments=use_state)
             if enrolled_only:
                 query = f"SELECT * FROM ({query}) WHERE variant IS NOT NULL"  # noqa: S608 - our own query
             with atomic.replacing(target) as temporary:
@@ -135,9 +139,7 @@ def assign_file(
         if variant is not None:
             variants[variant] = variants.get(variant, 0) + rows
         reasons[reason] = reasons.get(reason, 0) + rows
-    notes += caveats(
-        compiled.plan, opted_out=known is not None or "opted_out" in source.columns, enrolments=known is not None
-    )
+    notes += caveats(compiled.plan, opted_out=found is not None or "opted_out" in source.columns, enrolments=use_state)
     return AssignResult(target, sum(reasons.values()), variants, reasons, bad_units, unreadable, notes)
 
 
@@ -272,7 +274,11 @@ def _choose(expression: str, values: dict[str, str], kind: str) -> str:
 def _propensity(compiled: CompiledExperiment) -> str:
     def of(number: int) -> str:
         outcomes = compiled.kept[number].outcomes
-        return _choose("variant", {key: f"{o.propensity!r}::DOUBLE" for key, o in outcomes.items()}, "DOUBLE")
+        return _choose(
+            "variant",
+            {key: "NULL" if o.propensity is None else f"{o.propensity!r}::DOUBLE" for key, o in outcomes.items()},
+            "DOUBLE",
+        )
 
     if len(compiled.kept) == 1:
         return of(compiled.phase.number)

@@ -72,6 +72,7 @@ def make_source(
     path: str,
     unit_column: str | None,
     member_file: Path | None,
+    opt_outs_only: bool = False,
 ) -> list[Attribute]:
     """Create the views ``assign_source`` and ``assign_enrolled`` on a DuckDB connection; return the attributes.
 
@@ -82,6 +83,7 @@ def make_source(
         path: the file's name, for messages.
         unit_column: its column of unit ids, or None to guess.
         member_file: the service's member file (SQLite), or None.
+        opt_outs_only: use nothing else of it: it is too old, or the experiment needs no more.
 
     Raises:
         InputError: for a missing or unusable column.
@@ -89,13 +91,13 @@ def make_source(
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
     types.pop("file_row_number", None)
     unit = _unit(guess_unit_column(list(types), compiled.unit_type, unit_column, path), types, path)
-    stored = "s.attributes" if member_file is not None else None
+    stored = None if member_file is None or opt_outs_only else "s.attributes"
     needed = dict.fromkeys((*(compiled.rule.attributes if compiled.rule else ()), *compiled.frozen))
     attributes = [
         _attribute(name, f"a{i}", compiled, types, path, stored, needed_by_rule=_in_rule(compiled, name))
         for i, name in enumerate(needed)
     ]
-    opted_out = [f"({text})" for text in _opt_outs(types, stored is not None)]
+    opted_out = [f"({text})" for text in _opt_outs(types, member_file is not None)]
     frozen = [f"{_DUCK.literal(_key(a.name))} || {a.json}" for a in attributes if a.name in compiled.frozen]
     selected = [
         f"{unit} AS unit",
@@ -117,14 +119,14 @@ def make_source(
     return attributes
 
 
-def current_member_file(folder: Path) -> tuple[Path, int] | None:
-    """Return the member file that is published in the snapshot folder and its time (microseconds), if there is one."""
+def current_member_file(folder: Path) -> tuple[Path, members.Manifest] | None:
+    """Return the member file that is published in the snapshot folder and its manifest, if there is one."""
     try:
         manifest = msgspec.json.decode((folder / members.MANIFEST).read_bytes(), type=members.Manifest)
     except (OSError, msgspec.DecodeError):
         return None
     path = folder / manifest.file
-    return (path, manifest.at) if path.exists() else None
+    return (path, manifest) if path.exists() and manifest.format <= members.FORMAT else None
 
 
 def _attach(connection: Any, path: Path) -> None:

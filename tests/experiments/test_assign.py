@@ -172,6 +172,20 @@ def test_stored_attributes_opt_outs_and_enrolments_come_from_the_member_file(dep
     assert "note:" not in result.output
 
 
+def test_an_old_member_file_still_says_who_opted_out(deployment: Path, tmp_path: Path) -> None:
+    rows = people(100)
+    stored = [("member", row["unit"], '{"stage":"nonsense"}', int(row["opted_out"])) for row in rows]
+    members.write(deployment / "snapshots", NOW - 49 * 3_600_000_000, stored, [])
+    given = [{name: value for name, value in row.items() if name != "opted_out"} for row in rows]
+    write_parquet(given, tmp_path / "in.parquet")
+    result = run(
+        deployment, "assign", "winback", str(tmp_path / "in.parquet"), "-o", str(tmp_path / "out.parquet"), "--at", AT
+    )
+    states = {row["unit"]: MemberState(attributes_of(row), opted_out=row["opted_out"]) for row in rows}
+    check(pq.read_table(tmp_path / "out.parquet").to_pylist(), rows, states, "")
+    assert "more than 48 hours old; only its opt-outs were used" in result.output
+
+
 def test_bad_units_are_counted_and_get_nothing(deployment: Path, tmp_path: Path) -> None:
     units = ["m-1", "", None, "x" * 257, "a\x00b", "m-2"]
     row = {"stage": "dormant", "last_order_at": "2025-01-01", "vip": False, "spend": 1.0}
