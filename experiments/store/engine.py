@@ -104,7 +104,15 @@ def _postgres_engine(url: URL) -> Engine:
     return sa.create_engine(
         url,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "equipoise"},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "equipoise",
+            # A server that vanished without a word is noticed within half a minute, not after two hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 4,
+            "tcp_user_timeout": 30_000,
+        },
     )
 
 
