@@ -18,7 +18,7 @@ BACKLOG = 1024
 @click.command(help="Start the service: decisions, events, management API and pages.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one."
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one."
 )
 @click.pass_context
 def command(ctx: click.Context, host: str, port: int) -> None:
@@ -54,17 +54,21 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _prepare(settings: Settings) -> None:
     """Migrate. A database that is away stops nobody who has a snapshot to decide from."""
+    from experiments.log.spool_file import SpoolError, prepare_folder
     from experiments.store import StoreError, open_store
     from experiments.store.migrate import upgrade
 
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        prepare_folder(settings.spool_dir)
         store = open_store(settings.database_url)
         try:
             for migration in upgrade(store):
                 click.echo(f"Database: applied {migration}")
         finally:
             store.close()
+    except SpoolError as error:
+        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
     except StoreError as error:

@@ -170,6 +170,14 @@ def half_sent(server: Server, text: bytes) -> socket.socket:
     return opened
 
 
+def until_closed(opened: socket.socket) -> bytes:
+    opened.settimeout(20)
+    answer = b""
+    while piece := opened.recv(4096):
+        answer += piece
+    return answer
+
+
 def test_slow_clients_stop_nobody(server: Server) -> None:
     """200 half-sent headers and 200 half-sent bodies: healthy requests go on, hot path and Flask behind it."""
     slow = [half_sent(server, b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Le") for _ in range(200)]
@@ -191,10 +199,10 @@ def test_slow_clients_stop_nobody(server: Server) -> None:
             opened.close()
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends_is_closed(server: Server) -> None:
     with half_sent(server, b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{") as opened:
-        opened.settimeout(20)
-        answer = opened.recv(4096)
+        answer = until_closed(opened)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"problem+json" in answer
 
@@ -223,8 +231,7 @@ def test_large_bodies_are_refused_early(server: Server, path: str, chunked: bool
 
 def test_a_declared_large_body_gets_its_413(server: Server) -> None:
     with half_sent(server, b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n") as opened:
-        opened.settimeout(5)
-        answer = opened.recv(4096)
+        answer = until_closed(opened)
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"body_too_large" in answer
 
@@ -284,6 +291,26 @@ def test_an_unreachable_database_without_a_snapshot_is_named(tmp_path: Path) -> 
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_a_spool_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file where a folder should be")
+    ended = run("--data", str(tmp_path), "serve", "--port", "0")
+    assert ended.returncode == 2
+    assert ended.stderr == f"equipoise: cannot create the spool folder {tmp_path / 'spool'}: File exists\n"
+
+
+def test_of_twenty_writers_one_wins(server: Server) -> None:
+    got = server.send("GET", "/v1/experiments/basket")
+    definition, version = got.json()["definition"], got.headers["etag"]
+
+    def write(number: int) -> int:
+        changed = {**definition, "owner": f"writer {number}"}
+        return server.send("PUT", "/v1/experiments/basket", changed, {"If-Match": version}).status
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        statuses = sorted(pool.map(write, range(20)))
+    assert statuses == [200] + [412] * 19
+
+
 def test_no_log_line_has_a_member_id(tmp_path: Path) -> None:
     secret = "member-4711-secret"
     with serving(tmp_path) as server:
@@ -301,6 +328,7 @@ def test_no_log_line_has_a_member_id(tmp_path: Path) -> None:
         server.stop()
         time.sleep(0.3)
         assert secret not in "".join(server.errors)
+        assert all(json.loads(line)["event"] for line in server.errors)
         assert secret not in "".join(server.lines)
     assert all(secret not in reply.body.decode() for reply in replies[:-1])
 
