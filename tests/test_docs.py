@@ -1,7 +1,7 @@
 """Every example in the documents runs.
 
-`sh` blocks of a document run in order as one script in an empty folder that has a copy of docs/; `python` blocks likewise,
-each as a script; `json` blocks parse. A block is only shown, not run, when the line before it says so with its reason:
+`sh` blocks of a document run in order as one script in an empty folder that has a copy of docs/; `python` blocks run
+each as a script of its own; `json` blocks parse. A block is only shown, not run, when the line before it says so with its reason:
 `<!-- not run: … -->`.
 """
 

@@ -29,7 +29,7 @@ def command(obj: dict[str, Any], file: Path, dry_run: bool, actor: str) -> None:
 
     try:
         documents = load_file(file)
-        with opened(obj) as (store, settings):
+        with opened(obj, create=True) as (store, settings):
             changes = Repository(store).apply(documents, actor, dry_run=dry_run)
             if not dry_run and any(change.action != "unchanged" or change.notes for change in changes):
                 publish(store, settings)

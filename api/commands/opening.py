@@ -14,24 +14,30 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def opened(obj: dict[str, Any]) -> Iterator[tuple[Store, Settings]]:
+def opened(obj: dict[str, Any], *, create: bool = False) -> Iterator[tuple[Store, Settings]]:
     """Open the store of the deployment that the command line names, current migrations required.
+
+    Args:
+        obj: the options of the main command.
+        create: make an embedded database that is not there yet: it needs no set-up.
 
     Raises:
         UserError: when the database is away or not migrated.
     """
     from experiments.settings import Settings
     from experiments.store import StoreError, open_store
-    from experiments.store.migrate import pending
+    from experiments.store.migrate import pending, upgrade
 
     settings = Settings.from_env(data=obj["data"], database=obj["database"])
+    new = create and settings.database_url.startswith("sqlite") and not settings.data_dir.exists()
     try:
         store = open_store(settings.database_url)
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        missing = pending(store)
-        if missing:
+        if new:
+            upgrade(store)
+        elif pending(store):
             raise UserError("the database is not up to date; run equipoise migrate first")
         yield store, settings
     except StoreError as error:
