@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import postgres
+from tests import postgres, skips
 
 if TYPE_CHECKING:
     from experiments.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In continuous integration a skip is a failure."""
+    skips.register(config)
 
 
 @pytest.fixture(scope="session")
