@@ -111,17 +111,13 @@ def _whole(table: Any, parts: Sequence[Part]) -> list[str]:
 
 
 def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
-    """Return every unit with its columns (0 where it had no event) and the columns that hold minor units."""
-    import ibis
-
-    columns = unit_columns(facts, census)
-    joined = facts.units.left_join(columns, "u").drop("u_right")
+    """Return every unit with its columns and the columns that hold minor units."""
+    joined = unit_columns(facts, census)
     minor = {column: exponent for m in metrics for column, exponent in m.minor.items()}
     filled: dict[str, Any] = {}
     decimals = facts.costs.fraction_decimals()
     for part in facts.parts:
-        column = joined[part.column]
-        value = column.fill_null(ibis.literal(0, type=column.type()))
+        value = joined[part.column]
         if part.measure == "profit" and not part.is_before:
             contacts = facts.costs.contact_expression(joined.variant, joined.contacts, decimals)
             value = value * 10**decimals - contacts

@@ -3,6 +3,9 @@
 Events meet their units and become days after entry; what concerns one object (an order, whatever the source) is
 brought to its latest state; then everything is summed per unit. A covariate is taken as it was known *before* the
 unit's entry: a refund of an old order after the entry may be an effect of the treatment and must not leak into it.
+
+Three branches read disjoint events: loose ones, orders, and other events about objects. Grouping them together would
+carry the orders' states through every row of a visit.
 """
 
 from __future__ import annotations
@@ -18,8 +21,6 @@ from experiments.measure.redemption import Costs
 from experiments.sources.duck import fetch
 from experiments.sources.log import LogTables
 
-ORDERS = 1
-"""Family number of orders; other events with objects follow from 2 on, events without one are 0."""
 PPM = 1_000_000
 
 
@@ -59,16 +60,34 @@ def take_census(facts: Facts) -> Census:
 
 
 def unit_columns(facts: Facts, census: Census) -> Any:
-    """Return u and one column per part, for units that have any event that counts."""
+    """Return every unit with one column per part, 0 where it had no event that counts."""
+    import ibis
+
     properties = Properties.needed_by(facts.parts)
-    rows = _rows(facts, properties, census)
-    families = _families(facts, census)
-    if not families:
-        sums = {p.column: _direct(rows, p, properties).sum() for p in facts.parts}
-        return _finished(rows.group_by("u").aggregate(**sums), facts.parts)
-    states = _states(facts, rows, properties, families, census)
-    per_unit = {p.column: _from_state(states, p, properties, families, facts).sum() for p in facts.parts}
-    return _finished(states.group_by("u").aggregate(**per_unit), facts.parts)
+    orders = _order_names(facts)
+    of_orders = [p for p in facts.parts if p.event in orders]
+    others = [p for p in facts.parts if p.event not in orders]
+    of_objects = [p for p in others if census.objects.get(p.event)]
+    branches = [
+        (others, _loose(facts, others, properties) if others else None),
+        (of_orders, _orders(facts, of_orders, properties, census) if of_orders else None),
+        (of_objects, _objects(facts, of_objects, properties) if of_objects else None),
+    ]
+    table = facts.units
+    summed: dict[str, Any] = {}
+    for number, (parts, branch) in enumerate(branches):
+        if branch is None:
+            continue
+        named = branch.rename({f"{p.column}_{number}": p.column for p in parts})
+        table = table.left_join(named, "u").drop("u_right")
+        for part in parts:
+            summed.setdefault(part.column, []).append(f"{part.column}_{number}")
+    columns: dict[str, Any] = {}
+    for part in facts.parts:
+        values = [table[c].fill_null(ibis.literal(0, type=table[c].type())) for c in summed[part.column]]
+        total = values[0] if len(values) == 1 else values[0] + values[1]
+        columns[part.column] = (total > 0).cast("int64") if part.measure == "any" else total
+    return table.select(*facts.units.columns, **columns)
 
 
 def _relevant(facts: Facts) -> Any:
@@ -76,36 +95,94 @@ def _relevant(facts: Facts) -> Any:
     return e.filter(e.name.isin(names_needed(facts.parts)), e.unit_type == facts.unit_type, e["at"] <= facts.now_us)
 
 
-def _rows(facts: Facts, properties: Properties, census: Census) -> Any:
-    """Return the events of the units: u, dt (µs after entry), name, object and what the parts read."""
-    e = properties.extract(facts.log, _relevant(facts))
-    units = facts.units.select("u", "unit", "variant", "t0")
-    joined = e.join(units, "unit")
-    dt = joined["at"] - joined.t0
-    first, last = min(p.start_us for p in facts.parts), max(p.end_us for p in facts.parts)
-    within = (dt >= first) & (dt < last)
-    if _families(facts, census):
-        # What an object became later, or was before, decides what it counts for: nothing of an object is cut off.
-        within = within | joined.object_id.notnull() | joined.name.isin(ORDER_FAMILY)
-    joined = joined.filter(within)
-    return joined.select(
-        "u", "variant", "name", "object_id", "value_minor", "source", "event_id", *properties.columns(),
-        dt=joined["at"] - joined.t0,
-    )  # fmt: skip
-
-
-def _families(facts: Facts, census: Census) -> dict[str, int]:
-    """Return event → number of its object family, for names whose events speak of objects."""
-    families: dict[str, int] = {}
+def _order_names(facts: Facts) -> tuple[str, ...]:
+    """Return the names of all events that belong to orders; none where no metric asks for an order."""
     stating = order_events(facts.parts)
-    if any(p.event in stating for p in facts.parts):
-        families |= dict.fromkeys((*ORDER_FAMILY, *stating), ORDERS)
-    following = ORDERS + 1
-    for name in dict.fromkeys(p.event for p in facts.parts):
-        if name not in families and census.objects.get(name):
-            families[name] = following
-            following += 1
-    return families
+    if not any(p.event in stating for p in facts.parts):
+        return ()
+    return tuple(dict.fromkeys((*ORDER_FAMILY, *stating)))
+
+
+def _rows(facts: Facts, events: Any, properties: Properties) -> Any:
+    """Return events of the units: u, variant, dt (µs after entry), name, object, and what the parts read."""
+    e = properties.extract(facts.log, events)
+    joined = e.join(facts.units.select("u", "unit", "variant", "t0"), "unit")
+    return joined.select(
+        "u",
+        "variant",
+        "name",
+        "object_id",
+        "value_minor",
+        "source",
+        "event_id",
+        *properties.columns(),
+        dt=joined["at"] - joined.t0,
+    )
+
+
+def _loose(facts: Facts, parts: Sequence[Part], properties: Properties) -> Any:
+    """Return u and the parts' sums over events that speak of no object."""
+    e = _relevant(facts)
+    e = e.filter(e.name.isin(list({p.event for p in parts})), e.object_id.isnull())
+    rows = _rows(facts, e, properties)
+    first, last = min(p.start_us for p in parts), max(p.end_us for p in parts)
+    rows = rows.filter(rows["dt"] >= first, rows["dt"] < last)
+    return rows.group_by("u").aggregate(**{p.column: _direct(rows, p, properties).sum() for p in parts})
+
+
+def _objects(facts: Facts, parts: Sequence[Part], properties: Properties) -> Any:
+    """Return u and the parts' sums over objects that are no orders, each in its latest state, at its first time."""
+    import ibis
+
+    e = _relevant(facts)
+    e = e.filter(e.name.isin(list({p.event for p in parts})), e.object_id.notnull())
+    rows = _rows(facts, e, properties).rename(key="object_id")
+    aggregates: dict[str, Any] = {}
+    for event in dict.fromkeys(p.event for p in parts):
+        aggregates |= _state_of(rows, event, parts, properties)
+    states = rows.group_by("u", "name", "key").aggregate(**aggregates)
+    sums = {}
+    for part in parts:
+        value = _state_value(states, part, properties)
+        sums[part.column] = ibis.ifelse(
+            _state_counts(states, part, properties), value.fill_null(_zero(value)), _zero(value)
+        ).sum()
+    return states.group_by("u").aggregate(**sums)
+
+
+def _orders(facts: Facts, parts: Sequence[Part], properties: Properties, census: Census) -> Any:
+    """Return u and the parts' sums over orders, each in its latest state, once whatever the source."""
+    import ibis
+
+    e = _relevant(facts)
+    rows = _rows(facts, e.filter(e.name.isin(_order_names(facts))), properties)
+    # An order that names no object is an order of its own.
+    rows = rows.mutate(key=rows.object_id.fill_null(rows.source + ":" + rows.event_id))
+    aggregates: dict[str, Any] = {"variant": rows.variant.min()}
+    for event in dict.fromkeys(p.event for p in parts):
+        aggregates |= _state_of(rows, event, parts, properties)
+    if any(p.measure == "profit" for p in parts):
+        aggregates |= _state_of(rows, REDEEMED, parts, properties)
+        aggregates["redeemed_offer"] = latest(rows.offer_key, rows["dt"], rows.name == REDEEMED)
+    before = any(p.is_before for p in parts)
+    if census.events.get(CANCELLED):
+        aggregates["cancelled"] = (rows.name == CANCELLED).any()
+        if before:
+            aggregates["cancelled_before"] = ((rows.name == CANCELLED) & (rows["dt"] < 0)).any()
+    states = rows.group_by("u", "key").aggregate(**aggregates)
+    if census.events.get(REFUNDED):
+        refunds = _refunds(_rows(facts, e.filter(e.name == REFUNDED), Properties()), before=before)
+        states = states.left_join(refunds, ["u", "key"]).drop("u_right", "key_right")
+    stating = order_events(parts)
+    sums = {}
+    for part in parts:
+        if part.event in stating:
+            sums[part.column] = _from_order(states, part, properties, facts).sum()
+        else:
+            value = _state_value(states, part, properties)
+            counts = _state_counts(states, part, properties)
+            sums[part.column] = ibis.ifelse(counts, value.fill_null(_zero(value)), _zero(value)).sum()
+    return states.group_by("u").aggregate(**sums)
 
 
 def _value(rows: Any, part: Part, properties: Properties) -> Any:
@@ -135,46 +212,6 @@ def _direct(rows: Any, part: Part, properties: Properties) -> Any:
     return ibis.ifelse(counts, value.fill_null(_zero(value)), _zero(value))
 
 
-def _states(facts: Facts, rows: Any, properties: Properties, families: dict[str, int], census: Census) -> Any:
-    """Return one row per object of a unit, in its latest state, and one for all of a unit's events without object."""
-    import ibis
-
-    orders = rows.name.isin([n for n, f in families.items() if f == ORDERS])
-    others = [(n, f) for n, f in families.items() if f != ORDERS]
-    family = ibis.cases(
-        (orders, ibis.literal(ORDERS, type="int8")),
-        *(((rows.name == n) & rows.object_id.notnull(), ibis.literal(f, type="int8")) for n, f in others),
-        else_=ibis.literal(0, type="int8"),
-    )
-    # An order that names no object is an order of its own.
-    loose = orders & rows.object_id.isnull()
-    key = ibis.ifelse(loose, rows.source + ":" + rows.event_id, rows.object_id) if ORDERS in families.values() else (
-        rows.object_id
-    )  # fmt: skip
-    rows = rows.mutate(family=family, key=ibis.ifelse(family > 0, key, ibis.null("string")))
-    aggregates: dict[str, Any] = {"variant": rows.variant.min()}
-    for part in facts.parts:
-        if families.get(part.event) != ORDERS:
-            simple = ibis.ifelse(rows.family == 0, _direct(rows, part, properties), ibis.null())
-            aggregates[f"sum_{part.column}"] = simple.sum()
-    for event in dict.fromkeys(p.event for p in facts.parts if families.get(p.event, 0) != 0):
-        aggregates |= _state_of(rows, event, facts.parts, properties)
-    if any(p.measure == "profit" for p in facts.parts):
-        aggregates |= _state_of(rows, REDEEMED, facts.parts, properties)
-        aggregates["redeemed_offer"] = latest(rows.offer_key, rows["dt"], rows.name == REDEEMED)
-    has_orders = any(p.event in order_events(facts.parts) for p in facts.parts)
-    before = any(p.is_before for p in facts.parts)
-    if has_orders and census.events.get(CANCELLED):
-        aggregates["cancelled"] = (rows.name == CANCELLED).any()
-        if before:
-            aggregates["cancelled_before"] = ((rows.name == CANCELLED) & (rows["dt"] < 0)).any()
-    states = rows.group_by("u", "family", "key").aggregate(**aggregates)
-    if has_orders and census.events.get(REFUNDED):
-        refunds = _refunds(rows, before=before)
-        states = states.left_join(refunds, ["u", "family", "key"]).drop("u_right", "family_right", "key_right")
-    return states
-
-
 def _prefix(event: str) -> str:
     return "placed" if event in PLACED else "object_" + "".join(c if c.isalnum() else "_" for c in event.lower())
 
@@ -199,11 +236,11 @@ def _state_of(rows: Any, event: str, parts: Sequence[Part], properties: Properti
     return found
 
 
-def _refunds(rows: Any, *, before: bool) -> Any:
+def _refunds(given: Any, *, before: bool) -> Any:
     """Return what each order gave back: refunds of one source add up; several sources report the same ones."""
     import ibis
 
-    given = rows.filter(rows.name == REFUNDED)
+    given = given.mutate(key=given.object_id.fill_null(given.source + ":" + given.event_id))
     early = given["dt"] < 0
     none = ibis.null("int64")
     amounts: dict[str, Any] = {
@@ -213,44 +250,31 @@ def _refunds(rows: Any, *, before: bool) -> Any:
     if before:
         amounts["refunded_before"] = ibis.ifelse(early, given.value_minor.cast("int64"), none).sum()
         amounts["refunded_fully_before"] = (given.value_minor.isnull() & early).any()
-    by_source = given.group_by("u", "family", "key", "source").aggregate(**amounts)
-    return by_source.group_by("u", "family", "key").aggregate(**{name: by_source[name].max() for name in amounts})
-
-
-def _from_state(
-    states: Any, part: Part, properties: Properties, families: dict[str, int], facts: Facts
-) -> Any:  # one number per state row
-    import ibis
-
-    if part.event in order_events(facts.parts):
-        return _from_order(states, part, properties, facts)
-    number = states[f"sum_{part.column}"] if f"sum_{part.column}" in states.columns else None
-    if part.event not in families:
-        return number.fill_null(_zero(number)) if number is not None else ibis.literal(0, type="int64")
-    prefix = _prefix(part.event)
-    at = states[f"{prefix}_dt"]
-    value = _state_value(states, part, prefix, properties)
-    counts = (at >= part.start_us) & (at < part.end_us)
-    flag = properties.flag_of(part)
-    if flag is not None:
-        counts = counts & (states[f"{prefix}_{flag}{_when(part)}"] == 1)
-    object_value = ibis.ifelse(counts.fill_null(False), value.fill_null(_zero(value)), _zero(value))
-    if number is None:
-        return object_value
-    return ibis.ifelse(states.family == 0, number.fill_null(_zero(number)), object_value)
+    by_source = given.group_by("u", "key", "source").aggregate(**amounts)
+    return by_source.group_by("u", "key").aggregate(**{name: by_source[name].max() for name in amounts})
 
 
 def _when(part: Part) -> str:
     return "_before" if part.is_before else ""
 
 
-def _state_value(states: Any, part: Part, prefix: str, properties: Properties) -> Any:
+def _state_counts(states: Any, part: Part, properties: Properties) -> Any:
+    """Return whether an object (not an order) counts for a part: by its first time and its latest properties."""
+    at = states[f"{_prefix(part.event)}_dt"]
+    counts = (at >= part.start_us) & (at < part.end_us)
+    flag = properties.flag_of(part)
+    if flag is not None:
+        counts = counts & (states[f"{_prefix(part.event)}_{flag}{_when(part)}"] == 1)
+    return counts.fill_null(False)
+
+
+def _state_value(states: Any, part: Part, properties: Properties) -> Any:
     import ibis
 
     if part.measure in ("any", "count"):
         return ibis.literal(1, type="int64")
     number = properties.number_of(part)
-    return states[f"{prefix}_{number or 'value'}{_when(part)}"]
+    return states[f"{_prefix(part.event)}_{number or 'value'}{_when(part)}"]
 
 
 def _optional(states: Any, name: str, default: Any) -> Any:
@@ -321,11 +345,3 @@ def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: An
     cost = facts.costs.redemption_expression(states[f"{prefix}_value"], offer, variant, gross)
     back = reversed_ & facts.costs.refund_returns_cost(offer, variant)
     return ibis.ifelse(counts.fill_null(False) & ~back.fill_null(False), cost, zero)
-
-
-def _finished(per_unit: Any, parts: Sequence[Part]) -> Any:
-    shown = {}
-    for part in parts:
-        column = per_unit[part.column]
-        shown[part.column] = (column > 0).cast("int64") if part.measure == "any" else column
-    return per_unit.select("u", **shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from experiments.measure.parts import ORDER_FAMILY, PLACED, REDEEMED, Part, orde
 from experiments.sources.log import LogTables
 
 OFFER = "offer"
+_VIEWS = itertools.count()
+"""Every use of SQL within an expression gets a view of its own name: expressions are computed later than written."""
 
 
 @dataclass
@@ -69,9 +72,8 @@ class Properties:
             redeemed = f"name = {words.literal(REDEEMED)}"
             written.append(f"CASE WHEN {redeemed} THEN {resolve(OFFER, 'string')} END AS offer_key")
         # Everything written here comes from the rule printer and the resolver, which quote names and text.
-        return events.alias("equipoise_events").sql(
-            f"SELECT *, {', '.join(written)} FROM equipoise_events"  # noqa: S608
-        )
+        view = f"equipoise_events_{next(_VIEWS)}"
+        return events.alias(view).sql(f"SELECT *, {', '.join(written)} FROM {view}")  # noqa: S608
 
 
 def states_of(event: str) -> tuple[str, ...]:
