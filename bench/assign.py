@@ -5,9 +5,9 @@ clock runs, and all end in counting what they made. Time is the process's CPU ti
 the machine disturb least; ratios are medians of the rounds' own ratios. ``equipoise assign`` from Parquet to Parquet,
 with identities, is timed once, apart.
 
-How many digests the order of deciding needs sets a floor, and the table prints it: with a layer and a holdout every
-unit is hashed for the holdout, those who pass it again for the layer, and those in the slot once more for the variant.
-The more of the layer an experiment has, the more it hashes.
+How many digests the order of deciding needs sets a floor, and the table prints it (digests times what one salted digest
+costs): with a layer and a holdout every unit is hashed for the holdout, those who pass it again for the layer, and those
+in the slot once more for the variant. The more of the layer an experiment has, the more it hashes.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ def main() -> int:
     connection = duckdb.connect()
     connection.execute(f"CREATE TABLE members AS SELECT 'member-' || i AS unit FROM range({IDS}) AS ids(i)")
     times = measure(connection)
+    salted = statistics.median(one / bare for one, bare in zip(times[SALTED], times[BARE], strict=True))
     rows = []
     for label, values in times.items():
         ratios = [value / bare for value, bare in zip(values, times[BARE], strict=True)]
@@ -122,16 +123,18 @@ def main() -> int:
                 "ratio_low": min(ratios),
                 "ratio_high": max(ratios),
                 "digests_per_id": digests,
+                "floor": None if label == BARE else digests * salted,
                 "goal": goal,
                 "met": None if goal is None else statistics.median(ratios) <= goal,
             }
         )
-    print(f"{f'{IDS:,} ids, DuckDB {duckdb.__version__}':36}{'median CPU s':>13}{'ns/id':>8}{'digests':>9}"
+    print(f"{f'{IDS:,} ids, DuckDB {duckdb.__version__}':36}{'CPU s':>8}{'ns/id':>8}{'digests':>9}{'floor':>7}"
           f"{'times bare':>12}{'(range)':>14}   goal")  # fmt: skip
     for row in rows:
         spread = f"({row['ratio_low']:.2f}–{row['ratio_high']:.2f})"
         goal = "" if row["goal"] is None else f"≤ {row['goal']:g} × {'met' if row['met'] else 'MISSED'}"
-        print(f"{row['query']:36}{row['cpu_s']:13.2f}{row['ns_per_id']:8.0f}{row['digests_per_id']:9.2f}"
+        floor = "" if row["floor"] is None else f"{row['floor']:.2f}"
+        print(f"{row['query']:36}{row['cpu_s']:8.2f}{row['ns_per_id']:8.0f}{row['digests_per_id']:9.2f}{floor:>7}"
               f"{row['ratio']:12.2f}{spread:>14}   {goal}")  # fmt: skip
     seconds, size = whole_file(connection)
     print(f"equipoise assign, Parquet to Parquet with identities: {seconds:.1f} s, {size / 1e6:.0f} MB written")
