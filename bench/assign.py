@@ -5,8 +5,8 @@ clock runs, and all end in counting what they made. Time is the process's CPU ti
 the machine disturb least; ratios are medians of the rounds' own ratios. ``equipoise assign`` from Parquet to Parquet,
 with identities, is timed once, apart.
 
-How many digests the order of deciding needs sets a floor, and the table prints it (digests times what one salted digest
-costs): with a layer and a holdout every unit is hashed for the holdout, those who pass it again for the layer, and those
+How many digests the order of deciding needs sets a floor, and the table prints it (digests times what a salted one
+costs): with a layer and a holdout every unit is hashed for the holdout, those who pass it again for the layer, those
 in the slot once more for the variant. The more of the layer an experiment has, the more it hashes.
 """
 
