@@ -7,7 +7,8 @@ import sys
 
 import click
 
-# name → one line of help; `name` lives in api/commands/name_.py. Listed here so that `equipoise --help` imports nothing heavy.
+# name → one line of help; `name` lives in api/commands/name_.py. Listed here so that `equipoise --help` imports nothing
+# heavy.
 COMMANDS: dict[str, str] = {
     "analyze": "Analyse a finished experiment from a CSV or Parquet file.",
     "apply": "Create or change definitions from a YAML file.",
@@ -64,7 +65,7 @@ class UserError(click.ClickException):
 
     exit_code = 2
 
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+    def show(self, file: object = None) -> None:
         """Print the line."""
         click.echo(f"equipoise: {self.message}", err=True)
 

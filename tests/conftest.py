@@ -61,9 +61,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """A fresh store with all tables, on SQLite and on PostgreSQL."""
-    from experiments.store.migrate import upgrade
-
     from experiments.store import open_store
+    from experiments.store.migrate import upgrade
 
     opened = open_store(store_url)
     try:

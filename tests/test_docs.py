@@ -1,8 +1,8 @@
 """Every example in the documents runs.
 
 `sh` blocks of a document run in order as one script in an empty folder that has a copy of docs/; `python` blocks run
-each as a script of its own; `json` blocks parse. A block is only shown, not run, when the line before it says so with its reason:
-`<!-- not run: … -->`.
+each as a script of its own; `json` blocks parse. A block is only shown, not run, when the line before it says so with
+its reason: `<!-- not run: … -->`.
 """
 
 from __future__ import annotations

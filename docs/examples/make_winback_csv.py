@@ -1,7 +1,7 @@
 """Write winback.csv: a simulated list of 4,000 dormant members who got no offer, a coupon or 15 % off. Not real data.
 
-What each offer does is known here, so a reader can see what an analysis finds: the coupon brings back 4 members in 100 more
-and 15 % off brings back 5 more, at order values 10 % lower.
+What each offer does is known here, so a reader can see what an analysis finds: the coupon brings back 4 members in 100
+more and 15 % off brings back 5 more, at order values 10 % lower.
 """
 
 from __future__ import annotations
