@@ -26,7 +26,7 @@ from allocation.hashing import UnitError, check_unit
 from experiments.definitions import money
 from experiments.definitions.errors import nearest
 
-KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+KEY = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 VARIANT_KEY = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$"
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -172,7 +172,11 @@ def unit_list(value: Any) -> Any:
 
 
 Key = Annotated[str, BeforeValidator(_text), Field(pattern=KEY)]
-"""What a definition is called in files, URLs and logs."""
+"""What a definition is called in files, URLs and logs.
+
+Narrow, because not every client encodes a key that it puts into a URL (OFREP's providers do not), and because two keys
+that differ only in case are one file on some disks.
+"""
 VariantKey = Annotated[str, BeforeValidator(_text), AfterValidator(_no_edge_spaces), Field(pattern=VARIANT_KEY)]
 """Like a key, with spaces allowed, so that variants of an imported file keep their names."""
 Name = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=200)]

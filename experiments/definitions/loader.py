@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from experiments.definitions import (
     Segment,
     StageRule,
 )
+from experiments.definitions.base import KEY
 from experiments.definitions.documents import RawDocument
 from experiments.definitions.errors import DefinitionError, Problem, nearest, pointer
 from experiments.definitions.reader import from_values, read_file, read_text
@@ -155,8 +157,11 @@ def explain(error: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch":
         if "{16}" in str(context["pattern"]):
             return f"{_shown(given)} is not a salt; leave it as equipoise export wrote it, or out"
-        space = ", space" if " ." in str(context["pattern"]) else ""
-        return f"{_shown(given)} may have only A-Z a-z 0-9 . _ -{space}, begin with a letter or digit, at most 64"
+        if str(context["pattern"]) == KEY:
+            allowed, advice = "a-z 0-9 _ -", _as_key(str(given))
+        else:
+            allowed, advice = "A-Z a-z 0-9 . _ -, space", ""
+        return f"{_shown(given)} may have only {allowed}, begin with a letter or digit, at most 64{advice}"
     simple = _TYPES.get(kind)
     if simple is not None:
         return f"{_shown(given)} {simple}"
@@ -170,9 +175,15 @@ def explain(error: ErrorDetails) -> str:
     return error["msg"][:1].lower() + error["msg"][1:]
 
 
+def _as_key(text: str) -> str:
+    """Return advice with the nearest usable key, when something is left of the text."""
+    slug = re.sub(r"[^a-z0-9_]+", "-", text.lower())[:64].strip("-_")
+    return f'; write "{slug}"' if slug else ""
+
+
 _MISSING = {
     "control": "is missing; name the variant that the others are compared with",
-    "key": "is missing; give it a key of letters, digits, . _ -",
+    "key": "is missing; give it a key of a-z 0-9 _ -",
     "name": "is missing; add name: {en: …, zh-CN: …}",
     "window": "is missing; add window: {days: 14}",
     "metrics": "is missing; add metrics: {primary: [KEY]}",
