@@ -1,9 +1,9 @@
 """Assigning ten million ids at once, beside a bare ``sha256`` over the same column: ``python -m bench.assign``.
 
 All run on one DuckDB, in one run, in turn, over a table in memory; nothing is read from or written to a file while the
-clock runs, and all end in counting what they made. Time is the process's CPU time on all threads, which neighbours on
-the machine disturb least; ratios are medians of the rounds' own ratios. ``equipoise assign`` from Parquet to Parquet,
-with identities, is timed once, apart.
+clock runs, and all end in counting what they made. The ids lie in slices, and every query takes a slice before the next
+slice is begun, so that a busy machine slows all alike; times are the process's CPU time on all threads, and ratios are
+medians over the slices. ``equipoise assign`` from Parquet to Parquet, with identities, is timed once, apart.
 
 How many digests the order of deciding needs sets a floor, and the table prints it (digests times what a salted one
 costs): with a layer and a holdout every unit is hashed for the holdout, those who pass it again for the layer, those
@@ -29,7 +29,7 @@ from allocation.plan import ExperimentPlan, HoldoutPlan, LayerPlan, PhasePlan, V
 from allocation.sql import assignment_sql
 
 IDS = int(os.environ.get("EQUIPOISE_BENCH_IDS", "10000000"))
-ROUNDS = 5
+SLICES = 20
 BARE = "bare sha256"
 SALTED = "sha256 of salt and id"
 
@@ -63,29 +63,32 @@ CASES: dict[str, tuple[ExperimentPlan, float, float | None]] = {
 }
 
 
-def statements() -> dict[str, str]:
+def statements(table: str) -> dict[str, str]:
     """Return the queries: each makes its columns for every unit and counts them."""
     made = {
-        BARE: "SELECT count(sha256(unit)) FROM members",
-        SALTED: "SELECT count(sha256('5f0c1e2d3b4a6978:' || unit)) FROM members",
+        BARE: f"SELECT count(sha256(unit)) FROM {table}",
+        SALTED: f"SELECT count(sha256('5f0c1e2d3b4a6978:' || unit)) FROM {table}",
     }
     for name, (experiment, _, _) in CASES.items():
-        made[name] = f"SELECT count(unit), count(variant), count(reason) FROM ({assignment_sql(experiment, 'duckdb')})"
+        query = assignment_sql(experiment, "duckdb", table=table)
+        made[name] = f"SELECT count(unit), count(variant), count(reason) FROM ({query})"
     return made
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, list[float]]:
-    """Return the CPU seconds of each query in each round; the order turns from round to round."""
-    queries = statements()
-    labels = list(queries)
-    for query in queries.values():
-        connection.execute(query).fetchall()
+    """Return the CPU seconds of each query on each slice; the order turns from slice to slice."""
+    labels = list(statements("slice"))
     times: dict[str, list[float]] = {label: [] for label in labels}
-    for i in range(ROUNDS):
+    size = IDS // SLICES
+    for i in range(-1, SLICES):  # the first one only warms up
+        ids = f"SELECT 'member-' || i AS unit FROM range({max(i, 0) * size}, {(max(i, 0) + 1) * size}) AS ids(i)"
+        connection.execute(f"CREATE OR REPLACE TABLE slice AS {ids}")
+        queries = statements("slice")
         for label in labels[i % len(labels) :] + labels[: i % len(labels)]:
             start = time.process_time()
             connection.execute(queries[label]).fetchall()
-            times[label].append(time.process_time() - start)
+            if i >= 0:
+                times[label].append(time.process_time() - start)
     return times
 
 
@@ -95,7 +98,8 @@ def whole_file(connection: duckdb.DuckDBPyConnection) -> tuple[float, int]:
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "members.parquet", Path(folder) / "assigned.parquet"
-        connection.execute(f"COPY members TO '{source}' (FORMAT parquet)")
+        ids = f"SELECT 'member-' || i AS unit FROM range({IDS}) AS ids(i)"
+        connection.execute(f"COPY ({ids}) TO '{source}' (FORMAT parquet)")
         start = time.perf_counter()
         result = assign_file(source, target, compile_experiment(plan()), now=0)
         seconds = time.perf_counter() - start
@@ -107,7 +111,6 @@ def whole_file(connection: duckdb.DuckDBPyConnection) -> tuple[float, int]:
 def main() -> int:
     """Measure, print the table, keep it as JSON, and say which goals are met."""
     connection = duckdb.connect()
-    connection.execute(f"CREATE TABLE members AS SELECT 'member-' || i AS unit FROM range({IDS}) AS ids(i)")
     times = measure(connection)
     salted = statistics.median(one / bare for one, bare in zip(times[SALTED], times[BARE], strict=True))
     rows = []
@@ -117,8 +120,8 @@ def main() -> int:
         rows.append(
             {
                 "query": label,
-                "cpu_s": statistics.median(values),
-                "ns_per_id": statistics.median(values) / IDS * 1e9,
+                "cpu_s": sum(values),
+                "ns_per_id": statistics.median(values) / (IDS // SLICES) * 1e9,
                 "ratio": statistics.median(ratios),
                 "ratio_low": min(ratios),
                 "ratio_high": max(ratios),
@@ -146,7 +149,7 @@ def main() -> int:
         "duckdb": duckdb.__version__,
         "machine": platform.machine(),
         "threads": connection.execute("SELECT current_setting('threads')").fetchall()[0][0],
-        "rounds": ROUNDS,
+        "slices": SLICES,
         "rows": rows,
         "whole_file_s": seconds,
         "whole_file_bytes": size,
