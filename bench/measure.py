@@ -29,7 +29,6 @@ PAIRS = 3
 THREADS = 2
 MAX_RATIO = 1.5
 MAX_PEAK_MB = 1024
-CHECKED = ("m0", "m1", "m2", "m3")
 
 METRICS: list[dict[str, Any]] = [
     {"type": "proportion", "key": "visited", "event": "Visit"},
@@ -107,7 +106,8 @@ visits AS (
 rows AS (
   SELECT variant, coalesce(orders, 0)::BIGINT AS o, coalesce(spend, 0)::BIGINT AS s, coalesce(visits, 0) AS v,
     (coalesce(visits, 0) > 0)::BIGINT AS p, coalesce(orders_before, 0)::BIGINT AS ob,
-    coalesce(spend_before, 0)::BIGINT AS sb, coalesce(visits_before, 0) AS vb, (coalesce(visits_before, 0) > 0)::BIGINT AS pb
+    coalesce(spend_before, 0)::BIGINT AS sb, coalesce(visits_before, 0) AS vb,
+    (coalesce(visits_before, 0) > 0)::BIGINT AS pb
   FROM units LEFT JOIN bought USING (unit) LEFT JOIN visits USING (unit)
 )
 SELECT variant, count(*), sum(p), sum(pb), sum(p * pb), sum(o), sum(ob), sum(o * o), sum(ob * ob), sum(o * ob), sum(s),
@@ -135,9 +135,13 @@ def by_hand(folder: Path) -> dict[str, Any]:
     with duckdb.connect(config={"threads": THREADS}) as connection:
         for name in ("decisions", "events"):
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{folder}/{name}.parquet')")
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         rows = connection.execute(BY_HAND.format(now=NOW_US, window=14 * DAY_US, before=28 * DAY_US)).fetchall()
-        return {"seconds": time.perf_counter() - began, "means": _means_by_hand(rows)}
+        return {**_took(began, busy), "means": _means_by_hand(rows)}
+
+
+def _took(began: float, busy: float) -> dict[str, Any]:
+    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy}
 
 
 def _means_by_hand(rows: list[Any]) -> dict[str, list[float]]:
@@ -170,16 +174,16 @@ def ours(folder: Path) -> dict[str, Any]:
         for i, m in enumerate(METRICS)
     ]
     plan = PopulationPlan("bench", "member", 1, "assigned", ("Experiment Viewed",), (), (), "Asia/Shanghai", NOW_US)
-    with tempfile.TemporaryDirectory() as scratch, connect(scratch) as connection:
+    with tempfile.TemporaryDirectory() as scratch, connect(scratch, keep_order=False) as connection:
         connection.raw_sql(f"SET threads = {THREADS}")
         for name in ("decisions", "events"):
             connection.raw_sql(f"CREATE VIEW {name} AS FROM read_parquet('{folder}/{name}.parquet')")
         decisions = connection.table("decisions")
         conflicts = decisions.filter(decisions.kind == "none")
         log = LogTables(connection, decisions, connection.table("events"), conflicts)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         measured = measure_experiment(log, plan, metrics, Costs("CNY", {}, {}), ["control", "a"])
-        seconds = time.perf_counter() - began
+        took = _took(began, busy)
     means = {}
     for i, variant in enumerate(measured.variants):
         t = measured.cells.totals
@@ -188,7 +192,7 @@ def ours(folder: Path) -> dict[str, Any]:
         visits = [float(ratio.mean[i][ratio.place(c)]) for c in ("m3_per", "m3_per_before")]
         spend = t["spend"]
         means[variant] = [*pair[0], *pair[1], *pair[2], *visits, float(spend.m2[i][0, 1] / spend.n[i])]
-    return {"seconds": seconds, "means": means}
+    return {**took, "means": means}
 
 
 def run(side: str, folder: Path) -> dict[str, Any]:
@@ -207,12 +211,13 @@ def main(events: int) -> int:
     with tempfile.TemporaryDirectory(prefix="equipoise-bench-") as scratch:
         folder = Path(scratch)
         make(folder, events)
-        ratios, hand, own = [], [], []
+        ratios, cpu_ratios, hand, own = [], [], [], []
         for _ in range(PAIRS):
             a, b, c, d = (run(side, folder) for side in ("hand", "ours", "ours", "hand"))
             hand += [a, d]
             own += [b, c]
             ratios += [b["seconds"] / a["seconds"], c["seconds"] / d["seconds"]]
+            cpu_ratios += [b["cpu_seconds"] / a["cpu_seconds"], c["cpu_seconds"] / d["cpu_seconds"]]
     _same(hand[0]["means"], own[0]["means"])
     figures = {
         "events": events,
@@ -222,6 +227,9 @@ def main(events: int) -> int:
         "ours_seconds": statistics.median(r["seconds"] for r in own),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
+        "cpu_ratio": statistics.median(cpu_ratios),
+        "hand_cpu_seconds": statistics.median(r["cpu_seconds"] for r in hand),
+        "ours_cpu_seconds": statistics.median(r["cpu_seconds"] for r in own),
         "hand_peak_mb": statistics.median(r["peak_mb"] for r in hand),
         "ours_peak_mb": max(r["peak_mb"] for r in own),
     }
@@ -232,9 +240,8 @@ def main(events: int) -> int:
     print(f"{'':22}{'seconds':>9}{'peak MB':>9}")
     print(f"{'one hand-written query':22}{figures['hand_seconds']:9.2f}{figures['hand_peak_mb']:9.0f}")
     print(f"{'ours':22}{figures['ours_seconds']:9.2f}{figures['ours_peak_mb']:9.0f}")
-    print(
-        f"ratio {figures['ratio']:.2f} (goal ≤ {MAX_RATIO}), peak {figures['ours_peak_mb']:.0f} MB (goal < {MAX_PEAK_MB})"
-    )
+    print(f"ratio {figures['ratio']:.2f} (goal ≤ {MAX_RATIO}), of CPU seconds {figures['cpu_ratio']:.2f}")
+    print(f"peak {figures['ours_peak_mb']:.0f} MB (goal < {MAX_PEAK_MB})")
     return int(figures["ratio"] > MAX_RATIO or figures["ours_peak_mb"] >= MAX_PEAK_MB)
 
 

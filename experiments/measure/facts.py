@@ -10,7 +10,7 @@ carry the orders' states through every row of a visit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class Census:
 
     events: dict[str, int]
     objects: dict[str, int]
+    several_sources: frozenset[str]
+    """Names that more than one source reports."""
     last_us: int | None
     """Latest event of any needed name."""
 
@@ -49,12 +51,15 @@ class Facts:
 
 def take_census(facts: Facts) -> Census:
     """Count the needed events by name, in one scan."""
-    e = _relevant(facts)
-    counted = e.group_by("name").aggregate(n=e.count(), objects=e.object_id.count(), last=e["at"].max())
+    e = _relevant(facts).filter(lambda t: t.name.isin(names_needed(facts.parts)))
+    counted = e.group_by("name").aggregate(
+        n=e.count(), objects=e.object_id.count(), last=e["at"].max(), several=e.source.min() != e.source.max()
+    )
     rows = fetch(counted)
     return Census(
         events={r["name"]: int(r["n"]) for r in rows},
         objects={r["name"]: int(r["objects"]) for r in rows},
+        several_sources=frozenset(r["name"] for r in rows if r["several"]),
         last_us=max((int(r["last"]) for r in rows), default=None),
     )
 
@@ -68,17 +73,20 @@ def unit_columns(facts: Facts, census: Census) -> Any:
     of_orders = [p for p in facts.parts if p.event in orders]
     others = [p for p in facts.parts if p.event not in orders]
     of_objects = [p for p in others if census.objects.get(p.event)]
-    branches = [
-        (others, _loose(facts, others, properties) if others else None),
-        (of_orders, _orders(facts, of_orders, properties, census) if of_orders else None),
-        (of_objects, _objects(facts, of_objects, properties) if of_objects else None),
+    branches: list[tuple[list[Part], Callable[[], Any]]] = [
+        (others, lambda: _loose(facts, others, properties)),
+        (of_orders, lambda: _orders(facts, of_orders, properties, census)),
+        (of_objects, lambda: _objects(facts, of_objects, properties)),
     ]
     table = facts.units
     summed: dict[str, Any] = {}
     for number, (parts, branch) in enumerate(branches):
-        if branch is None:
+        if not parts:
             continue
-        named = branch.rename({f"{p.column}_{number}": p.column for p in parts})
+        # One after the other: each needs memory for its groups, and gives back a table of a few columns per unit.
+        whole = [p.column for p in parts if not _is_double(p, properties)]
+        kept = facts.log.keep(branch(), f"equipoise_branch_{number}", whole=whole)
+        named = kept.rename({f"{p.column}_{number}": p.column for p in parts})
         table = table.left_join(named, "u").drop("u_right")
         for part in parts:
             summed.setdefault(part.column, []).append(f"{part.column}_{number}")
@@ -90,9 +98,13 @@ def unit_columns(facts: Facts, census: Census) -> Any:
     return table.select(*facts.units.columns, **columns)
 
 
+def _is_double(part: Part, properties: Properties) -> bool:
+    return part.measure == "property" and properties.number_of(part) is not None
+
+
 def _relevant(facts: Facts) -> Any:
     e = facts.log.events
-    return e.filter(e.name.isin(names_needed(facts.parts)), e.unit_type == facts.unit_type, e["at"] <= facts.now_us)
+    return e.filter(e.unit_type == facts.unit_type, e["at"] <= facts.now_us)
 
 
 def _order_names(facts: Facts) -> tuple[str, ...]:
@@ -156,12 +168,13 @@ def _orders(facts: Facts, parts: Sequence[Part], properties: Properties, census:
 
     e = _relevant(facts)
     rows = _rows(facts, e.filter(e.name.isin(_order_names(facts))), properties)
-    # An order that names no object is an order of its own.
-    rows = rows.mutate(key=rows.object_id.fill_null(rows.source + ":" + rows.event_id))
-    aggregates: dict[str, Any] = {"variant": rows.variant.min()}
+    names = _order_names(facts)
+    rows = _with_key(rows, census, names)
+    aggregates: dict[str, Any] = {}
     for event in dict.fromkeys(p.event for p in parts):
         aggregates |= _state_of(rows, event, parts, properties)
     if any(p.measure == "profit" for p in parts):
+        aggregates["variant"] = rows.variant.min()
         aggregates |= _state_of(rows, REDEEMED, parts, properties)
         aggregates["redeemed_offer"] = latest(rows.offer_key, rows["dt"], rows.name == REDEEMED)
     before = any(p.is_before for p in parts)
@@ -169,9 +182,13 @@ def _orders(facts: Facts, parts: Sequence[Part], properties: Properties, census:
         aggregates["cancelled"] = (rows.name == CANCELLED).any()
         if before:
             aggregates["cancelled_before"] = ((rows.name == CANCELLED) & (rows["dt"] < 0)).any()
+    joined = REFUNDED in census.several_sources
+    if census.events.get(REFUNDED) and not joined:
+        aggregates |= _refunded(rows, rows.name == REFUNDED, before=before)
     states = rows.group_by("u", "key").aggregate(**aggregates)
-    if census.events.get(REFUNDED):
-        refunds = _refunds(_rows(facts, e.filter(e.name == REFUNDED), Properties()), before=before)
+    if joined:
+        given = _with_key(_rows(facts, e.filter(e.name == REFUNDED), Properties()), census, names)
+        refunds = _refunds(given, before=before)
         states = states.left_join(refunds, ["u", "key"]).drop("u_right", "key_right")
     stating = order_events(parts)
     sums = {}
@@ -212,6 +229,13 @@ def _direct(rows: Any, part: Part, properties: Properties) -> Any:
     return ibis.ifelse(counts, value.fill_null(_zero(value)), _zero(value))
 
 
+def _with_key(rows: Any, census: Census, names: Sequence[str]) -> Any:
+    """Return order events with the key of their order; an event that names none is an order of its own."""
+    if all(census.objects[name] == n for name, n in census.events.items() if name in names):
+        return rows.mutate(key=rows.object_id)
+    return rows.mutate(key=rows.object_id.fill_null(rows.source + ":" + rows.event_id))
+
+
 def _prefix(event: str) -> str:
     return "placed" if event in PLACED else "object_" + "".join(c if c.isalnum() else "_" for c in event.lower())
 
@@ -236,20 +260,26 @@ def _state_of(rows: Any, event: str, parts: Sequence[Part], properties: Properti
     return found
 
 
-def _refunds(given: Any, *, before: bool) -> Any:
-    """Return what each order gave back: refunds of one source add up; several sources report the same ones."""
+def _refunded(rows: Any, given: Any, *, before: bool) -> dict[str, Any]:
+    """Return how much was refunded: in all, and as far as it was known before the unit's entry."""
     import ibis
 
-    given = given.mutate(key=given.object_id.fill_null(given.source + ":" + given.event_id))
-    early = given["dt"] < 0
     none = ibis.null("int64")
-    amounts: dict[str, Any] = {
-        "refunded": given.value_minor.cast("int64").sum(),
-        "refunded_fully": given.value_minor.isnull().any(),
+    value = rows.value_minor.cast("int64")
+    amounts = {
+        "refunded": ibis.ifelse(given, value, none).sum(),
+        "refunded_fully": (given & value.isnull()).any(),
     }
     if before:
-        amounts["refunded_before"] = ibis.ifelse(early, given.value_minor.cast("int64"), none).sum()
-        amounts["refunded_fully_before"] = (given.value_minor.isnull() & early).any()
+        early = given & (rows["dt"] < 0)
+        amounts["refunded_before"] = ibis.ifelse(early, value, none).sum()
+        amounts["refunded_fully_before"] = (early & value.isnull()).any()
+    return amounts
+
+
+def _refunds(given: Any, *, before: bool) -> Any:
+    """Return what each order gave back: refunds of one source add up; several sources report the same ones."""
+    amounts = _refunded(given, given.name == REFUNDED, before=before)
     by_source = given.group_by("u", "key", "source").aggregate(**amounts)
     return by_source.group_by("u", "key").aggregate(**{name: by_source[name].max() for name in amounts})
 

@@ -6,13 +6,19 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-MEMORY_LIMIT = "800MB"
+MEMORY_LIMIT = "750MB"
 """More is spilled to the scratch folder, so that a report of a long log fits beside a serving process."""
 
 
 @contextlib.contextmanager
-def connect(scratch: str, *, memory_limit: str = MEMORY_LIMIT) -> Iterator[Any]:
-    """Open an in-memory DuckDB through Ibis; temporary data go to ``scratch``."""
+def connect(scratch: str, *, memory_limit: str = MEMORY_LIMIT, keep_order: bool = True) -> Iterator[Any]:
+    """Open an in-memory DuckDB through Ibis; temporary data go to ``scratch``.
+
+    Args:
+        scratch: folder for what does not fit into memory.
+        memory_limit: of the engine.
+        keep_order: whether rows keep the order of their file; without it the engine needs less memory.
+    """
     import ibis
 
     connection = ibis.duckdb.connect(
@@ -24,6 +30,7 @@ def connect(scratch: str, *, memory_limit: str = MEMORY_LIMIT) -> Iterator[Any]:
     )
     try:
         connection.raw_sql("SET enable_progress_bar = false")
+        connection.raw_sql(f"SET preserve_insertion_order = {str(keep_order).lower()}")
         yield connection
     finally:
         connection.disconnect()

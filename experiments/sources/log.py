@@ -62,7 +62,7 @@ def open_log(url: str) -> Iterator[LogTables]:
 
     parsed = make_url(url)
     kind = parsed.get_backend_name()
-    with tempfile.TemporaryDirectory(prefix="equipoise-") as scratch, connect(scratch) as connection:
+    with tempfile.TemporaryDirectory(prefix="equipoise-") as scratch, connect(scratch, keep_order=False) as connection:
         connection.raw_sql(f"LOAD '{_quoted(str(scanner(SCANNERS[kind])))}'")
         try:
             if kind == "sqlite":
