@@ -144,6 +144,17 @@ class ExperimentPlan(msgspec.Struct, frozen=True, omit_defaults=True):
         return "none"
 
 
+class ProjectPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the door must know of the project while the database is away. It decides nothing of who gets what."""
+
+    currency: str
+    """ISO 4217 code in which amounts come."""
+    minor_digits: int = 2
+    """Decimal places of that currency: 2 for CNY, 0 for JPY."""
+    allow_personal_ids: bool = False
+    """Whether unit ids that look like an e-mail address or a telephone number are taken."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """One published state of everything that decides. `allocation.snapshot` writes, reads and compiles it."""
 
@@ -156,5 +167,7 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     format: int = FORMAT
     requires: tuple[str, ...] = ()
     """Features that every experiment of this document needs."""
+    project: ProjectPlan | None = None
+    """``None`` while no project is defined."""
     refused: dict[str, str] = {}
     """Experiment → why this reader cannot decide it. Made by `parse`, never written."""

@@ -16,6 +16,7 @@ from allocation.plan import (
     HoldoutPlan,
     LayerPlan,
     PhasePlan,
+    ProjectPlan,
     Snapshot,
     VariantPlan,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "LayerPlan",
     "PhasePlan",
     "PlanError",
+    "ProjectPlan",
     "Snapshot",
     "SnapshotError",
     "VariantPlan",
@@ -54,6 +56,7 @@ class _Envelope(msgspec.Struct):
     excluded: dict[str, tuple[str, ...]] = {}
     format: int = FORMAT
     requires: tuple[str, ...] = ()
+    project: ProjectPlan | None = None
 
 
 class _Requirements(msgspec.Struct):
@@ -108,5 +111,6 @@ def parse(data: bytes) -> Snapshot:
         excluded=envelope.excluded,
         format=envelope.format,
         requires=envelope.requires,
+        project=envelope.project,
         refused=refused,
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decide import UnknownExperimentError, decide
 from allocation.decision import Decision, Enrolment, MemberState
+from allocation.plan import ProjectPlan
 from api import logs
 from api.errors import FieldProblem, Problem, unavailable
 from api.recent import Bounded, RecentAnswer, with_own_enrolments
@@ -24,6 +25,7 @@ from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
 from experiments.members import MemberStates
+from experiments.personal import personal_id
 from experiments.settings import Settings
 from experiments.snapshot_file import SnapshotFile, SnapshotMissingError
 
@@ -46,17 +48,20 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.upkeep = Upkeep(settings)
+        self.upkeep = Upkeep(settings, published=self._look_now)
         self.counts: Counter[str] = Counter()
         """Answers and events by what became of them; no member labels."""
         self._spool: Spool | None = None
         self._poller: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._look = asyncio.Event()
         self._recent: Bounded[str, RecentAnswer] = Bounded(RECENT_ANSWERS)
         self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
         self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
         self._snapshots = SnapshotFile(settings.snapshot_dir)
         self._members = MemberStates(settings.snapshot_dir)
         self._compiled: CompiledSnapshot | None = None
+        self._project: ProjectPlan | None = None
         self._problems: tuple[str | None, str | None] = (None, None)
         self._closers: list[Callable[[], None]] = []
         self._stopping = False
@@ -72,6 +77,7 @@ class Node:
         self._spool = await asyncio.to_thread(Spool, self.settings.spool_dir)
         await asyncio.to_thread(self._load)
         self.upkeep.start()
+        self._loop = asyncio.get_running_loop()
         self._poller = asyncio.create_task(self._poll())
 
     def at_end(self, close: Callable[[], None]) -> None:
@@ -100,14 +106,24 @@ class Node:
         return self.upkeep.database_away
 
     @property
-    def currency(self) -> str | None:
-        """The project's currency, ``None`` while no project is defined."""
-        return self.upkeep.currency
+    def project(self) -> ProjectPlan | None:
+        """What the door must know of the project; ``None`` while none is defined.
 
-    @property
-    def minor_digits(self) -> int:
-        """Decimal places of the project's currency."""
-        return self.upkeep.minor_digits
+        Of the newest snapshot, also of one that waits for its time: nobody's variant depends on it.
+        """
+        return self._project
+
+    def check_personal(self, unit: str) -> None:
+        """Refuse a unit id that looks like an e-mail address or telephone number, unless the project takes those.
+
+        Raises:
+            Problem: 422, without the id.
+        """
+        refused = personal_id(unit)
+        if refused is not None and not (self._project is not None and self._project.allow_personal_ids):
+            raise Problem(
+                422, "the unit id is personal", code="invalid", errors=[FieldProblem("/unit", "personal_id", refused)]
+            )
 
     def now_us(self) -> int:
         """Return the time, microseconds since 1970-01-01 UTC."""
@@ -138,11 +154,20 @@ class Node:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._look.wait()
+            self._look.clear()
             try:
                 await asyncio.to_thread(self._load)
             except OSError as error:  # the folder itself is away: what is in memory goes on deciding
                 _log.error("snapshot_folder_unreadable", error=type(error).__name__)
+
+    def _look_now(self) -> None:
+        """Look for published files at once; called by the upkeep's thread when it has written one."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: there is nobody left to look
+                self._loop.call_soon_threadsafe(self._look.set)
 
     def _load(self) -> None:
         """Take a newly published snapshot and member states; a broken file leaves the last good one in use."""
@@ -161,6 +186,9 @@ class Node:
                 experiments=len(compiled.experiments),
                 refused=sorted(compiled.refused),
             )
+        newest = self._snapshots.newest
+        if newest is not None:
+            self._project = newest.source.project
         self._members.refresh(now)
         problems = (self._snapshots.problem, self._members.problem)
         if problems != self._problems:
@@ -201,6 +229,7 @@ class Node:
         compiled = self._compiled
         if compiled is None:
             raise unavailable("nothing has been published on this node yet", code="no_snapshot")
+        self.check_personal(request.unit)
         plan = compiled.experiments.get(request.experiment)
         if plan is not None and request.unit_type not in {None, plan.unit_type}:
             message = f"this experiment decides for {plan.unit_type}"

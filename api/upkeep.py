@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from api import logs
 from experiments.settings import Settings
@@ -36,20 +35,18 @@ BACK_OFF_S = 2.0
 _log = logs.get("upkeep")
 
 
-class ProjectFrame(msgspec.Struct, frozen=True):
-    """What ingestion must know of the project when the database is away: kept as a file beside the snapshots."""
-
-    currency: str | None = None
-    minor_digits: int = 2
-
-
 class Upkeep:
     """The background thread, and what it last learned of the database."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, published: Callable[[], None] = lambda: None) -> None:
+        """Make it, not yet started.
+
+        Args:
+            settings: of the deployment.
+            published: called on the thread when a file has been published.
+        """
         self.settings = settings
-        self._frame_path = settings.snapshot_dir / "project.json"
-        self._frame = self._read_frame()
+        self._published = published
         self._store: Store | None = None
         self._loader: Loader | None = None
         self._thread: threading.Thread | None = None
@@ -62,16 +59,6 @@ class Upkeep:
         self._members_next = 0.0
 
     # ------------------------------------------------------------- what others read
-
-    @property
-    def currency(self) -> str | None:
-        """The project's currency."""
-        return self._frame.currency
-
-    @property
-    def minor_digits(self) -> int:
-        """Decimal places of the currency."""
-        return self._frame.minor_digits
 
     @property
     def database_away(self) -> bool:
@@ -177,7 +164,7 @@ class Upkeep:
         version = publish(store, self.settings, time.time_ns() // 1000)
         self._definitions = newest
         self._members_due = True
-        self._keep_frame(store)
+        self._published()
         _log.info("snapshot_published", version=version)
 
     def _publish_members(self) -> None:
@@ -190,27 +177,7 @@ class Upkeep:
         except Exception:
             self._members_due = True
             raise
+        self._published()
         # The file is rebuilt from the whole store: what takes long is done less often, a twentieth of the time at most.
         now = time.monotonic()
         self._members_next = now + max(MEMBERS_S, 20 * (now - began))
-
-    def _keep_frame(self, store: Store) -> None:
-        from experiments.definitions import money
-        from experiments.heads import UnknownKeyError
-        from experiments.repository import Repository
-
-        try:
-            project = Repository(store).project()
-        except UnknownKeyError:
-            return
-        self._frame = ProjectFrame(project.currency, money.exponent(project.currency))
-        self._frame_path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._frame_path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(self._frame))
-        temporary.replace(self._frame_path)
-
-    def _read_frame(self) -> ProjectFrame:
-        try:
-            return msgspec.json.decode(self._frame_path.read_bytes(), type=ProjectFrame)
-        except (OSError, msgspec.DecodeError):
-            return ProjectFrame()

@@ -1,4 +1,4 @@
-"""Noticing unit ids that are a person's e-mail address or telephone number.
+"""Noticing unit ids that are a person's e-mail address or telephone number, and leaving them out of what is kept.
 
 Operators are told to send pseudonymous ids. These two are refused unless the project says ``allow_personal_ids``,
 because they would stand in the log for ever. Light: the serving process asks it for every request.
@@ -7,7 +7,10 @@ because they would stand in the log for ever. Light: the serving process asks it
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+WITHHELD = "(withheld)"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 # E.164 with its plus sign, or a Chinese mobile number with or without 86. Other digits are too often plain ids.
 _PHONE = re.compile(r"\+[1-9][0-9 ().-]{7,20}|(?:86[ -]?)?1[3-9][0-9]{9}")
@@ -26,8 +29,20 @@ def personal_id(unit: str) -> str | None:
     what = None
     if "@" in unit and _EMAIL.fullmatch(unit):
         what = "an e-mail address"
-    elif unit[0] in "+18" and _PHONE.fullmatch(unit):
+    elif unit[:1] in "+18" and _PHONE.fullmatch(unit):
         what = "a telephone number"
     if what is None:
         return None
     return f"unit id looks like {what}; send a pseudonymous id, or set allow_personal_ids in the project"
+
+
+def withheld(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a refused row without the ids that look like an address or a number: it is kept as a dead letter.
+
+    >>> withheld({"unit": "li.lei@example.com", "event_id": "e-1", "value": 5})
+    {'unit': '(withheld)', 'event_id': 'e-1', 'value': 5}
+    """
+    return {
+        name: WITHHELD if isinstance(value, str) and value and personal_id(value) else value
+        for name, value in row.items()
+    }

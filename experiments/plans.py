@@ -11,11 +11,12 @@ from allocation.plan import (
     HoldoutPlan,
     LayerPlan,
     PhasePlan,
+    ProjectPlan,
     Snapshot,
     VariantPlan,
 )
 from experiments import contents, phases
-from experiments.definitions import Experiment, Holdout, Offer, Segment
+from experiments.definitions import Experiment, Holdout, Offer, Project, Segment, money
 from experiments.definitions.base import instant_us
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.heads import Head
@@ -58,6 +59,15 @@ def snapshot_of(repository: Repository, version: str, effective_at: int) -> Snap
         effective_at=effective_at,
         experiments=experiments,
         excluded=dict(project.exclude) if project else {},
+        project=None if project is None else _project(project),
+    )
+
+
+def _project(project: Project) -> ProjectPlan:
+    return ProjectPlan(
+        currency=project.currency,
+        minor_digits=money.exponent(project.currency),
+        allow_personal_ids=project.allow_personal_ids,
     )
 
 

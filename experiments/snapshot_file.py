@@ -77,7 +77,7 @@ class SnapshotFile:
     @property
     def problem(self) -> str | None:
         """Why the newest file is not in use; ``None`` when it is, or waits for its time."""
-        newest = self._pending or self._current
+        newest = self.newest
         reasons = [why for version, (_, why) in sorted(self._refused.items()) if not newest or version > newest.version]
         return reasons[-1] if reasons else None
 
@@ -85,6 +85,11 @@ class SnapshotFile:
     def current(self) -> CompiledSnapshot | None:
         """The snapshot in use."""
         return self._current
+
+    @property
+    def newest(self) -> CompiledSnapshot | None:
+        """The newest whole snapshot, which may wait for its time still."""
+        return self._pending or self._current
 
     def load(self, now: int | None = None) -> CompiledSnapshot:
         """Return the newest whole snapshot that is due; when none is due yet, the newest whole one.
@@ -117,7 +122,7 @@ class SnapshotFile:
         Args:
             now: microseconds since 1970 UTC; without it the newest counts as due.
         """
-        newest = self._pending or self._current
+        newest = self.newest
         after = newest.version if newest else ""
         for version in reversed(versions(self.folder)):
             if version <= after:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from allocation.hashing import UnitError, check_unit
+from allocation.plan import ProjectPlan
 from api.errors import FieldProblem, Problem, field_problem, malformed
 from api.hot.http import Receive, Scope, Send, read_body, send_json
 from experiments.log.rows import EventRow
+from experiments.personal import personal_id, withheld
 
 if TYPE_CHECKING:
     from api.state import Node
@@ -103,15 +105,14 @@ def parse_batch(body: bytes) -> EventsRequest:
 
 
 def read_events(
-    request: EventsRequest, *, received_at: int, currency: str | None, minor_digits: int
+    request: EventsRequest, *, received_at: int, project: ProjectPlan | None
 ) -> tuple[list[EventRow], list[Rejected]]:
     """Check every item of a batch on its own.
 
     Args:
         request: the batch.
         received_at: now, microseconds since 1970 UTC.
-        currency: the project's, ISO 4217; ``None`` while no project is defined.
-        minor_digits: decimal places of that currency (2 for CNY, 0 for JPY).
+        project: its currency, and which unit ids it takes; ``None`` while no project is defined.
 
     Returns:
         The rows to keep, and what becomes a dead letter.
@@ -120,19 +121,21 @@ def read_events(
     rejected: list[Rejected] = []
     for index, raw in enumerate(request.events):
         try:
-            rows.append(
-                read_event(
-                    raw, source=request.source, received_at=received_at, currency=currency, minor_digits=minor_digits
-                )
-            )
+            rows.append(read_event(raw, source=request.source, received_at=received_at, project=project))
         except BadEventError as error:
-            rejected.append(Rejected(index=index, code=error.code, detail=str(error), raw=bytes(raw)))
+            kept = _without_personal(raw) if error.code == "personal_id" else bytes(raw)
+            rejected.append(Rejected(index=index, code=error.code, detail=str(error), raw=kept))
     return rows, rejected
 
 
-def read_event(
-    raw: bytes | msgspec.Raw, *, source: str, received_at: int, currency: str | None = "CNY", minor_digits: int = 2
-) -> EventRow:
+def _without_personal(raw: msgspec.Raw) -> bytes:
+    try:
+        return _encoder.encode(withheld(msgspec.json.decode(raw)))
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return b""
+
+
+def read_event(raw: bytes | msgspec.Raw, *, source: str, received_at: int, project: ProjectPlan | None) -> EventRow:
     """Return one event as a row of the log.
 
     Raises:
@@ -140,7 +143,7 @@ def read_event(
 
     >>> row = read_event(
     ...     b'{"name":"Order Completed","event_id":"e1","unit":"m1","at":"2026-03-03T08:00:00Z","value":"19.90"}',
-    ...     source="shop", received_at=0)
+    ...     source="shop", received_at=0, project=ProjectPlan("CNY"))
     >>> row.value_minor, row.at
     (1990, 1772524800000000)
     """
@@ -159,7 +162,11 @@ def read_event(
         unit = check_unit(item.unit)
     except UnitError as error:
         raise BadEventError("invalid", str(error)) from None
-    minor = _minor(item.value, minor_digits)
+    refused = None if project is not None and project.allow_personal_ids else personal_id(unit)
+    if refused is not None:
+        raise BadEventError("personal_id", f"/unit: {refused}")
+    currency = None if project is None else project.currency
+    minor = _minor(item.value, 2 if project is None else project.minor_digits)
     if currency is None and (minor is not None or item.currency is not None):
         raise BadEventError(
             "unknown_currency", "/value: the project has no currency yet; apply a project definition first"
@@ -270,9 +277,7 @@ async def answer(node: Node, scope: Scope, receive: Receive, send: Send) -> None
         Problem: for a body that is no batch, and 503 when the log cannot take it now.
     """
     request = parse_batch(await read_body(scope, receive))
-    rows, rejected = read_events(
-        request, received_at=node.now_us(), currency=node.currency, minor_digits=node.minor_digits
-    )
+    rows, rejected = read_events(request, received_at=node.now_us(), project=node.project)
     duplicates = await node.log_events(request.source, rows, rejected)
     reply = EventsReply(
         accepted=len(rows),

@@ -73,6 +73,7 @@ def _explain(services: Services, key: str, asked: ExplainIn) -> Response:
             503, "nothing has been published on this node yet", code="no_snapshot", headers={"Retry-After": "1"}
         )
     compiled = services.node.compiled
+    services.node.check_personal(asked.unit)
     plan = compiled.experiments.get(key)
     try:
         state = services.node.member_state(plan.unit_type if plan else "member", asked.unit)

@@ -21,6 +21,7 @@ from experiments.definitions import (
 from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.pricing import PricedOffer
 from experiments.definitions.project import PROJECT_KEY
+from experiments.personal import personal_id
 
 Name = tuple[str, str]
 """Kind and key."""
@@ -110,6 +111,15 @@ def _project(_: Catalogue, project: Project) -> Iterator[Problem]:
         if unit_type not in project.unit_types:
             advice = f"add it to unit_types; {nearest(unit_type, project.unit_types)}"
             yield Problem(f'"{unit_type}" is not a unit type; {advice}', pointer(["exclude", unit_type]))
+        yield from _personal(project, project.exclude[unit_type], pointer(["exclude", unit_type]))
+
+
+def _personal(project: Project | None, units: Iterable[str], at: str) -> Iterator[Problem]:
+    """Refuse units that deciding will refuse; the pointer ends before the id, so that no message repeats it."""
+    if project is not None and project.allow_personal_ids:
+        return
+    for refused in sorted({personal_id(unit) or "" for unit in units} - {""}):
+        yield Problem(f"a {refused}", at)
 
 
 def _offer(catalogue: Catalogue, offer: Offer) -> Iterator[Problem]:
@@ -151,6 +161,8 @@ def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Proble
     types = _types(catalogue)
     if experiment.audience is not None:
         yield from _rule(experiment.audience, "/audience", types)
+    yield from _personal(catalogue.project, experiment.overrides, "/overrides")
+    yield from _personal(catalogue.project, experiment.exclude, "/exclude")
     if experiment.segment is not None:
         yield from _known(catalogue, "segment", (experiment.segment,), "/segment", indexed=False)
     for index, attribute in enumerate(experiment.breakdowns):

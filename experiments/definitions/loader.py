@@ -158,10 +158,10 @@ def explain(error: ErrorDetails) -> str:
         if "{16}" in str(context["pattern"]):
             return f"{_shown(given)} is not a salt; leave it as equipoise export wrote it, or out"
         if str(context["pattern"]) == KEY:
-            allowed, advice = "a-z 0-9 _ -", _as_key(str(given))
+            letters, advice = "a-z 0-9 _ -", _as_key(str(given))
         else:
-            allowed, advice = "A-Z a-z 0-9 . _ -, space", ""
-        return f"{_shown(given)} may have only {allowed}, begin with a letter or digit, at most 64{advice}"
+            letters, advice = "A-Z a-z 0-9 . _ -, space", ""
+        return f"{_shown(given)} may have only {letters}, begin with a letter or digit, at most 64{advice}"
     simple = _TYPES.get(kind)
     if simple is not None:
         return f"{_shown(given)} {simple}"

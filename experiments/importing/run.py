@@ -23,6 +23,7 @@ from experiments.importing.reading import Cells, batches, count_rows
 from experiments.importing.values import CellError
 from experiments.log.absorb import Absorbed, absorb
 from experiments.log.dead_letters import DeadLetter, dead_letter
+from experiments.personal import withheld
 from experiments.sources.file import FileTable, open_file
 from experiments.store import Store
 from experiments.store.log_tables import imports
@@ -199,11 +200,13 @@ def _read(
             taken.append(job.read(offset, cells))
         except CellError as error:
             problems.append(RowProblem(offset, str(error)))
-            payload = msgspec.json.encode(dict(zip(job.columns, cells, strict=True))).decode()
+            reason = error.reason if isinstance(error, BadRowError) else "invalid"
+            row: dict[str, str | None] = dict(zip(job.columns, cells, strict=True))
+            payload = msgspec.json.encode(withheld(row) if reason == "personal_id" else row).decode()
             letters.append(
                 dead_letter(
                     kinds[job.kind],
-                    error.reason if isinstance(error, BadRowError) else "invalid",
+                    reason,
                     f"row {offset}: {error}",
                     payload,
                     source=job.source,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from allocation.hashing import UnitError, check_unit
 from experiments.definitions import Project
+from experiments.importing.run import BadRowError
 from experiments.importing.values import CellError
 from experiments.personal import personal_id
 
@@ -21,7 +22,7 @@ def unit_reader(project: Project) -> Callable[[str], str]:
             raise CellError(str(error)) from None
         refused = None if allowed else personal_id(unit)
         if refused:
-            raise CellError(refused)
+            raise BadRowError(refused, "personal_id")
         return unit
 
     return read

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocation.plan import ProjectPlan
 from api.errors import Problem
 from api.hot.events import BadEventError, parse_batch, read_event, read_events
 from experiments.log.dead_letters import DEAD_LETTER_REASONS
@@ -22,8 +23,11 @@ def event(**changes: Any) -> bytes:
     return json.dumps({**GOOD, **changes}).encode()
 
 
-def read(raw: bytes, currency: str | None = "CNY", minor_digits: int = 2) -> Any:
-    return read_event(raw, source="shop", received_at=NOW, currency=currency, minor_digits=minor_digits)
+CNY = ProjectPlan("CNY")
+
+
+def read(raw: bytes, project: ProjectPlan | None = CNY) -> Any:
+    return read_event(raw, source="shop", received_at=NOW, project=project)
 
 
 def test_an_event_becomes_a_row() -> None:
@@ -45,9 +49,9 @@ def test_money_is_exact(value: object, minor: int) -> None:
 
 
 def test_yen_have_no_decimals() -> None:
-    assert read(event(value=120), currency="JPY", minor_digits=0).value_minor == 120
+    assert read(event(value=120), ProjectPlan("JPY", minor_digits=0)).value_minor == 120
     with pytest.raises(BadEventError, match="more than 0 decimal places"):
-        read(event(value="120.5"), currency="JPY", minor_digits=0)
+        read(event(value="120.5"), ProjectPlan("JPY", minor_digits=0))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +96,35 @@ def test_a_bad_event_says_what_is_wrong(raw: bytes, reason: str, message: str) -
 
 def test_no_project_no_money() -> None:
     with pytest.raises(BadEventError, match="no currency yet"):
-        read(event(value="1"), currency=None)
-    assert read(event(), currency=None).value_minor is None
+        read(event(value="1"), None)
+    assert read(event(), None).value_minor is None
+
+
+@pytest.mark.parametrize("unit", ["li.lei@example.com", "+49 30 901820", "13800138000"])
+def test_a_personal_id_is_refused_and_not_kept(unit: str) -> None:
+    batch = parse_batch(b'{"events":[' + event(unit=unit, object_id=unit, value="5") + b"]}")
+    rows, rejected = read_events(batch, received_at=NOW, project=CNY)
+    assert rows == []
+    assert rejected[0].code == "personal_id"
+    assert rejected[0].code in DEAD_LETTER_REASONS
+    assert "set allow_personal_ids in the project" in rejected[0].detail
+    assert unit not in rejected[0].detail
+    kept = json.loads(rejected[0].raw)
+    assert (kept["unit"], kept["object_id"], kept["event_id"]) == ("(withheld)", "(withheld)", "e-1")
+    assert read(event(unit=unit), ProjectPlan("CNY", allow_personal_ids=True)).unit == unit
+    assert read_events(batch, received_at=NOW, project=None)[0] == [], "no project allows nothing"
+
+
+def test_a_personal_id_in_an_event_that_is_nested_deeply() -> None:
+    deep = event(unit="li.lei@example.com")[:-1] + b',"properties":{"a":' + b"[" * 800 + b"]" * 800 + b"}}"
+    rows, rejected = read_events(parse_batch(b'{"events":[' + deep + b"]}"), received_at=NOW, project=CNY)
+    assert rows == []
+    assert b"li.lei" not in rejected[0].raw
 
 
 def test_a_bad_event_leaves_the_others_alone() -> None:
     batch = parse_batch(b'{"events":[' + event() + b',{"unit":"secret-7"},' + event(event_id="e-2") + b"]}")
-    rows, rejected = read_events(batch, received_at=NOW, currency="CNY", minor_digits=2)
+    rows, rejected = read_events(batch, received_at=NOW, project=CNY)
     assert [row.event_id for row in rows] == ["e-1", "e-2"]
     assert [(item.index, item.code) for item in rejected] == [(1, "invalid")]
     assert rejected[0].raw == b'{"unit":"secret-7"}'
@@ -132,7 +158,7 @@ def test_what_is_no_batch_is_refused_as_a_whole(body: bytes, status: int, messag
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(body: bytes) -> None:
     with contextlib.suppress(Problem):  # every Problem of parse_batch is a 4xx
-        read_events(parse_batch(body), received_at=NOW, currency="CNY", minor_digits=2)
+        read_events(parse_batch(body), received_at=NOW, project=CNY)
 
 
 SCALARS = st.none() | st.booleans() | st.floats() | st.text() | st.integers()

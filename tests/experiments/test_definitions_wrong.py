@@ -174,6 +174,12 @@ REFERENCES = [
         '/breakdowns/0: "stag" is not an attribute; declare it under attributes',
     ),
     (EXPERIMENT + "unit_type: store\n", '/unit_type: "store" is not a unit type; add it to unit_types in the project'),
+    (
+        PROJECT + "exclude: {member: ['13800138000']}\n",
+        "/exclude/member: a unit id looks like a telephone number; send",
+    ),
+    (EXPERIMENT + "overrides: {li.lei@example.com: a}\n", "/overrides: a unit id looks like an e-mail address; send"),
+    (EXPERIMENT + "exclude: ['+49 30 901820']\n", "/exclude: a unit id looks like a telephone number; send"),
     (EXPERIMENT + "layer: {key: l}\n", '/layer/key: layer "l" is not defined'),
     (PROJECT + "exclude: {stores: [a]}\n", '/exclude/stores: "stores" is not a unit type; add it to unit_types'),
     (EXPERIMENT + "segment: s\n", '/segment: segment "s" is not defined'),

@@ -255,6 +255,19 @@ def test_bad_rows_are_kept_with_their_numbers_and_reasons(shop: Store, tmp_path:
     assert letters["row 3"].reason == "unknown_variant"
 
 
+def test_personal_ids_are_refused_and_not_kept_unless_the_project_takes_them(shop: Store, tmp_path: Path) -> None:
+    file = write(tmp_path / "orders.csv", f"unit,at,name\nm-1,{SENT},Visit\nli.lei@example.com,{SENT},Visit\n")
+    refused = import_events(shop, file, EventMapping(), now=NOW)
+    assert (refused.accepted, refused.rejected) == (1, 1)
+    (letter,) = table(shop, dead_letters)
+    assert letter.reason == "personal_id"
+    assert "li.lei" not in letter.payload + letter.detail + refused.problems[0].message
+    repository = Repository(shop)
+    repository.apply([repository.project().model_copy(update={"allow_personal_ids": True})], "ann")
+    again = write(tmp_path / "more.csv", f"unit,at,name\nli.lei@example.com,{SENT},Buy\n")
+    assert import_events(shop, again, EventMapping(), now=NOW).accepted == 1
+
+
 def test_a_wide_file_without_ids_and_times(shop: Store, tmp_path: Path) -> None:
     file = write(
         tmp_path / "outcomes.csv",

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from allocation import Decision, MemberState, SnapshotError, decide
+from allocation.plan import ProjectPlan
 from experiments import snapshot_file
 from experiments.definitions.loader import load_text
 from experiments.log.rows import DecisionRow
@@ -73,6 +74,19 @@ def test_the_last_three_are_kept_and_versions_grow_when_the_clock_is_set_back(st
     assert versions == sorted(versions)
     assert snapshot_file.versions(settings.snapshot_dir) == versions[-3:]
     assert not list(settings.snapshot_dir.glob(".*tmp"))
+
+
+def test_the_project_travels_with_the_snapshot(store: Store, settings: Settings) -> None:
+    assert build_snapshot(store, NOW).project is None
+    repository = definitions(store)
+    publish(store, settings, NOW)
+    snapshots = SnapshotFile(settings.snapshot_dir)
+    assert snapshots.load(NOW).source.project == ProjectPlan("CNY", 2, allow_personal_ids=False)
+    repository.apply([repository.project().model_copy(update={"allow_personal_ids": True})], "ann")
+    publish(store, settings, NOW + SECOND)
+    assert snapshots.poll(NOW + SECOND) is None
+    assert snapshots.newest is not None
+    assert snapshots.newest.source.project == ProjectPlan("CNY", 2, allow_personal_ids=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "other"])
