@@ -226,8 +226,8 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     methods += [METHODS[name] for name in used if name in METHODS and not (always and name == "two_proportions")]
     methods.append(
         {
-            "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), those of secondary "
-            "metrics likewise; guardrails are one-sided tests that the limit is kept.",
+            "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), so are those of "
+            "secondary metrics; guardrails are one-sided tests that the limit is kept.",
             "zh-CN": "核心指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理；"
             "护栏指标检验“未越界”（单侧）。",
         }
