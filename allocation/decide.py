@@ -131,10 +131,10 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
 
     place: answers.Place | None = None
     if plan.needs_enrolment:
-        place = _place(plan, known)
+        place = _place(plan, state)
         goes_on = None if place is not None and plan.sticky else place is not None or not plan.paused
         if visit is not None:
-            enrolment = None if known is None else known.enrolments.get(experiment)
+            enrolment = None if state is None else state.enrolments.get(experiment)
             given = {"state_known": known is not None, "enrolment": enrolment}
             visit("enrolment", goes_on, {**given, "sticky": plan.sticky, "kept_phases": sorted(plan.kept)})
         if goes_on is False:
@@ -276,9 +276,12 @@ def _view(plan: CompiledExperiment, attributes: Mapping[str, Any], known: Member
     return view
 
 
-def _place(plan: CompiledExperiment, known: MemberState | None) -> answers.Place | None:
-    """Return the phase and outcome that a member keeps: it was enrolled, and the current phase keeps that one's."""
-    enrolment = None if known is None else known.enrolments.get(plan.key)
+def _place(plan: CompiledExperiment, state: MemberState | None) -> answers.Place | None:
+    """Return the phase and outcome that a member keeps: it was enrolled, and the current phase keeps that one's.
+
+    An enrolment counts wherever it is known from: attributes grow old, but that somebody was enrolled stays true.
+    """
+    enrolment = None if state is None else state.enrolments.get(plan.key)
     phase = None if enrolment is None else plan.kept.get(enrolment.phase)
     if enrolment is None or phase is None or enrolment.variant not in phase.outcomes:
         return None

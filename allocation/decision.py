@@ -54,7 +54,8 @@ class MemberState(msgspec.Struct, frozen=True):
     opted_out: bool = False
     """Opted out of personalisation. Honoured by every experiment, also by those that need no state."""
     state_known: bool = True
-    """False when the state is missing or too old; the rest is then not looked at, but for ``opted_out``."""
+    """False when what is published about the member is missing or too old: ``attributes`` are then not looked at.
+    An opt-out or enrolment that is known all the same counts; there may be others that are not known."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

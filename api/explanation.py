@@ -65,9 +65,9 @@ def _exclusion(goes_on: bool | None, _detail: dict[str, Any]) -> str:
 
 
 def _enrolment(goes_on: bool | None, detail: dict[str, Any]) -> str:
-    if not detail["state_known"]:
-        return "it is not known whether the unit is enrolled" + ("" if goes_on else ", and a pause takes nobody new")
     found = detail["enrolment"]
+    if found is None and not detail["state_known"]:
+        return "it is not known whether the unit is enrolled" + ("" if goes_on else ", and a pause takes nobody new")
     if found is None:
         return "not enrolled yet" + ("" if goes_on else ", and a pause takes nobody new")
     words = f"enrolled in {found.variant} (phase {found.phase}) since {instant(found.since)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.2
 CHECK_S = 1.0
-"""How often the database is asked whether definitions changed."""
+"""How often the database is asked whether definitions changed, or an import came in."""
 MEMBERS_S = 5.0
 """How often member states are published at most."""
 MEMBERS_AGE_S = 3600.0
@@ -55,6 +55,7 @@ class Upkeep:
         self._last_contact: float | None = None
         self._failed_since: float | None = None
         self._definitions: int | None = None
+        self._imported: int | None = None
         self._members_due = True
         self._members_next = 0.0
 
@@ -102,6 +103,7 @@ class Upkeep:
                 self._load_spools()
                 if now >= next_check or self._definitions is None:
                     self._publish_definitions()
+                    self._notice_imports()
                     next_check = now + CHECK_S
                 aged = now >= self._members_next + MEMBERS_AGE_S
                 if now >= self._members_next and (self._members_due or aged):
@@ -166,6 +168,19 @@ class Upkeep:
         self._members_due = True
         self._published()
         _log.info("snapshot_published", version=version)
+
+    def _notice_imports(self) -> None:
+        """Publish member states soon when another process has imported members or decisions."""
+        import sqlalchemy as sa
+
+        from experiments.store.log_tables import imports
+
+        query = sa.select(sa.func.max(imports.c.finished_at)).where(imports.c.kind.in_(("members", "decisions")))
+        with self._open().read() as connection:
+            newest = connection.scalar(query)
+        if newest != self._imported:
+            self._imported = newest
+            self._members_due = True
 
     def _publish_members(self) -> None:
         from experiments.publish import publish_member_states

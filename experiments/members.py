@@ -29,7 +29,7 @@ FORMAT = 1
 KEPT = 2
 """How many member files stay on disk: a node may still have the one before open."""
 MAX_AGE_US = 48 * 3600 * 1_000_000
-"""A member file older than this is not looked at: its stages and opt-outs say too little about today."""
+"""The attributes of a member file older than this are not looked at: they say too little about today."""
 
 UNKNOWN = MemberState(state_known=False)
 
@@ -99,6 +99,11 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
         temporary.write_bytes(msgspec.json.encode(manifest))
     atomic.keep_newest(list(folder.glob("members-*.sqlite")), KEPT)
     return manifest
+
+
+def published(folder: Path) -> bool:
+    """Return whether member states have been published in this folder."""
+    return (folder / MANIFEST).exists()
 
 
 def write_from_store(store: Store, folder: Path, experiments: Mapping[str, int], at: int) -> Manifest:
@@ -197,7 +202,7 @@ class MemberStates:
         """Return what is known about a unit: one point lookup, two with its enrolments.
 
         A unit that the file does not have is a known one without attributes and enrolments. ``state_known`` is false
-        when there is no file, or it is too old.
+        when there is no file, or it is too old; an old file's opt-outs and enrolments count all the same.
         """
         if self._connection is None and self.manifest is None:
             self.refresh()
@@ -211,13 +216,12 @@ class MemberStates:
                 self.problem = f"the member file cannot be read: {error}"
                 return UNKNOWN
         opted_out = bool(member and member[1])
-        if self._too_old:
-            # An opt-out is honoured however old it is.
-            return MemberState(opted_out=opted_out, state_known=False)
+        # What happened stays true however old the file is: opt-outs and enrolments. Attributes do not.
         return MemberState(
-            attributes=_attributes.decode(member[0]) if member else {},
+            attributes=_attributes.decode(member[0]) if member and not self._too_old else {},
             enrolments={key: Enrolment(phase, variant, since) for key, phase, variant, since in found},
             opted_out=opted_out,
+            state_known=not self._too_old,
         )
 
     def close(self) -> None:

@@ -45,8 +45,9 @@ LOCK_NAME = "publish.lock"
 def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_us: int = AHEAD_US) -> str:
     """Publish the snapshot of the store; return its version (the current one when nothing that decides has changed).
 
-    Where members newly keep what they have (an experiment was paused, or opened a phase that keeps), the spools are
-    drained and the enrolled set is sealed in the member file *before* the snapshot that relies on it is written.
+    The first comes with member states. Where members newly keep what they have (an experiment was paused, or opened a
+    phase that keeps), the spools are drained and the enrolled set is sealed in the member file *before* the snapshot
+    that relies on it is written.
 
     Args:
         store: where the definitions are.
@@ -61,10 +62,13 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
     try:
         last = _newest(folder)
         snapshot = build_snapshot(store, at)
-        if last is not None and content_digest(last) == content_digest(snapshot):
-            return last.version
-        if not _needing(snapshot) <= (_needing(last) if last else set()):
+        unchanged = last is not None and content_digest(last) == content_digest(snapshot)
+        newly_needed = not unchanged and not _needing(snapshot) <= (_needing(last) if last else set())
+        # From the first snapshot on, so that the first decisions of a deployment know whom they are about.
+        if newly_needed or not members.published(folder):
             publish_member_states(store, settings, at)
+        if last is not None and unchanged:
+            return last.version
         known = snapshot_file.versions(folder)
         if known and snapshot.version <= known[-1]:
             # Versions sort by time, also when the clock was set back.

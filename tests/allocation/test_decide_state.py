@@ -68,11 +68,17 @@ def test_stored_and_sent_attributes_in_one_rule() -> None:
     assert (without.reason, without.missing_attribute, without.state_unknown) == ("missing_attribute", "stage", True)
 
 
-def test_state_that_is_not_known_is_not_looked_at_but_for_the_opt_out() -> None:
-    snapshot = compiled(experiment(sticky=True, weights=(1, 0)))
-    stale = enrolled("a", state_known=False)
+def test_of_state_that_is_not_known_only_what_happened_counts() -> None:
+    snapshot = compiled(experiment(sticky=True, weights=(1, 0), frozen=("stage",), attributes=STAGE_STORED))
+    stale = enrolled("a", state_known=False, attributes={"stage": "dormant"})
     answer = decide(snapshot, "x", "m", now=0, state=stale)
+    assert (answer.reason, answer.variant, answer.state_unknown) == ("kept", "a", True)
+    assert answer.frozen == "{}", "its attributes are not looked at"
+    nobody = MemberState(state_known=False, attributes={"stage": "dormant"})
+    answer = decide(snapshot, "x", "m", now=0, state=nobody)
     assert (answer.reason, answer.variant, answer.state_unknown) == ("assigned", "control", True)
+    rule = compiled(experiment(audience=DORMANT, attributes=STAGE_STORED))
+    assert decide(rule, "x", "m", now=0, state=stale).reason == "missing_attribute"
     gone = MemberState(opted_out=True, state_known=False)
     assert decide(snapshot, "x", "m", now=0, state=gone).reason == "opted_out"
 
@@ -110,7 +116,9 @@ def test_a_pause_takes_no_new_members_and_keeps_the_enrolled() -> None:
         (False, enrolled(attributes=active), "not_in_audience"),
         (True, enrolled(attributes=active), "kept"),
         (True, MemberState(attributes=dormant), "paused"),
-        (True, enrolled(attributes=dormant, state_known=False), "paused"),
+        (True, enrolled(attributes=dormant, state_known=False), "kept"),
+        (False, enrolled(attributes=dormant, state_known=False), "missing_attribute"),
+        (True, MemberState(attributes=dormant, state_known=False), "paused"),
     ]:
         answer, steps = explain(compiled(experiment(sticky=sticky, **fields)), "x", "m", now=0, state=state)
         assert answer.reason == reason

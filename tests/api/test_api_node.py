@@ -165,6 +165,30 @@ def test_an_opt_out_is_honoured(tmp_path: Path) -> None:
     in_node(check, tmp_path)
 
 
+def test_a_node_counts_its_own_enrolments_while_no_member_state_is_published(tmp_path: Path) -> None:
+    """Everybody of the first split is in control; the second, which keeps, would put everybody into a."""
+    first, second = PhasePlan(1, "00c0ffee00c0ffee", (1, 0)), PhasePlan(2, "00c0ffee00c0ffee", (0, 1), opened="keep")
+
+    async def main() -> None:
+        settings = Settings(tmp_path, f"sqlite:///{tmp_path}")
+        open_to_all: dict[str, Any] = {"audience": None, "attributes": {}}
+        publish(settings, "0001", **open_to_all, phases=(first,))
+        front = create_asgi(settings)
+        await front.node.start()
+        asked = {"experiment": "winback", "unit": "m-1"}
+        _, _, answer = await post(front, "/v1/decide", asked)
+        assert (answer["variant"], answer["reason"], answer["state_unknown"]) == ("control", "assigned", True)
+        publish(settings, "0002", **open_to_all, phases=(first, second))
+        await asyncio.sleep(1.5)
+        _, _, answer = await post(front, "/v1/decide", {**asked, "occasion": "later"})
+        assert (answer["variant"], answer["reason"], answer["phase"]) == ("control", "kept", 1)
+        _, _, answer = await post(front, "/v1/decide", {**asked, "unit": "m-2"})
+        assert (answer["variant"], answer["reason"], answer["phase"]) == ("a", "assigned", 2)
+        await front.node.drain()
+
+    asyncio.run(main())
+
+
 def test_a_log_that_cannot_be_written_is_503_at_once(tmp_path: Path) -> None:
     event = {"name": "Visit", "event_id": "e-1", "unit": "m-1", "at": "2026-03-03T08:00:00Z"}
 

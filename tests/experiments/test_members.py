@@ -110,14 +110,16 @@ def test_without_a_file_the_state_is_unknown(tmp_path: Path) -> None:
     assert (state.state_known, state.attributes, state.opted_out) == (False, {}, False)
 
 
-def test_an_old_file_is_not_looked_at_but_for_opt_outs(tmp_path: Path) -> None:
-    write(tmp_path, NOW)
+def test_of_an_old_file_only_what_happened_counts(tmp_path: Path) -> None:
+    people, enrolments = [("member", "m-1", '{"stage":"dormant"}', 1)], [("member", "m-1", "winback", 1, "a", NOW - 5)]
+    members.write(tmp_path, NOW, people, enrolments)
     states = MemberStates(tmp_path)
     states.refresh(NOW + MAX_AGE_US)
     assert states.get("member", "m-1").state_known
     states.refresh(NOW + MAX_AGE_US + 1)
     state = states.get("member", "m-1")
     assert (state.state_known, state.attributes, state.opted_out) == (False, {}, True)
+    assert state.enrolments["winback"].variant == "a"
 
 
 def test_a_damaged_file_is_refused_and_the_one_before_stays(tmp_path: Path) -> None:

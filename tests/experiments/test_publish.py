@@ -15,7 +15,7 @@ from experiments import snapshot_file
 from experiments.definitions.loader import load_text
 from experiments.log.rows import DecisionRow
 from experiments.log.spool import Spool
-from experiments.members import MemberStates
+from experiments.members import MANIFEST, MemberStates
 from experiments.plans import plan_of
 from experiments.publish import AHEAD_US, SnapshotFile, SnapshotMissingError, build_snapshot, move, publish
 from experiments.repository import Repository
@@ -54,6 +54,17 @@ def test_the_first_snapshot_takes_effect_at_once_and_later_ones_two_seconds_ahea
     assert taken.version == second
     assert snapshots.poll(NOW + 9 * SECOND) is None
     assert SnapshotFile(settings.snapshot_dir).load(NOW + SECOND).version == first, "a restart does not swap early"
+
+
+def test_the_first_snapshot_comes_with_member_states(store: Store, settings: Settings) -> None:
+    definitions(store)
+    states = MemberStates(settings.snapshot_dir)
+    assert not states.get("member", "m-1").state_known
+    version = publish(store, settings, NOW)
+    assert states.get("member", "m-1").state_known
+    (settings.snapshot_dir / MANIFEST).unlink()
+    assert publish(store, settings, NOW + SECOND) == version, "nothing that decides has changed"
+    assert MemberStates(settings.snapshot_dir).get("member", "m-1").state_known, "what is missing is made good"
 
 
 def test_publishing_again_without_a_change_publishes_nothing(store: Store, settings: Settings) -> None:
