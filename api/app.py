@@ -19,7 +19,7 @@ from api.state import Node
 from api.web.blueprint import create_blueprint as create_pages
 from experiments.errors import InputError
 from experiments.settings import Settings
-from experiments.store import StoreError
+from experiments.store import StoreError, failure
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -103,6 +103,7 @@ def _register_errors(app: APIFlask) -> None:
     app.register_error_handler(RecursionError, lambda _: _answer(_too_deep()))
     app.register_error_handler(StoreError, _from_store)
     app.register_error_handler(sa.exc.DBAPIError, _from_store)
+    app.register_error_handler(sa.exc.TimeoutError, _from_store)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -131,8 +132,8 @@ def _from_werkzeug(error: HTTPException) -> Response:
 
 
 def _from_store(error: Exception) -> Response:
-    _log.error("store_failed", error=type(error).__name__, request_id=g.get("request_id"))
-    return _answer(unavailable("the database cannot be reached just now; come again in a second", code="store_away"))
+    _log.error("store_failed", error=type(error).__name__, detail=failure(error), request_id=g.get("request_id"))
+    return _answer(unavailable("the database does not answer just now; come again in a second", code="store_away"))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from experiments.repository import Repository
 from experiments.settings import Settings
-from experiments.store import Store, open_store
+from experiments.store import REQUEST, WORK, Store, open_store
 
 if TYPE_CHECKING:
     from api.state import Node
@@ -23,8 +23,13 @@ class Services:
 
     @functools.cached_property
     def store(self) -> Store:
-        """The database; connections are made when they are needed."""
-        return open_store(self.settings.database_url)
+        """The database, for what somebody waits for; connections are made when they are needed."""
+        return open_store(self.settings.database_url, REQUEST)
+
+    @functools.cached_property
+    def patient_store(self) -> Store:
+        """The database, for what may rightly take long, such as sealing the enrolled of an experiment."""
+        return open_store(self.settings.database_url, WORK)
 
     def repository(self) -> Repository:
         """Return the definitions."""

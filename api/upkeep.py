@@ -129,7 +129,9 @@ class Upkeep:
     def _failed(self, error: Exception) -> None:
         if self._failed_since is None:
             self._failed_since = time.monotonic()
-            _log.warning("database_away", error=type(error).__name__, detail=str(error).splitlines()[0][:200])
+            from experiments.store import failure
+
+            _log.warning("database_away", error=type(error).__name__, detail=failure(error))
 
     # ------------------------------------------------------------- work
 

@@ -18,8 +18,8 @@ from experiments.definitions.errors import DefinitionError
 from experiments.definitions.loader import Loaded, load_values
 from experiments.definitions.reader import read_text
 from experiments.heads import StaleVersionError, UnknownKeyError
-from experiments.lifecycle import TransitionError
-from experiments.publish import move
+from experiments.lifecycle import TransitionError, transition
+from experiments.publish import publish
 from experiments.records import ExperimentRecord
 from experiments.repository import Change
 from experiments.states import MOVES, STATES
@@ -137,20 +137,12 @@ def create_blueprint(services: Services) -> APIBlueprint:  # noqa: C901 - one ad
         version_id = None if match is None else version_from(match)
         _experiment(services, key)
         try:
-            move(
-                services.store,
-                services.settings,
-                key,
-                asked.to,
-                ACTOR,
-                asked.reason,
-                services.now_us(),
-                version_id,
-            )
+            transition(services.store, key, asked.to, ACTOR, asked.reason, services.now_us(), version_id)
         except TransitionError as error:
             raise Problem(409, str(error), code="transition_refused") from None
         except StaleVersionError as error:
             raise Problem(412, str(error), code="stale_version") from None
+        publish(services.patient_store, services.settings, services.now_us())
         services.definitions_changed()
         return _full(_experiment(services, key))
 

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from experiments.errors import InputError
 from experiments.sources.duck import connect, materialise
+from experiments.store.engine import without_password
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgresql": "postgres_scanner"}
 
@@ -75,8 +76,9 @@ def open_log(url: str) -> Iterator[LogTables]:
             connection.raw_sql("BEGIN TRANSACTION")
             yield log_tables(connection, database=("log", schema))
         except duckdb.IOException as error:
-            shown = parsed.render_as_string(hide_password=True)
-            raise InputError(f"{shown}: the database cannot be read: {str(error).splitlines()[0]}") from None
+            # DuckDB's message repeats what it was given, the password too.
+            why = str(error).splitlines()[0].replace(f' at "{target}"', "")
+            raise InputError(f"{without_password(url)}: the database cannot be read: {without_password(why)}") from None
         finally:
             with contextlib.suppress(duckdb.Error):
                 connection.raw_sql("ROLLBACK")

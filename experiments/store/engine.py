@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from experiments.errors import InputError
+from experiments.store.patience import WORK, Patience
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a SQLite writer waits for another one before it gives up."""
-CONNECT_TIMEOUT_S = 5
-"""How long opening a PostgreSQL connection may take: a hanging server must not hang us."""
-
 _READ_ONLY = "equipoise_read_only"
 
 
@@ -37,7 +36,8 @@ class Store:
     """
 
     engine: Engine
-    url: str
+    url: str = field(repr=False)
+    """With its password."""
 
     @property
     def dialect(self) -> str:
@@ -70,11 +70,12 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, patience: Patience = WORK) -> Store:
     """Open the database at ``url``, creating the folder of an SQLite file; no connection is made yet.
 
     Args:
         url: SQLAlchemy address, ``sqlite:///path/file.sqlite`` or ``postgresql+psycopg://…``.
+        patience: how long a PostgreSQL server is waited for.
 
     Raises:
         StoreError: for an address that is neither.
@@ -85,35 +86,57 @@ def open_store(url: str) -> Store:
     """
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError:
-        raise StoreError(f"database address {url!r} is not an address: give sqlite:///FILE or postgresql://…") from None
+    except (sa.exc.ArgumentError, ValueError):
+        shown = without_password(url)
+        raise StoreError(
+            f"database address {shown!r} is not an address: give sqlite:///FILE or postgresql://USER@HOST:PORT/NAME"
+        ) from None
     backend = parsed.get_backend_name()
     if backend == "postgres" or (backend == "postgresql" and parsed.drivername == "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        engine = _postgres_engine(parsed)
+        # Imported where it is used: the driver is half of what opening an embedded database would load.
+        from experiments.store.postgres import postgres_engine
+
+        engine = postgres_engine(parsed, patience)
     elif backend == "sqlite":
         engine = _sqlite_engine(parsed)
     else:
-        shown = parsed.render_as_string(hide_password=True)
+        shown = without_password(url)
         raise StoreError(f"database address {shown!r} is neither sqlite:///FILE nor postgresql://…")
     return Store(engine=engine, url=parsed.render_as_string(hide_password=False))
 
 
-def _postgres_engine(url: URL) -> Engine:
-    return sa.create_engine(
-        url,
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": "equipoise",
-            # A server that vanished without a word is noticed within half a minute, not after two hours.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 4,
-            "tcp_user_timeout": 30_000,
-        },
-    )
+def without_password(text: str) -> str:
+    """Return a database address, or text that has one in it, fit to be shown.
+
+    >>> without_password("postgresql://eq:s3:c@ret@db/eq?password=x&sslmode=require")
+    'postgresql://eq:***@db/eq?password=***&sslmode=require'
+    >>> without_password("cannot connect to host='db' password='s3cret' user='eq'")
+    "cannot connect to host='db' password=*** user='eq'"
+    """
+    text = re.sub(r"((?:^|//)[^:/@\s]*):(?!//)\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)\b(\w*password\s*=\s*)('(?:\\.|[^'\\])*'|[^&\s'\"]*)", r"\1***", text)
+
+
+def failure(error: BaseException) -> str:
+    """Return one line on why the database failed, fit for a log: no password, no parameters, nothing out of a row.
+
+    >>> failure(StoreError("cannot use the database postgresql://eq:secret@db/eq: refused"))
+    'cannot use the database postgresql://eq:***@db/eq: refused'
+    >>> failure(ValueError("m-1 is wrong"))
+    'ValueError'
+    """
+    if isinstance(error, StoreError):
+        text = str(error)
+    elif isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+        text = str(error.orig)  # what the server or driver says of the connection, a lock or a limit
+    else:
+        original = getattr(error, "orig", None) or error
+        code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+        return f"{type(original).__name__} ({code})" if code else type(original).__name__
+    lines = without_password(text).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -124,7 +147,7 @@ def _sqlite_engine(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot create folder {folder} for the database: {error.strerror}") from None
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url, hide_parameters=True)  # they may be ids of members, and errors are logged
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -21,7 +21,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from experiments.store.engine import Store, StoreError
+from experiments.store.engine import Store, StoreError, without_password
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 425_271_296_897_098_022
@@ -83,6 +83,6 @@ def _missing(connection: Connection) -> list[str]:
 
 
 def _unreachable(store: Store, error: sa.exc.OperationalError) -> StoreError:
-    shown = store.engine.url.render_as_string(hide_password=True)
+    shown = without_password(store.url)
     first_line = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
     return StoreError(f"cannot use the database {shown}: {first_line}")

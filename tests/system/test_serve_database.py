@@ -46,6 +46,10 @@ def test_a_hanging_postgres_and_a_restart_without_it(tmp_path: Path) -> None:
                 for process in hanging:
                     os.kill(process, signal.SIGSTOP)
                 try:
+                    began = time.perf_counter()
+                    reply = server.send("GET", "/v1/experiments")
+                    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+                    assert time.perf_counter() - began < 9, "a ping of 2 s and a connection of 3 s, on a busy machine"
                     took = []
                     for number in range(200):
                         answer, seconds = decide(server, f"during-{number}")
