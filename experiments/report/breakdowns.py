@@ -11,10 +11,22 @@ from stats.arrays import number
 from stats.why import Why
 
 
-def breakdown_of(spec: MetricSpec, cells: Cells, attribute: str, alpha: float) -> Breakdown:
-    """Return one metric's effects within each stratum of ``cells``; levels × variants are one Holm family."""
+def breakdown_of(
+    spec: MetricSpec, cells: Cells, attribute: str, alpha: float, *, n_star: float | None = None
+) -> Breakdown:
+    """Return one metric's effects within each stratum of ``cells``; levels × variants are one Holm family.
+
+    Args:
+        spec: the metric.
+        cells: by variant and stratum.
+        attribute: whose levels the strata are.
+        alpha: of the family.
+        n_star: for always-valid inference, see ``Measured``, of the whole experiment; every level gets its share of it.
+    """
     moments = cells.by_stratum(spec.name)
-    measured = measure_metric(spec, moments, 0)
+    units = moments.n.sum(axis=0)
+    shares = None if n_star is None else n_star * np.maximum(units, 1) / max(int(units.sum()), 1)
+    measured = measure_metric(spec, moments, 0, n_star=shares)
     effect, change = measured.effect(alpha), measured.relative(alpha)
     family = holm_family([measured], alpha)
     rows = []

@@ -261,17 +261,21 @@ class _Builder:
         counts = {v: self.measured.units.counts.get(v, 0) for v in self.measured.variants}
         return split_check(counts, {v: float(self.split.get(v, 0)) for v in self.measured.variants})
 
-    def n_star(self) -> float:
-        """Return at how many units of one comparison the band is narrowest: its share of the planned ones."""
+    def n_star(self) -> float | None:
+        """Return at how many units of one comparison the band is narrowest: its share of the planned ones.
+
+        ``None`` where inference is not always-valid.
+        """
+        if self.inference != "always_valid":
+            return None
         planned = self.declared.record.definition.planned_units
         if not planned:
             return DEFAULT_N_STAR
         return max(1.0, planned * 2 / len(self.measured.variants))
 
     def estimates(self) -> list[Measured]:
-        n_star = self.n_star() if self.inference == "always_valid" else None
         totals = self.measured.cells.totals
-        return [measure_metric(s, totals[s.name], 0, n_star=n_star) for s in self.measured.specs]
+        return [measure_metric(s, totals[s.name], 0, n_star=self.n_star()) for s in self.measured.specs]
 
     def days(self) -> int | None:
         """Return the whole days since the first unit entered, to the end of the experiment or to now."""
@@ -336,7 +340,9 @@ class _Builder:
             if metric.spec.role != "primary" or not self.measured.units.counts:
                 continue
             if plan.enrolment == "rolling":
-                curves += by_experiment_day(metric.spec, self.measured.cells, plan.alpha, self.n_star())
+                curves += by_experiment_day(
+                    metric.spec, self.measured.cells, plan.alpha, self.n_star() or DEFAULT_N_STAR
+                )
             else:
                 curves += by_member_day(metric.spec, member_day_cells(self.measured, metric, self.now), plan.alpha)
         return curves
@@ -352,7 +358,7 @@ class _Builder:
                 too_many.append(attribute)
                 continue
             cells = self.measured.cells_by(attribute, primary)
-            found += [breakdown_of(spec, cells, attribute, alpha) for spec in primary]
+            found += [breakdown_of(spec, cells, attribute, alpha, n_star=self.n_star()) for spec in primary]
         return found, too_many
 
     def carry(self) -> Text | None:

@@ -13,7 +13,7 @@ from experiments.report.estimates import Measured, MetricSpec, measure_metric
 from stats.arrays import number
 from stats.effects.means import difference_of_means
 from stats.effects.result import Effect
-from stats.sequential import Band, mixture_band, tau2
+from stats.sequential import mixture_band, tau2
 from stats.why import Why
 
 
@@ -26,14 +26,11 @@ def by_experiment_day(spec: MetricSpec, cells: Cells, alpha: float, n_star: floa
         alpha: of the whole band.
         n_star: units of control and variant at which the band is narrowest.
     """
-    measured = measure_metric(spec, cells.by_day(spec.name).cumulative(1), 0)
-    effect = _plain(measured)
-    n = measured.sample.n[0] + measured.sample.n[measured.variants]
-    band = mixture_band(effect.estimate, effect.std_error, alpha, n=n, n_star=n_star)
+    measured = measure_metric(spec, cells.by_day(spec.name).cumulative(1), 0, n_star=n_star)
     first = cells.days[0]
     days = [day - first + 1 for day in cells.days]
     dates: list[str | None] = [day_text(day) for day in cells.days]
-    return _curves(spec, cells.variants, measured, "experiment_day", days, dates, effect, band)
+    return _curves(spec, cells.variants, measured, "experiment_day", days, dates, measured.effect(alpha))
 
 
 def by_member_day(spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: float) -> list[Curve]:
@@ -65,7 +62,7 @@ def by_member_day(spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: fl
         why=np.stack([e.why for e in effects], axis=1),
     )
     cells = cells_by_day[days[-1]]
-    return _curves(spec, cells.variants, looks[-1], "member_day", days, [None] * len(days), together, band)
+    return _curves(spec, cells.variants, looks[-1], "member_day", days, [None] * len(days), together)
 
 
 def _look(spec: MetricSpec, cells: Cells) -> Measured:
@@ -96,7 +93,6 @@ def _curves(
     days: Sequence[int],
     dates: Sequence[str | None],
     effect: Effect,
-    band: Band,
 ) -> list[Curve]:
     curves = []
     for j, place in enumerate(measured.variants):
@@ -110,8 +106,8 @@ def _curves(
                     date=dates[k],
                     n=int(n[0, k] + n[place, k]) if n.ndim > 1 else int(n[0] + n[place]),
                     estimate=number(effect.estimate[j, k]),
-                    ci_low=None if why else number(band.ci_low[j, k]),
-                    ci_high=None if why else number(band.ci_high[j, k]),
+                    ci_low=None if why else number(effect.ci_low[j, k]),
+                    ci_high=None if why else number(effect.ci_high[j, k]),
                     why=why,
                 )
             )

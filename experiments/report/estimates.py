@@ -17,6 +17,7 @@ import numpy.typing as npt
 from experiments.report.document import Comparison, Estimate, MetricResult, Reading, Text, VariantSummary
 from stats.adjustment import cuped_means, cuped_ratios, variance_reduction
 from stats.arrays import number
+from stats.decision import read_effect
 from stats.distributions import normal_upper
 from stats.effects.means import difference_of_means
 from stats.effects.non_inferiority import non_inferiority, non_inferiority_of_proportions
@@ -26,7 +27,7 @@ from stats.effects.result import Effect
 from stats.moments import Moments
 from stats.multiplicity import holm, interval_alpha, shorten
 from stats.samples import Sample, means, ratios
-from stats.sequential import mixture_band
+from stats.sequential import Band, mixture_band, tau2
 from stats.why import Why
 
 Role = Literal["primary", "secondary", "guardrail"]
@@ -72,8 +73,9 @@ class Measured:
     raw: Sample
     control: int
     method: str
-    n_star: float | None = None
-    """Units of control and variant together at which the always-valid band is narrowest; ``None``: fixed horizon."""
+    n_star: npt.ArrayLike | None = None
+    """Units of control and variant together at which the always-valid band is narrowest (one number, or one a segment);
+    ``None``: fixed horizon."""
 
     @property
     def variants(self) -> list[int]:
@@ -103,11 +105,23 @@ class Measured:
         """Return the effects with the band that stays valid at every look, and the fixed level as wide as the band."""
         control, others = self.sample[self.control], self.sample[self.variants]
         plain = difference_of_means(control, others, alpha, df=np.inf)
-        band = mixture_band(plain.estimate, plain.std_error, alpha, n=control.n + others.n, n_star=self.n_star)
+        band = self.band(plain.estimate, plain.std_error, alpha, others.n)
         nothing = plain.why != 0
         low, high, p_value = (np.where(nothing, np.nan, part) for part in (band.ci_low, band.ci_high, band.p_value))
         level = 2 * normal_upper((high - low) / 2 / np.where(plain.std_error > 0, plain.std_error, np.nan))
         return replace(plain, ci_low=low, ci_high=high, p_value=p_value), level
+
+    def band(
+        self, estimate: npt.ArrayLike, std_error: npt.ArrayLike, alpha: npt.ArrayLike, n_others: npt.ArrayLike
+    ) -> Band:
+        """Return the always-valid band of an estimate that compares control with another variant.
+
+        Effect, relative change and distance from a margin all get the same mixture, whatever ``alpha``: so an interval
+        that is drawn, the adjusted one and a guardrail's reading cannot contradict each other.
+        """
+        n = self.sample[self.control].n + np.asarray(n_others)
+        mixture = tau2(std_error, n, np.asarray(self.n_star))
+        return mixture_band(estimate, std_error, alpha, tau2=np.where(mixture > 0, mixture, 1.0))
 
     def variance_reduction(self) -> list[float | None]:
         """Return, by variant, the share of the effect's variance that the covariates removed."""
@@ -117,7 +131,9 @@ class Measured:
         return [number(v) for v in variance_reduction(self.effect(0.05), raw)]
 
 
-def measure_metric(spec: MetricSpec, moments: Moments, control: int, *, n_star: float | None = None) -> Measured:
+def measure_metric(
+    spec: MetricSpec, moments: Moments, control: int, *, n_star: npt.ArrayLike | None = None
+) -> Measured:
     """Choose and compute the estimator of one metric.
 
     Args:
@@ -202,7 +218,8 @@ def _result(
         else:
             parts = (family.effect_low, family.effect_high, family.relative_low, family.relative_high)
             adjusted = (*(part[at, j] for part in parts), family.p_adjusted[at, j])
-        p_margin, reading = None, _reading(spec, effect, j, float(adjusted[4]), alpha)
+        p_margin: float | None = None
+        reading: Reading = read_effect(number(effect.estimate[j]), number(adjusted[4]), spec.direction, alpha)
         if spec.margin_relative is not None:
             p_margin, reading = _guardrail(metric, j, spec.margin_relative, alpha)
         why = Why(int(effect.why[j])).text
@@ -277,17 +294,24 @@ def _total(effect: Effect, j: int, adjusted: Sequence[float], n: int) -> Estimat
     )
 
 
-def _reading(spec: MetricSpec, effect: Effect, j: int, p_adjusted: float, alpha: float) -> Reading:
-    if np.isnan(p_adjusted):
-        return "not_computed"
-    if p_adjusted > alpha:
-        return "unclear"
-    return "better" if (effect.estimate[j] > 0) == (spec.direction == "increase") else "worse"
-
-
 def _guardrail(metric: Measured, j: int, margin: float, alpha: float) -> tuple[float | None, Reading]:
-    """Return the p of "worse than the margin" and the reading; one-sided at alpha/2, like the drawn interval."""
+    """Return the p of "worse than the margin" and the reading, by the same method as the drawn interval.
+
+    Fixed horizon: one-sided at alpha/2. Always-valid: the band of the distance from the margin, which lies on the good
+    side of zero just where the relative interval keeps within the margin; its p is 1 where the estimate itself is
+    beyond the margin.
+    """
     control, variant = metric.sample[metric.control], metric.sample[metric.variants][j]
-    test = non_inferiority_of_proportions if metric.method == "two_proportions" else non_inferiority
-    result = test(control, variant, margin, direction=metric.spec.direction, relative=True).value(alpha=alpha)
-    return result.p_value, result.reading
+    direction = metric.spec.direction
+    if metric.n_star is None:
+        test = non_inferiority_of_proportions if metric.method == "two_proportions" else non_inferiority
+        result = test(control, variant, margin, direction=direction, relative=True).value(alpha=alpha)
+        return result.p_value, result.reading
+    found = non_inferiority(control, variant, margin, direction=direction, relative=True)
+    if found.why != 0:
+        return None, "not_computed"
+    band = metric.band(found.distance, found.std_error, alpha, variant.n)
+    p_value = float(band.p_value) if found.distance > 0 else 1.0
+    if band.ci_low > 0:
+        return p_value, "within_limit"
+    return p_value, "broken" if band.ci_high < 0 else "not_proven"

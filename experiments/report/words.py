@@ -227,9 +227,9 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     methods.append(
         {
             "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), so are those of "
-            "secondary metrics; guardrails are one-sided tests that the limit is kept.",
-            "zh-CN": "核心指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理；"
-            "护栏指标检验“未越界”（单侧）。",
+            "secondary metrics. A guardrail's p is that of the limit being broken: small proves that it is kept.",
+            "zh-CN": "核心指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理。"
+            "护栏指标的 p 值检验“已越界”这一假设：p 值小，即证明未越界。",
         }
     )
     methods.append(

@@ -200,6 +200,22 @@ def test_rolling_enrolment_reads_always_valid_and_not_in_the_first_week(shop: St
     assert (last.ci_low, last.ci_high) == pytest.approx((effect.ci_low, effect.ci_high), rel=1e-9)
 
 
+def test_rolling_breakdowns_are_always_valid_too(shop: Store) -> None:
+    defined(shop, enrolment="rolling", planned_units=2000, breakdowns=["tier"])
+    record(shop, campaign(days=10))
+    report = build_report(shop, "winback", NOW_US)
+    rows = next(b.rows for b in report.breakdowns if b.metric == "profit")
+    means = {m.name: m for m in report.metrics}["profit"].comparisons[0].effect
+    for row in rows:
+        effect = row.effect
+        assert None not in (effect.ci_low, effect.ci_high, means.ci_low, means.ci_high, row.p_value)
+        half = ((effect.ci_high or 0) - (effect.ci_low or 0)) / 2
+        whole = ((means.ci_high or 0) - (means.ci_low or 0)) / 2
+        # A level's band is as many standard errors wide as the whole's (2.9 here, not 1.96): so it is wider by the
+        # square root of the units, as far as the levels vary alike.
+        assert half / whole == pytest.approx(np.sqrt(2000 / (row.n + row.n_control)), rel=0.25)
+
+
 def test_member_days_lead_to_the_scorecards_estimate(shop: Store) -> None:
     defined(shop)
     record(shop, campaign())
