@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from typing import Any, cast
 
 import sqlalchemy as sa
 from apiflask import APIFlask
@@ -14,6 +15,7 @@ from api import logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
 from api.listing import Listing
 from api.management import experiments, explanations, reports
+from api.management.hot_spec import with_hot_paths
 from api.services import Services
 from api.state import Node
 from api.web.blueprint import create_blueprint as create_pages
@@ -53,6 +55,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
         json_errors=False,
     )
     app.config["SYNC_LOCAL_SPEC"] = False
+    app.spec_processor(cast("Any", with_hot_paths))
     app.extensions["equipoise"] = services
     app.before_request(_begin)
     app.after_request(_finish)

@@ -28,6 +28,7 @@ from api.hot.http import (
     method_not_allowed,
     read_body,
     send_json,
+    send_options,
     send_problem,
 )
 from api.state import Node
@@ -37,6 +38,15 @@ WORKERS = 8
 """Threads for Flask requests."""
 MAX_WAITING = 64
 """Flask requests under way or queued; more are answered 503 at once."""
+
+_METHODS = {
+    "/v1/decide": "POST",
+    "/v1/events": "POST",
+    "/livez": "GET, HEAD",
+    "/readyz": "GET, HEAD",
+    "/version": "GET, HEAD",
+}
+"""What the front answers itself."""
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logs.get("front")
@@ -90,24 +100,22 @@ class Front:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if path == "/v1/decide":
-            if method != "POST":
-                raise method_not_allowed("POST")
+        allowed = _METHODS.get(path)
+        if allowed is None:
+            await self._flask(scope, receive, send)
+        elif method == "OPTIONS":
+            await send_options(send, f"{allowed}, OPTIONS")
+        elif method not in allowed.split(", "):
+            raise method_not_allowed(allowed)
+        elif path == "/v1/decide":
             await decide.answer(self.node, scope, receive, send)
         elif path == "/v1/events":
-            if method != "POST":
-                raise method_not_allowed("POST")
             await events.answer(self.node, scope, receive, send)
-        elif path in {"/livez", "/readyz", "/version"}:
-            if method not in {"GET", "HEAD"}:
-                raise method_not_allowed("GET, HEAD")
-            if path == "/readyz":
-                ready, document = self.node.readiness()
-                await send_json(send, msgspec.json.encode(document), 200 if ready else 503)
-            else:
-                await send_json(send, self._version if path == "/version" else b'{"status":"alive"}')
+        elif path == "/readyz":
+            ready, document = self.node.readiness()
+            await send_json(send, msgspec.json.encode(document), 200 if ready else 503)
         else:
-            await self._flask(scope, receive, send)
+            await send_json(send, self._version if path == "/version" else b'{"status":"alive"}')
 
     async def _flask(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._waiting >= MAX_WAITING:
@@ -176,6 +184,6 @@ def _wsgi_safe(scope: Scope, body: bytes) -> Scope:
 
 def _known_path(path: str) -> str:
     """Return a path fit for a log line: our own fixed addresses, or just the first segment of others."""
-    if path in {"/v1/decide", "/v1/events", "/readyz", "/livez", "/version"}:
+    if path in _METHODS:
         return path
     return "/" + "/".join(path.split("/")[1:3])[:40]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -104,8 +104,25 @@ def json_pointer(msgspec_path: str) -> str:
     return pointer
 
 
-def field_problem(error: msgspec.ValidationError) -> FieldProblem:
-    """Return what msgspec found as a field problem; its messages name types and fields, never values."""
+def near(word: str, known: Iterable[str]) -> str:
+    """Return advice that names what is spelt nearly so, else ``""``.
+
+    >>> near("attribute", ["unit", "attributes"]), near("zzz", ["unit"])
+    ('did you mean "attributes"?', '')
+    """
+    import difflib  # only for who misspells
+
+    found = difflib.get_close_matches(word[:200].lower(), list(known), n=2, cutoff=0.6)
+    return "did you mean " + " or ".join(f'"{name}"' for name in found) + "?" if found else ""
+
+
+def field_problem(error: msgspec.ValidationError, known: Sequence[str] = ()) -> FieldProblem:
+    """Return what msgspec found as a field problem; its messages name types and fields, never values.
+
+    Args:
+        error: as msgspec raised it.
+        known: the fields there are, to advise on one that is not among them.
+    """
     text = str(error)
     place = _MSGSPEC_PATH.search(text)
     pointer = json_pointer(place["path"]) if place else ""
@@ -115,9 +132,8 @@ def field_problem(error: msgspec.ValidationError) -> FieldProblem:
     if missing:
         return FieldProblem(f"{pointer}/{missing[1]}", "missing", "this field is required")
     if unknown:
-        return FieldProblem(
-            f"{pointer}/{unknown[1][:64]}", "unknown_field", "there is no such field; check its spelling"
-        )
+        advice = near(unknown[1], known) or (f"there are: {', '.join(known)}" if known else "check its spelling")
+        return FieldProblem(f"{pointer}/{unknown[1][:64]}", "unknown_field", f"there is no such field; {advice}")
     return FieldProblem(pointer, "wrong_type", message[0].lower() + message[1:] if message else "has a wrong value")
 
 

@@ -18,7 +18,7 @@ from allocation.decide import UnknownExperimentError, decide
 from allocation.decision import Decision, Enrolment, MemberState
 from allocation.plan import ProjectPlan
 from api import logs
-from api.errors import FieldProblem, Problem, unavailable
+from api.errors import FieldProblem, Problem, near, unavailable
 from api.recent import Bounded, RecentAnswer, with_own_enrolments
 from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
@@ -232,7 +232,7 @@ class Node:
         self.check_personal(request.unit)
         plan = compiled.experiments.get(request.experiment)
         if plan is not None and request.unit_type not in {None, plan.unit_type}:
-            message = f"this experiment decides for {plan.unit_type}"
+            message = f'this experiment is about units of type "{plan.unit_type}"; send that, or leave it out'
             raise Problem(
                 422,
                 "this cannot be decided",
@@ -250,11 +250,12 @@ class Node:
                 occasion=request.occasion,
             )
         except UnknownExperimentError:
+            advice = near(request.experiment, compiled.experiments) or "GET /v1/experiments lists what there is"
             raise Problem(
                 404,
-                "no experiment of this key is published; GET /v1/experiments lists them",
+                f"no experiment of this key is published; {advice}",
                 code="unknown_experiment",
-                errors=[FieldProblem("/experiment", "unknown_experiment", "is not published")],
+                errors=[FieldProblem("/experiment", "unknown_experiment", f"is not published; {advice}")],
             ) from None
 
     @property

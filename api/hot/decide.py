@@ -68,7 +68,7 @@ def parse_request(body: bytes) -> DecideRequest:
     try:
         request = _requests.decode(body)
     except msgspec.ValidationError as error:
-        problem = field_problem(error)
+        problem = field_problem(error, DecideRequest.__struct_fields__)
         if problem.pointer == "/unit" and problem.code == "wrong_type":
             problem = FieldProblem("/unit", "wrong_type", "unit id must be text; quote it")
         raise _invalid(problem) from None

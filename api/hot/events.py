@@ -87,7 +87,12 @@ def parse_batch(body: bytes) -> EventsRequest:
     try:
         request = _requests.decode(body)
     except msgspec.ValidationError as error:
-        raise Problem(422, "this is not a batch of events", code="invalid", errors=[field_problem(error)]) from None
+        raise Problem(
+            422,
+            "this is not a batch of events",
+            code="invalid",
+            errors=[field_problem(error, EventsRequest.__struct_fields__)],
+        ) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise malformed(error, body) from None
     if len(request.events) > MAX_ITEMS:
@@ -152,7 +157,7 @@ def read_event(raw: bytes | msgspec.Raw, *, source: str, received_at: int, proje
     try:
         item = _items.decode(raw)
     except msgspec.ValidationError as error:
-        problem = field_problem(error)
+        problem = field_problem(error, EventItem.__struct_fields__)
         place = problem.pointer or "the event"
         raise BadEventError("invalid", f"{place}: {problem.message}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -258,11 +263,21 @@ def _minor(value: str | float | None, minor_digits: int) -> int | None:
     return minor
 
 
+class RejectedEvent(msgspec.Struct, frozen=True):
+    """What the caller is told of an event that became a dead letter."""
+
+    index: int
+    """Its place in the batch, from 0."""
+    reason: str
+    """One of ``DEAD_LETTER_REASONS``."""
+    detail: str
+
+
 class EventsReply(msgspec.Struct, frozen=True):
     """The answer to a batch: what is now on disk as events, and what is kept as dead letters."""
 
     accepted: int
-    rejected: list[dict[str, object]]
+    rejected: list[RejectedEvent]
     duplicates: int = 0
     """Of the accepted ones, how many this node has seen lately under the same id; counted once in reports."""
 
@@ -281,7 +296,7 @@ async def answer(node: Node, scope: Scope, receive: Receive, send: Send) -> None
     duplicates = await node.log_events(request.source, rows, rejected)
     reply = EventsReply(
         accepted=len(rows),
-        rejected=[{"index": item.index, "reason": item.code, "detail": item.detail} for item in rejected],
+        rejected=[RejectedEvent(item.index, item.code, item.detail) for item in rejected],
         duplicates=duplicates,
     )
     await send_json(send, _encode_reply(reply))

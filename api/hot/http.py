@@ -132,6 +132,13 @@ async def send_problem(scope: Scope, send: Send, problem: Problem, extra: Mappin
     await send({"type": "http.response.body", "body": body})
 
 
+async def send_options(send: Send, allowed: str) -> None:
+    """Answer OPTIONS: which methods an address takes."""
+    headers = [(b"allow", allowed.encode()), _NO_STORE, _NOSNIFF]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def method_not_allowed(allowed: str) -> Problem:
     """Return the 405 that names what is allowed."""
     return Problem(405, f"this address takes {allowed} only", code="method_not_allowed", headers={"Allow": allowed})

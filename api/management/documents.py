@@ -50,7 +50,8 @@ def json_struct(kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise Problem(422, "the body does not fit", code="invalid", errors=[field_problem(error)]) from None
+        known = getattr(kind, "__struct_fields__", ())
+        raise Problem(422, "the body does not fit", code="invalid", errors=[field_problem(error, known)]) from None
 
 
 def documents() -> list[Loaded]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from allocation.decide import UnknownExperimentError, explain
 from allocation.decision import REASONS, OccasionError
 from allocation.hashing import UnitError
-from api.errors import FieldProblem, Problem, malformed
+from api.errors import FieldProblem, Problem, malformed, near
 from api.explanation import sentence
 from api.management import documents
 from api.management.documents import respond
@@ -90,8 +90,9 @@ def _explain(services: Services, key: str, asked: ExplainIn) -> Response:
         raise _invalid("/unit", str(error)) from None
     except OccasionError as error:
         raise _invalid("/occasion", str(error)) from None
-    except UnknownExperimentError as error:
-        raise Problem(404, str(error), code="unknown_experiment") from None
+    except UnknownExperimentError:
+        advice = near(key, compiled.experiments) or "GET /v1/experiments lists what there is"
+        raise Problem(404, f"no experiment of this key is published; {advice}", code="unknown_experiment") from None
     return respond(
         {
             "experiment": key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,18 @@ def test_the_api_describes_itself(client: FlaskClient) -> None:
         "/v1/experiments/{key}/explain",
         "/v1/definitions",
     } <= set(document["paths"])
+
+
+def test_the_document_has_what_the_front_answers_and_every_reference_leads_somewhere(client: FlaskClient) -> None:
+    document = client.get("/v1/openapi.json").json
+    assert {"/v1/decide", "/v1/events", "/livez", "/readyz", "/version"} <= set(document["paths"])
+    asked = document["components"]["schemas"]["DecideRequest"]
+    assert asked["required"] == ["experiment", "unit"]
+    assert document["components"]["schemas"]["EventsRequest"]["properties"]["events"]["items"] == {
+        "$ref": "#/components/schemas/EventItem"
+    }
+    named = set(re.findall(r"#/components/schemas/([A-Za-z]+)", json.dumps(document)))
+    assert named <= set(document["components"]["schemas"])
 
 
 def test_without_a_project_nothing_can_be_defined(client: FlaskClient) -> None:
