@@ -12,6 +12,8 @@ from api.cli import UserError
 from experiments.settings import Settings
 
 SHUTDOWN_S = 8
+KEEP_ALIVE_S = 75
+"""Longer than the minute that load balancers keep their side: the one who may send must be the one who hangs up."""
 BACKLOG = 1024
 
 
@@ -83,6 +85,7 @@ def _run(settings: Settings, listening: socket.socket) -> None:
 
     from api import logs
     from api.asgi import create_asgi
+    from api.protocol import BoundedHead
 
     logs.configure()
     config = uvicorn.Config(
@@ -91,8 +94,10 @@ def _run(settings: Settings, listening: socket.socket) -> None:
         log_config=None,
         lifespan="on",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
-        h11_max_incomplete_event_size=32_768,
+        loop="uvloop",
+        http=BoundedHead,
     )
     server = uvicorn.Server(config)
     # uvicorn stops gracefully and then raises the signal once more: by then that is a normal end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import socket
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from api.protocol import HEAD_S
 from tests.system.serving import Server, command, run, serving
 
 DEFINITIONS = """
@@ -178,6 +180,32 @@ def until_closed(opened: socket.socket) -> bytes:
     return answer
 
 
+@pytest.mark.parametrize("path", ["/v1/decide", "/v1/events", "/readyz", "/v1/experiments"])
+def test_options_says_which_methods_an_address_takes(server: Server, path: str) -> None:
+    reply = server.send("OPTIONS", path)
+    assert reply.status in {200, 204}
+    expected = {"POST"} if path in {"/v1/decide", "/v1/events"} else {"GET", "HEAD"}
+    assert set(reply.headers["allow"].split(", ")) == {*expected, "OPTIONS"}
+    assert reply.body == b""
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/version", "/v1/experiments", "/experiments"])
+def test_head_is_get_without_its_body(server: Server, path: str) -> None:
+    got, head = server.send("GET", path), server.send("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/plain", "application/x-www-form-urlencoded", None])
+def test_the_hot_paths_read_json_whatever_it_is_called(server: Server, media: str | None) -> None:
+    """Campaign tools and `curl -d` name the body as they please."""
+    headers = {} if media is None else {"Content-Type": media}
+    body = json.dumps({"experiment": "basket", "unit": "m-1", "attributes": CART}).encode()
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("POST", "/v1/decide", body=body, headers=headers)
+        assert connection.getresponse().status == 200
+
+
 def test_slow_clients_stop_nobody(server: Server) -> None:
     """200 half-sent headers and 200 half-sent bodies: healthy requests go on, hot path and Flask behind it."""
     slow = [half_sent(server, b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Le") for _ in range(200)]
@@ -199,6 +227,27 @@ def test_slow_clients_stop_nobody(server: Server) -> None:
             opened.close()
 
 
+@pytest.mark.parametrize("line", [b"X-Long: " + b"y" * 4_000_000, b"X-Many: y\r\n" * 100_000])
+def test_a_head_without_end_is_refused(server: Server, line: bytes) -> None:
+    with half_sent(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n") as opened:
+        try:
+            for at in range(0, len(line), 50_000):
+                opened.sendall(line[at : at + 50_000])
+        except OSError:
+            pass  # the server has hung up, as it should
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):  # what was on its way when it hung up
+            answer = until_closed(opened)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431"), answer[:200]
+
+
+@pytest.mark.slow
+def test_a_head_that_never_ends_is_closed(server: Server) -> None:
+    with half_sent(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nX-S") as opened:
+        opened.settimeout(3 * HEAD_S)
+        assert opened.recv(4096) == b""
+
+
 @pytest.mark.slow
 def test_a_body_that_never_ends_is_closed(server: Server) -> None:
     with half_sent(server, b"POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{") as opened:
@@ -212,12 +261,12 @@ def test_a_body_that_never_ends_is_closed(server: Server) -> None:
 def test_large_bodies_are_refused_early(server: Server, path: str, chunked: bool) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
     head += b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: 10000000\r\n\r\n"
-    piece = b"x" * 65_536
+    piece = b"x" * 62_500  # 160 of them are the declared length
     began = time.perf_counter()
     with half_sent(server, head) as opened:
         try:
             for _ in range(160):
-                opened.sendall(b"10000\r\n" + piece + b"\r\n" if chunked else piece)
+                opened.sendall(b"f424\r\n" + piece + b"\r\n" if chunked else piece)
         except OSError:
             pass  # the server has hung up, as it should
         opened.settimeout(5)
