@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments.errors import InputError, unknown_name
+from experiments.intended import split_weights
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.scan import ColumnScan, scan_columns
 from experiments.report.breakdowns import breakdown_of
@@ -21,12 +22,15 @@ from experiments.report.content import sealed
 from experiments.report.document import Plan, Population, Report, Srm, Text, VariantInfo
 from experiments.report.estimates import MetricSpec, measure_metric, scorecard
 from experiments.report.words import file_methods, file_summary, file_warnings, unreadable_reason
-from experiments.sources.columns import ROW, read_columns
+from experiments.sources.columns import read_columns
 from experiments.sources.duck import fetch, fetch_one, materialise
-from experiments.sources.file import FileTable, open_file
+from experiments.sources.file import ROW, FileTable, first_line, open_file
+from experiments.sources.layout import unique_names
 
 MAX_VARIANTS = 20
 MAX_LEVELS = 50
+LEAST_ALPHA = 0.000001
+"""Beyond it the tails of the normal distribution say nothing about real data."""
 
 
 @dataclass(frozen=True)
@@ -76,72 +80,129 @@ def analyze_file(path: str | Path, options: AnalyzeOptions) -> Report:
     Raises:
         InputError: when the file or an option cannot be used, in one line.
     """
-    if not 0 < options.alpha < 0.5:
-        raise InputError(f"--alpha {options.alpha:g}: give a number between 0 and 0.5, such as 0.05")
+    if not LEAST_ALPHA <= options.alpha < 0.5:
+        raise InputError(f"--alpha {options.alpha:g}: give a number from {LEAST_ALPHA:f} to 0.5, such as 0.05")
     if not options.metrics and not options.ratios:
         raise InputError("nothing to measure: give at least one --metric COLUMN or --ratio NUMERATOR/DENOMINATOR")
+    import duckdb
+
     with open_file(path, encoding=options.encoding) as file:
-        pairs = [_ratio_columns(file, text) for text in options.ratios]
-        numbers = list(dict.fromkeys([*options.metrics, *(c for p in pairs for c in p), *options.covariates]))
-        texts = list(dict.fromkeys([options.variant, *([options.unit] if options.unit else []), *options.breakdowns]))
-        _check_roles(options, numbers, texts)
-        table = read_columns(file, texts, numbers, materialise=options.unit is not None)
-        units = _unit_rows(file, table, options)
-        variants = _variants(file, options, units.counts)
-        weights = _weights(options, variants)
-        scans = scan_columns(units.table, numbers)
-        _check_values(file, scans, options.covariates)
-        rows, scans, covariates = _with_missing_indicators(units.table, scans, options.covariates)
-        specs = _specs(options, pairs, scans, covariates)
-        groups = [ColumnGroup(s.name, s.columns) for s in specs]
-        segments: list[tuple[str, Cells]] = []
-        levels: list[str | None] = [*options.breakdowns] or [None]
-        for level in levels:
-            if level is not None:
-                _check_levels(file, rows, level)
-            cells = compute_cells(rows, groups, scans, variant=options.variant, variants=variants, stratum=level)
-            if level is not None:
-                segments.append((level, cells))
-    return _report(str(path), options, variants, weights, units, specs, cells, segments)
+        try:
+            return _analyze(file, options)
+        except duckdb.Error as error:
+            raise InputError(f"{path}: cannot be read: {first_line(error)}") from error
 
 
-def _check_roles(options: AnalyzeOptions, numbers: Sequence[str], texts: Sequence[str]) -> None:
-    both = [c for c in numbers if c in texts]
-    if both:
-        raise InputError(f"column {both[0]!r} is named as a number and as variant, unit or breakdown: name it once")
-    for name in options.covariates:
-        if name in options.metrics:
+def _analyze(file: FileTable, options: AnalyzeOptions) -> Report:
+    columns = _columns(file, options)
+    table = read_columns(file, columns.texts, columns.numbers, materialise=options.unit is not None)
+    units = _unit_rows(file, table, columns)
+    variants = _variants(file, options, units.counts)
+    weights = split_weights(options.split, variants)
+    scans = scan_columns(units.table, columns.numbers)
+    _check_values(file, scans, columns.covariates)
+    rows, scans, covariates = _with_missing_indicators(units.table, scans, columns.covariates)
+    specs = _specs(columns, scans, covariates)
+    groups = [ColumnGroup(s.name, s.columns) for s in specs]
+    segments: list[tuple[str, Cells]] = []
+    for label, column in columns.breakdowns.items():
+        _check_levels(file, rows, label, column)
+        cells = compute_cells(rows, groups, scans, variant=columns.variant, variants=variants, stratum=column)
+        segments.append((label, cells))
+    if not segments:
+        cells = compute_cells(rows, groups, scans, variant=columns.variant, variants=variants)
+    return _report(file.path, options, variants, weights, units, specs, cells, segments)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that the options name, by the names that they have in the engine."""
+
+    variant: str
+    unit: str | None
+    metrics: dict[str, str]
+    """Name in the file → column; so too below."""
+    ratios: dict[str, tuple[str, str]]
+    covariates: tuple[str, ...]
+    breakdowns: dict[str, str]
+    texts: dict[str, str]
+    """Name in the table of rows → column."""
+
+    @property
+    def numbers(self) -> list[str]:
+        pairs = (column for pair in self.ratios.values() for column in pair)
+        return list(dict.fromkeys([*self.metrics.values(), *pairs, *self.covariates]))
+
+
+def _columns(file: FileTable, options: AnalyzeOptions) -> _Columns:
+    variant = file.require(options.variant)
+    unit = None if options.unit is None else file.require(options.unit)
+    metrics = {name: file.require(name) for name in options.metrics}
+    ratios: dict[str, tuple[str, str]] = {}
+    for text in options.ratios:
+        pair = _ratio_columns(file, text)
+        if pair not in ratios.values():
+            ratios[text] = pair
+    covariates = tuple(dict.fromkeys(file.require(name) for name in options.covariates))
+    levels = {name: file.require(name) for name in options.breakdowns}
+    names = dict(zip(file.columns, file.header, strict=True))
+    outcomes = [*metrics.values(), *(column for pair in ratios.values() for column in pair)]
+    for column in outcomes:
+        if column in (variant, unit, *levels.values()):
             raise InputError(
-                f"column {name!r} is both a metric and a covariate; a covariate is measured before the test"
+                f"column {names[column]!r} is named as a number and as variant, unit or breakdown: name it once"
             )
-    if options.unit is not None and options.unit in (options.variant, *options.breakdowns):
-        raise InputError(f"column {options.unit!r} is named as unit and as variant or breakdown: name it once")
+    for column in covariates:
+        if column in outcomes:
+            raise InputError(
+                f"column {names[column]!r} is both a metric and a covariate; a covariate is measured before the test"
+            )
+        if column in (variant, unit):
+            raise InputError(f"column {names[column]!r} is named as covariate and as variant or unit: name it once")
+    if unit is not None and unit in (variant, *levels.values()):
+        raise InputError(f"column {names[unit]!r} is named as unit and as variant or breakdown: name it once")
+    if variant in levels.values():
+        raise InputError(f"column {names[variant]!r} is named as variant and as breakdown: name it once")
+    for text in ratios:
+        if text in metrics:
+            raise InputError(f"{text!r} is a --metric and a --ratio: name it once")
+    texts = {name: name for name in (variant, unit, *levels.values()) if name is not None and name not in covariates}
+    # A column may be covariate and breakdown: it is read twice then, as a number and as text.
+    free = {
+        column: alias
+        for column, alias in zip(file.columns, unique_names(file.columns, (*file.columns, ROW)), strict=True)
+        if column in covariates
+    }
+    texts |= {free[column]: column for column in levels.values() if column in free}
+    breakdowns = {name: free.get(column, column) for name, column in levels.items()}
+    return _Columns(variant, unit, metrics, ratios, covariates, breakdowns, texts)
 
 
 def _ratio_columns(file: FileTable, text: str) -> tuple[str, str]:
     parts = text.split("/")
+    known = {*file.header, *file.columns}
     for cut in range(1, len(parts)):
         top, bottom = "/".join(parts[:cut]).strip(), "/".join(parts[cut:]).strip()
-        if top in file.columns and bottom in file.columns:
-            return top, bottom
+        if top in known and bottom in known:
+            return file.require(top), file.require(bottom)
     if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
         raise InputError(f"--ratio {text!r}: write NUMERATOR/DENOMINATOR, two columns of the file")
     return file.require(parts[0].strip()), file.require(parts[1].strip())
 
 
-def _unit_rows(file: FileTable, table: Any, options: AnalyzeOptions) -> UnitRows:
+def _unit_rows(file: FileTable, table: Any, columns: _Columns) -> UnitRows:
     """Leave out rows without variant or unit, units in two variants, and repeats (the first row of a unit is kept)."""
     import ibis
 
-    name = options.variant
+    name = columns.variant
     empty = fetch_one(table.filter(table[name].isnull()).count())
     known = table.filter(table[name].notnull()) if empty else table
-    if options.unit is None:
+    if columns.unit is None:
         return UnitRows(known, _counts(known, name), no_variant=empty)
-    unit = known[options.unit]
+    unit = known[columns.unit]
     nameless = fetch_one(known.filter(unit.isnull()).count())
     known = known.filter(unit.notnull())
-    per_unit = known.group_by(options.unit).aggregate(
+    per_unit = known.group_by(columns.unit).aggregate(
         equipoise_first=known[ROW].min(),
         equipoise_mixed=known[name].min() != known[name].max(),
         equipoise_rows=known.count(),
@@ -180,38 +241,7 @@ def _variants(file: FileTable, options: AnalyzeOptions, counts: Mapping[str, int
         )
     if options.control not in counts:
         raise unknown_name("variant", options.control, found, f"in column {options.variant!r} of {file.path}")
-    return [options.control, *(v for v in found if v != options.control)]
-
-
-def _weights(options: AnalyzeOptions, variants: Sequence[str]) -> dict[str, Fraction]:
-    if options.split is None:
-        return dict.fromkeys(variants, Fraction(1))
-    weights: dict[str, Fraction] = {}
-    for part in options.split.split(","):
-        name, equals, weight = part.rpartition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise InputError(f'--split {options.split!r}: {part.strip()!r} is not VARIANT=WEIGHT; write "A=1,B=2"')
-        if name not in variants:
-            raise unknown_name("variant", name, variants, "to split to (--split)")
-        if name in weights:
-            raise InputError(f"--split {options.split!r}: variant {name!r} has two weights")
-        try:
-            weights[name] = Fraction(weight.strip())
-        except (ValueError, ZeroDivisionError):
-            raise InputError(
-                f'--split: weight {weight.strip()!r} of {name!r} is not a number; write "A=1,B=2"'
-            ) from None
-        if weights[name] < 0:
-            raise InputError(f"--split: weight {weight.strip()} of {name!r} is negative; weights are 0 or more")
-    absent = [v for v in variants if v not in weights]
-    if absent:
-        raise InputError(
-            f"--split {options.split!r} has no weight for {', '.join(map(repr, absent))}: name every variant"
-        )
-    if sum(w > 0 for w in weights.values()) < 2:
-        raise InputError(f"--split {options.split!r}: at least two variants need a weight above 0")
-    return {v: weights[v] for v in variants}
+    return [str(options.control), *(v for v in found if v != options.control)]
 
 
 def _check_values(file: FileTable, scans: Mapping[str, ColumnScan], covariates: Sequence[str]) -> None:
@@ -223,11 +253,11 @@ def _check_values(file: FileTable, scans: Mapping[str, ColumnScan], covariates: 
             raise InputError(f"{file.path}: covariate {name!r} has no values at all; leave it out")
 
 
-def _check_levels(file: FileTable, rows: Any, column: str) -> None:
+def _check_levels(file: FileTable, rows: Any, label: str, column: str) -> None:
     levels = fetch_one(rows[column].nunique())
     if levels > MAX_LEVELS:
         raise InputError(
-            f"{file.path}: breakdown column {column!r} has {levels:,} different values (at most {MAX_LEVELS}): "
+            f"{file.path}: breakdown column {label!r} has {levels:,} different values (at most {MAX_LEVELS}): "
             "name a column with segments"
         )
 
@@ -245,7 +275,7 @@ def _with_missing_indicators(
         names.append(name)
         if not scan.missing or not scan.values:
             continue
-        flag = f"{name} missing"
+        (flag,) = unique_names([f"{name} missing"], table.columns)
         column = table[name].nullif(float("nan")) if table[name].type().is_floating() else table[name]
         filled = column.fill_null(scan.minimum if column.type().is_floating() else int(scan.minimum or 0))
         table = table.mutate(**{name: filled, flag: column.isnull().cast("int64")})
@@ -258,28 +288,23 @@ def _flag_scan(name: str, rows: int) -> ColumnScan:
     return ColumnScan(name, rows, rows, 0.0, 1.0, 0, 0.0)
 
 
-def _specs(
-    options: AnalyzeOptions,
-    pairs: Sequence[tuple[str, str]],
-    scans: Mapping[str, ColumnScan],
-    covariates: tuple[str, ...],
-) -> list[MetricSpec]:
+def _specs(columns: _Columns, scans: Mapping[str, ColumnScan], covariates: tuple[str, ...]) -> list[MetricSpec]:
     specs = []
-    for name in dict.fromkeys(options.metrics):
-        scan = scans[name]
+    for name, column in columns.metrics.items():
+        scan = scans[column]
         binary = scan.is_binary
         specs.append(
             MetricSpec(
                 name=name,
                 label=_both(name),
                 kind="proportion" if binary else "mean",
-                value=name,
+                value=column,
                 covariates=covariates,
                 unit="share" if binary else "number",
                 left_out={"missing": scan.missing} if scan.missing else {},
             )
         )
-    for text, (top, bottom) in zip(options.ratios, pairs, strict=True):
+    for text, (top, bottom) in columns.ratios.items():
         missing = max(scans[top].missing, scans[bottom].missing)
         specs.append(
             MetricSpec(

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """A file, option or definition that cannot be used as given; the message is one line for its author."""
+    r"""A file, option or definition that cannot be used as given; the message is one line for its author.
+
+    >>> print(InputError("no column 'a\nb'"))
+    no column 'a b'
+    """
+
+    def __init__(self, message: str) -> None:
+        """Keep the message to one line, whatever names of columns and values it repeats."""
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 def unknown_name(what: str, name: str, known: Sequence[str], where: str, *, limit: int = 12) -> InputError:
@@ -18,6 +26,10 @@ def unknown_name(what: str, name: str, known: Sequence[str], where: str, *, limi
     """
     lowered = {k.casefold(): k for k in known}
     near = [lowered[m] for m in difflib.get_close_matches(name.casefold(), list(lowered), n=3, cutoff=0.6)]
-    listed = ", ".join(known[:limit]) + (f", … ({len(known)} in all)" if len(known) > limit else "")
-    hint = f"did you mean {' or '.join(repr(k) for k in near)}? " if near else ""
-    return InputError(f"no {what} {name!r} {where}: {hint}There are: {listed}")
+    listed = ", ".join(map(_clipped, known[:limit])) + (f", … ({len(known)} in all)" if len(known) > limit else "")
+    hint = f"did you mean {' or '.join(repr(_clipped(k)) for k in near)}? " if near else ""
+    return InputError(f"no {what} {_clipped(name)!r} {where}: {hint}There are: {listed}")
+
+
+def _clipped(name: str, width: int = 60) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"

@@ -6,27 +6,27 @@ for "missing" and "true", and only when that fails too is the offending row look
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.errors import InputError
 from experiments.sources.duck import fetch
 from experiments.sources.duck import materialise as _keep
-from experiments.sources.file import FileTable, first_line
+from experiments.sources.file import PARQUET_ROW, ROW, FileTable, first_line
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "\\n")
 TRUE_WORDS = ("true", "t", "yes")
 FALSE_WORDS = ("false", "f", "no")
-ROW = "equipoise_row"
 
 
-def read_columns(file: FileTable, texts: Sequence[str], numbers: Sequence[str], *, materialise: bool) -> Any:
+def read_columns(file: FileTable, texts: Mapping[str, str], numbers: Sequence[str], *, materialise: bool) -> Any:
     """Return an Ibis table with ``texts`` as strings and ``numbers`` as numbers, and the row number.
 
     Args:
         file: the open file.
-        texts: columns read as text; an empty cell is missing.
-        numbers: columns read as numbers or booleans.
+        texts: name in the answer → column of ``file.columns`` read as text; an empty cell is missing.
+        numbers: columns of ``file.columns`` read as numbers or booleans.
         materialise: copy the columns into the embedded engine, for a file that is read more than once.
 
     Raises:
@@ -34,12 +34,12 @@ def read_columns(file: FileTable, texts: Sequence[str], numbers: Sequence[str], 
     """
     import duckdb
 
-    for name in (*texts, *numbers):
-        file.require(name)
-    for words in (False, True) if file.is_text else (False,):
+    # Numbers that a Parquet file holds as text are read like those of a CSV, once and for all.
+    text_numbers = any(file.table[name].type().is_string() for name in numbers)
+    for words in (False, True) if text_numbers else (False,):
         table = _select(file, texts, numbers, words=words)
         try:
-            if file.is_text or materialise:
+            if file.is_text or materialise or text_numbers:
                 table = _keep(file.connection, table, "equipoise_rows")
         except duckdb.ConversionException:
             continue
@@ -49,13 +49,13 @@ def read_columns(file: FileTable, texts: Sequence[str], numbers: Sequence[str], 
     raise _first_bad_value(file, numbers)
 
 
-def _select(file: FileTable, texts: Sequence[str], numbers: Sequence[str], *, words: bool) -> Any:
+def _select(file: FileTable, texts: Mapping[str, str], numbers: Sequence[str], *, words: bool) -> Any:
     import ibis
 
-    row = ibis.row_number() if file.is_text else file.table["file_row_number"]
+    row = ibis.row_number() if file.is_text else file.table[PARQUET_ROW]
     chosen: dict[str, Any] = {ROW: row}
-    for name in texts:
-        chosen[name] = _as_text(file.table[name])
+    for name, column in texts.items():
+        chosen[name] = _as_text(file.table[column])
     for name in numbers:
         chosen[name] = _as_number(file, name, words=words)
     return file.table.select(**chosen)
@@ -94,9 +94,10 @@ def _as_number(file: FileTable, name: str, *, words: bool) -> Any:
 
 
 def _first_bad_value(file: FileTable, numbers: Sequence[str]) -> InputError:
-    table = _select(file, numbers, (), words=False)
+    texts = [name for name in numbers if file.table[name].type().is_string()]
+    table = _select(file, {name: name for name in texts}, (), words=False)
     worst: tuple[int, str, str] | None = None
-    for name in numbers:
+    for name in texts:
         word = table[name].strip().lower()
         known = word.isin((*MISSING_WORDS, *TRUE_WORDS, *FALSE_WORDS))
         bad = table.filter(table[name].notnull(), table[name].try_cast("float64").isnull(), ~known)
@@ -108,6 +109,15 @@ def _first_bad_value(file: FileTable, numbers: Sequence[str]) -> InputError:
     row, name, value = worst
     shown = value if len(value) <= 40 else value[:37] + "…"
     return InputError(
-        f"{file.path}: row {row + 1}, column {name!r}: {shown!r} is not a number; "
+        f"{file.path}: row {row + 1}, column {name!r}: {shown!r} is not a number; {_advice(value)}"
         "correct it, leave the cell empty, or name a numeric column"
     )
+
+
+def _advice(value: str) -> str:
+    text = value.strip()
+    if re.fullmatch(r"[+-]?\d+,\d{1,2}|[+-]?\d{1,3}(\.\d{3})+,\d+", text):
+        return "write decimals with a point; "
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", text):
+        return "write it without thousands separators; "
+    return ""

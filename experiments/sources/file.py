@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,23 @@ from typing import Any
 
 from experiments.errors import InputError, unknown_name
 from experiments.sources.duck import connect
-from experiments.sources.encoding import detect_encoding, transcode
+from experiments.sources.encoding import GZIP_MAGIC, detect_encoding, has_mixed_line_ends, transcode
+from experiments.sources.layout import find_layout, unique_names
 
 PARQUET_MAGIC = b"PAR1"
+ROW = "equipoise_row"
+PARQUET_ROW = "file_row_number"
+OTHER_MAGIC = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zX": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"%PDF": "a PDF",
+    b"SQLi": "a SQLite database",
+    b"ARRO": "an Arrow file",
+}
+"""First bytes of files that are often taken for a CSV."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +41,25 @@ class FileTable:
     table: Any
     """Ibis table of the whole file, read where it lies."""
     columns: tuple[str, ...]
+    """Names in the engine: those of the header, but ``spend_1`` where it says ``spend`` or ``Spend`` again."""
     is_text: bool
+    header: tuple[str, ...]
+    """Names as they stand in the file, one for each of ``columns``."""
 
     def require(self, name: str) -> str:
-        """Return ``name`` when the file has such a column.
+        """Return the engine's name of the column that the file calls ``name``.
 
         Raises:
-            InputError: with the nearest names.
+            InputError: when there is none, with the nearest names, or when there are two.
         """
-        if name not in self.columns:
-            raise unknown_name("column", name, self.columns, f"in {self.path}")
-        return name
+        places = [place for place, given in enumerate(self.header) if given == name]
+        if len(places) > 1:
+            raise InputError(f"{self.path}: {len(places)} columns are named {name!r}: give each a name of its own")
+        if places:
+            return self.columns[places[0]]
+        if name in self.columns:
+            return name
+        raise unknown_name("column", name, [n for n in self.header if n] or list(self.columns), f"in {self.path}")
 
 
 @contextlib.contextmanager
@@ -62,42 +85,105 @@ def open_file(path: str | Path, *, encoding: str | None = None) -> Iterator[File
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not magic:
         raise InputError(f"{path}: the file is empty")
-    with tempfile.TemporaryDirectory(prefix="equipoise-") as scratch, connect(scratch) as connection:
+    for start, what in OTHER_MAGIC.items():
+        if magic.startswith(start):
+            raise InputError(f"{path}: is {what}; save it as CSV (UTF-8), gzipped CSV or Parquet")
+    with _scratch() as scratch, connect(scratch) as connection:
         if magic == PARQUET_MAGIC:
-            yield _register(
-                connection, str(path), f"read_parquet({_quoted(file)}, file_row_number=true)", is_text=False
-            )
-            return
-        found = encoding or detect_encoding(file)
-        if found.lower().replace("_", "-") not in ("utf-8", "utf8"):
-            plain = Path(scratch) / "decoded.csv"
-            transcode(file, found, plain)
-            file = plain
-        compression = ", compression='gzip'" if magic[:2] == b"\x1f\x8b" and file == Path(path) else ""
-        reader = f"read_csv({_quoted(file)}, all_varchar=true, header=true, sample_size=20480{compression})"
-        yield _register(connection, str(path), reader, is_text=True)
+            yield _register_parquet(connection, file, str(path))
+        else:
+            yield _register_csv(connection, _in_utf8(file, encoding, Path(scratch)), str(path))
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="equipoise-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InputError(f"no folder for temporary files ({error.strerror}): set TMPDIR to one you can write") from None
+    with folder as name:
+        yield name
+
+
+def _in_utf8(file: Path, encoding: str | None, scratch: Path) -> Path:
+    """Return the file itself, or a copy of it in UTF-8 with one kind of line end."""
+    found = encoding or detect_encoding(file)
+    mixed = has_mixed_line_ends(file)
+    if found.lower().replace("_", "-") in ("utf-8", "utf8") and not mixed:
+        return file
+    plain = scratch / "decoded.csv"
+    transcode(file, found, plain, one_line_end=mixed)
+    return plain
+
+
+VIEW = "equipoise_file"
+CSV_FAULTS = {
+    "unterminated quote": 'a quote (") is not closed, or text follows it; write "" for a quote within quotes',
+    "Maximum line size": "longer than 2 MB; is a quote missing?",
+    "Invalid unicode": "is not UTF-8: save the file as UTF-8, or name its encoding with --encoding",
+}
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _quoted(file: Path) -> str:
     # DuckDB takes * ? [ in a path as patterns; brackets quote them.
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(file))
-    return "'" + pattern.replace("'", "''") + "'"
+    return _literal(pattern)
 
 
-def _register(connection: Any, name: str, reader: str, *, is_text: bool) -> FileTable:
+def _register_csv(connection: Any, file: Path, shown: str) -> FileTable:
+    layout = find_layout(file, shown)
+    columns = unique_names(layout.header, (ROW,))
+    kinds = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in columns)
+    with file.open("rb") as raw:
+        compression = ", compression='gzip'" if raw.read(2) == GZIP_MAGIC else ""
+    reader = (
+        f"read_csv({_quoted(file)}, auto_detect=false, header=true, skip={layout.skip_lines}, "
+        f"delim={_literal(layout.delimiter)}, quote='\"', escape='\"', columns={{{kinds}}}{compression})"
+    )
+    _create_view(connection, reader, shown)
+    return FileTable(shown, connection, connection.table(VIEW), columns, is_text=True, header=layout.header)
+
+
+def _register_parquet(connection: Any, file: Path, shown: str) -> FileTable:
+    _create_view(connection, f"read_parquet({_quoted(file)}, file_row_number=true)", shown)
+    table = connection.table(VIEW)
+    columns = tuple(c for c in table.columns if c != PARQUET_ROW)
+    return FileTable(shown, connection, table, columns, is_text=False, header=columns)
+
+
+def _create_view(connection: Any, reader: str, shown: str) -> None:
     import duckdb
 
     try:
-        # ``reader`` holds nothing but our own words and the quoted path.
-        connection.raw_sql(f"CREATE TEMP VIEW equipoise_file AS SELECT * FROM {reader}")  # noqa: S608
-        table = connection.table("equipoise_file")
+        # ``reader`` holds nothing but our own words, and names and the path in quotes.
+        connection.raw_sql(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {reader}")  # noqa: S608
     except duckdb.Error as error:
-        raise InputError(f"{name}: cannot be read: {first_line(error)}") from error
-    columns = tuple(c for c in table.columns if is_text or c != "file_row_number")
-    return FileTable(name, connection, table, columns, is_text)
+        raise InputError(f"{shown}: cannot be read: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:
-    """Return the sentence of a DuckDB error without its hints and SQL."""
-    line = str(error).strip().splitlines()[0]
-    return line.split("Error: ", 1)[-1].rstrip(".")
+    r"""Return the sentence of a DuckDB error without its hints and SQL.
+
+    >>> first_line(ValueError("Invalid Input Error: CSV Error on Line: 3\nOriginal Line: 1\n"
+    ...     "Expected Number of Columns: 2 Found: 1\nPossible fixes: …"))
+    'line 3: 1 cells where the header has 2'
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = lines[0].split("Error: ", 1)[-1].rstrip(".")
+    at = re.fullmatch(r"CSV Error on Line: (\d+)", first)
+    if at is None:
+        if "CSV Parser state machine" in first:
+            return "its line ends are of two kinds (CRLF and LF): save it with one kind"
+        return first
+    for line in lines[1:]:
+        widths = re.match(r"Expected Number of Columns: (\d+) Found: (\d+)", line)
+        if widths is not None:
+            return f"line {at[1]}: {widths[2]} cells where the header has {widths[1]}"
+        for mark, meaning in CSV_FAULTS.items():
+            if mark in line:
+                return f"line {at[1]}: {meaning}"
+    return f"line {at[1]} cannot be parsed"
