@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
-CALLS = "openat,pwrite64,write,fdatasync,fsync,recvfrom,sendto"
+RECEIVE = ("recvfrom", "read")
+SEND = ("sendto", "sendmsg", "write", "writev")
+"""How event loops receive and send: asyncio's own calls, and those of uvloop."""
+CALLS = ",".join(("openat", "pwrite64", "fdatasync", "fsync", *RECEIVE, *SEND))
 _BEGIN = re.compile(r"^(\d+) +(\w+)\((.*)$", re.DOTALL)
 _RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$", re.DOTALL)
 _RESULT = re.compile(r"\) += (-?\d+)(?: .*)?$")

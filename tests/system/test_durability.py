@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from experiments.store import open_store
 from experiments.store.log_tables import decisions, events
 from tests.system.serving import Server, serving
-from tests.system.syscalls import Call, calls, strace, unsynced
+from tests.system.syscalls import RECEIVE, SEND, Call, calls, strace, unsynced
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,12 +148,12 @@ def _acknowledged_by_server(trace: list[Call]) -> dict[str, Call]:
     acknowledged: dict[str, Call] = {}
     waiting: dict[str, str] = {}
     for call in trace:
-        if call.name == "recvfrom" and call.result > 0:
+        if call.name in RECEIVE and call.result > 0:
             if r"\"event_id\": \"" in call.arguments:
                 waiting[call.descriptor] = call.arguments.split(r"\"event_id\": \"")[1].split("\\")[0]
             elif r"\"unit\": \"unit-" in call.arguments:
                 waiting[call.descriptor] = "decision"
-        elif call.name == "sendto" and call.descriptor in waiting:
+        elif call.name in SEND and call.descriptor in waiting:
             # Headers and body may be sent apart: the body has the decision's id.
             if waiting[call.descriptor] != "decision":
                 acknowledged[waiting.pop(call.descriptor)] = call
