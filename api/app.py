@@ -85,7 +85,10 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Request-Id"] = g.request_id
     rule = request.url_rule.rule if request.url_rule is not None else "unknown"
-    _log.info(
+    # Looking at pages is no event. What changes something, or fails on our side, is.
+    changes = request.method not in {"GET", "HEAD", "OPTIONS"}
+    write = _log.warning if response.status_code >= 500 else _log.info if changes else _log.debug
+    write(
         "request",
         method=request.method if request.method in _METHODS else "other",
         route=rule,

@@ -1,4 +1,7 @@
-"""The service's own log: JSON lines on stderr with event names and numbers, never ids of members, never bodies."""
+"""The service's own log on stderr: event names and numbers, never ids of members, never bodies.
+
+JSON lines for whoever collects them; at a terminal the same as plain lines, for whoever looks.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,70 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-def configure(level: int = logging.INFO) -> None:
-    """Send structlog, and the warnings of what uses the standard library, to stderr as JSON lines."""
+
+def configure(level: str = "info", *, plain: bool | None = None) -> None:
+    """Send structlog, and the warnings of what uses the standard library, to stderr.
+
+    Args:
+        level: one of ``LEVELS``. At ``info`` no request that only looks is written down.
+        plain: lines for people instead of JSON; by default when stderr is a terminal.
+    """
+    people = sys.stderr.isatty() if plain is None else plain
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLine())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    handler.setFormatter(_Line(plain_line if people else _json_line))
+    logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[handler], force=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _where_it_failed,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            (lambda _logger, _method, event: plain_line(event))
+            if people
+            else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
 
 
-class _JsonLine(logging.Formatter):
+def plain_line(event: Mapping[str, object]) -> str:
+    """Return an event as a line to look at.
+
+    >>> plain_line({"part": "node", "event": "stopped", "level": "info", "at": "2026-03-03T08:00:00.25Z", "answers": 7})
+    '08:00:00 info     node: stopped  answers=7'
+    """
+    rest = {name: value for name, value in event.items() if name not in {"at", "level", "part", "event", "request_id"}}
+    words = f"{str(event.get('at', ''))[11:19]} {event.get('level', ''):<8} {event.get('part', '')}: {event['event']}"
+    return "  ".join([words, *(f"{name}={value}" for name, value in rest.items())])
+
+
+def _json_line(event: Mapping[str, object]) -> str:
+    return json.dumps(event, ensure_ascii=False)
+
+
+class _Line(logging.Formatter):
     """A record of the standard library in the form of our own lines."""
+
+    def __init__(self, write: Callable[[Mapping[str, object]], str]) -> None:
+        super().__init__()
+        self._write = write
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {"part": record.name, "event": record.getMessage(), "level": record.levelname.lower()}
         if record.exc_info and record.exc_info[1] is not None:
             line |= {"error": type(record.exc_info[1]).__name__, "trace": _places(record.exc_info[1])}
         line["at"] = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
-        return json.dumps(line, ensure_ascii=False)
+        return self._write(line)
 
 
 def _places(error: BaseException) -> list[str]:

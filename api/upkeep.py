@@ -157,6 +157,7 @@ class Upkeep:
         """Publish a snapshot when a definition or state has changed since this node last did."""
         import sqlalchemy as sa
 
+        from experiments import snapshot_file
         from experiments.publish import publish
         from experiments.store.definition_tables import audit_log
 
@@ -165,11 +166,13 @@ class Upkeep:
             newest = connection.scalar(sa.select(sa.func.max(audit_log.c.number))) or 0
         if newest == self._definitions:
             return
+        known = snapshot_file.versions(self.settings.snapshot_dir)
         version = publish(store, self.settings, time.time_ns() // 1000)
         self._definitions = newest
         self._members_due = True
         self._published()
-        _log.info("snapshot_published", version=version)
+        if version not in known:
+            _log.info("snapshot_published", version=version)
 
     def _notice_imports(self) -> None:
         """Publish member states soon when another process has imported members or decisions."""

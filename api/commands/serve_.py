@@ -22,16 +22,21 @@ BACKLOG = 1024
 @click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one."
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="EQUIPOISE_LOG_LEVEL",
+    help="What is written on standard error; debug has a line for every page view.",
+)
 @click.pass_context
-def command(ctx: click.Context, host: str, port: int) -> None:
+def command(ctx: click.Context, host: str, port: int, log_level: str) -> None:
     """Create or upgrade the database where it can be reached, then serve until SIGTERM."""
     settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
     listening = _listen(host, port)
     _prepare(settings)
-    shown = listening.getsockname()
-    name = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
-    click.echo(f"Equipoise listens on http://{name}:{shown[1]}  (data in {settings.data_dir})")
-    _run(settings, listening)
+    _run(settings, listening, log_level)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -52,6 +57,11 @@ def _listen(host: str, port: int) -> socket.socket:
             raise UserError(f"port {port} is taken on {host}; stop what listens there or choose --port") from None
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from None
     return listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _prepare(settings: Settings) -> None:
@@ -80,14 +90,24 @@ def _prepare(settings: Settings) -> None:
             raise UserError(f"{error}; there is no published snapshot to decide from either") from None
 
 
-def _run(settings: Settings, listening: socket.socket) -> None:
+def _run(settings: Settings, listening: socket.socket, log_level: str) -> None:
     import uvicorn
 
     from api import logs
     from api.asgi import create_asgi
     from api.protocol import BoundedHead
 
-    logs.configure()
+    class Server(uvicorn.Server):
+        """uvicorn's server, which says where it is once it answers: the last line before it is used."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                click.echo(
+                    f"Equipoise listens on {_address(listening)}  (data in {settings.data_dir}; Ctrl-C stops it)"
+                )
+
+    logs.configure(log_level)
     config = uvicorn.Config(
         create_asgi(settings),
         access_log=False,
@@ -99,7 +119,7 @@ def _run(settings: Settings, listening: socket.socket) -> None:
         loop="uvloop",
         http=BoundedHead,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     # uvicorn stops gracefully and then raises the signal once more: by then that is a normal end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

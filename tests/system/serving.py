@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,12 @@ def run(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = No
 
 
 @contextlib.contextmanager
-def serving(data: Path, *, database: str | None = None, ready: bool = True) -> Iterator[Server]:
+def serving(
+    data: Path, *, database: str | None = None, ready: bool = True, arguments: Sequence[str] = ()
+) -> Iterator[Server]:
     options = ["--data", str(data), *(["--database", database] if database else [])]
     process = subprocess.Popen(
-        command(*options, "serve", "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*options, "serve", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     server = Server(process, "127.0.0.1", 0)
     try:

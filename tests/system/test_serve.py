@@ -5,6 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
+import os
+import pty
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -380,6 +383,53 @@ def test_no_log_line_has_a_member_id(tmp_path: Path) -> None:
         assert all(json.loads(line)["event"] for line in server.errors)
         assert secret not in "".join(server.lines)
     assert all(secret not in reply.body.decode() for reply in replies[:-1])
+
+
+def test_looking_at_pages_writes_no_lines_and_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        for path in ("/experiments", "/static/app.css", "/v1/experiments", "/nothing", "/livez"):
+            server.send("GET", path)
+        assert (
+            server.send("POST", "/v1/definitions", DEFINITIONS.encode(), {"Content-Type": "application/yaml"}).status
+            == 200
+        )
+        assert server.stop(signal.SIGINT) == 0
+        time.sleep(0.2)  # the reader of stderr
+        events = [json.loads(line) for line in server.errors]
+        requests = [(event["method"], event["route"]) for event in events if event["event"] == "request"]
+        assert requests == [("POST", "/v1/definitions")]
+        assert "listens on" in server.lines[-1], "where it is stands last"
+        assert events[-1]["event"] == "stopped"
+        assert "Traceback" not in "".join(server.errors)
+
+
+def test_the_log_level_can_be_chosen(tmp_path: Path) -> None:
+    with serving(tmp_path, arguments=["--log-level", "debug"]) as server:
+        server.send("GET", "/experiments")
+        assert server.stop() == 0
+        time.sleep(0.2)
+        assert any(json.loads(line).get("route") == "/experiments" for line in server.errors)
+    with serving(tmp_path, arguments=["--log-level", "error"]) as server:
+        assert server.stop() == 0
+        time.sleep(0.2)
+        assert server.errors == []
+
+
+def test_a_terminal_gets_lines_to_look_at(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command("--data", str(tmp_path), "serve", "--port", "0"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"listens on" not in shown:
+        shown += os.read(ours, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert b'{"' not in shown
+    assert b"node: stopped" in shown
 
 
 def test_the_front_starts_without_analysis_packages() -> None:
