@@ -41,8 +41,7 @@ class Listing:
         project = self._project()
         if project is None:
             return Site()
-        name = project.name.get("en") or next(iter(project.name.values()))
-        return Site(project=name, time_zone=project.time_zone, simulated=is_simulated(project))
+        return Site(project=project.name, time_zone=project.time_zone, simulated=is_simulated(project))
 
     def rows(self) -> list[ExperimentListRow]:
         """Return every experiment, the most recently changed first."""

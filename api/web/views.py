@@ -16,7 +16,8 @@ outcomes are late."""
 class Site:
     """The deployment that the pages belong to."""
 
-    project: str = ""
+    project: Text = field(default_factory=dict)
+    """Its name, by language."""
     environment: str = ""
     time_zone: str = "UTC"
     """IANA name of the project's zone; every date on a page is in it."""

@@ -19,7 +19,12 @@ def client() -> Iterator[FlaskClient]:
     reports = {"dormant-winback": web_reports.REPORT}
     plans = {"draft": web_reports.PLAN}
     app.register_blueprint(
-        create_blueprint(web_reports.list_rows, reports.get, load_plan=plans.get, site=lambda: Site(project="Shop"))
+        create_blueprint(
+            web_reports.list_rows,
+            reports.get,
+            load_plan=plans.get,
+            site=lambda: Site(project={"en": "Shop", "zh-CN": "小店"}),
+        )
     )
     with app.test_client() as client:
         yield client
@@ -60,6 +65,12 @@ def test_language_and_theme_are_remembered_without_a_script(client: FlaskClient)
     assert 'lang="zh-CN" data-theme="dark"' in second.text
     assert "Set-Cookie" not in second.headers
     assert 'data-theme="' not in client.get("/experiments?theme=auto").text
+
+
+def test_the_project_has_its_name_in_the_page_language(client: FlaskClient) -> None:
+    english, chinese = (client.get(f"/experiments?lang={lang}").text for lang in ("en", "zh-CN"))
+    assert "<small>Shop</small>" in english
+    assert "<small>小店</small>" in chinese
 
 
 def test_odd_choices_are_ignored(client: FlaskClient) -> None:

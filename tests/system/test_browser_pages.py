@@ -67,7 +67,12 @@ def site() -> Iterator[str]:
             web_reports.list_rows,
             reports.get,
             load_plan={"second-order-nudge": draft}.get,
-            site=Site(project="Harbour Retail", environment="demo", time_zone="Asia/Shanghai", simulated=True),
+            site=Site(
+                project={"en": "Harbour Retail", "zh-CN": "港湾零售"},
+                environment="demo",
+                time_zone="Asia/Shanghai",
+                simulated=True,
+            ),
         )
     )
     server = make_server("127.0.0.1", 0, app, threaded=True)
