@@ -4,7 +4,9 @@
     roll_out         a variant meets every rule
     stop_harm        every variant that is left is worse on a decision metric or breaks a guardrail
     stop_no_effect   no variant has an effect beyond the bound declared before launch
-    keep_running     none of these yet; with what is missing and, where it can be told, how much longer
+    keep_running     none of these; with what is missing and, where it can be told, how much longer. Where nobody enters
+                     any more ``Decision.stands`` says so: "waiting" for outcomes, or "over": then it is no answer, not
+                     a call to go on
 
 The first primary metric decides; further primary metrics must not be harmed. Guardrails must be *proved* within their
 margin. With fixed-horizon inference nothing is concluded before the planned sample is there, its outcomes are mature
@@ -23,6 +25,7 @@ Code = Literal["roll_out", "stop_harm", "stop_no_effect", "keep_running", "do_no
 Direction = Literal["increase", "decrease"]
 Reading = Literal["better", "worse", "unclear", "within_limit", "not_proven", "broken", "not_computed"]
 Status = Literal["ok", "caution", "fail", "info"]
+Stands = Literal["open", "waiting", "over"]
 Outcome = Literal["winner", "also_better", "harmful", "no_effect", "unclear"]
 Numbers = Mapping[str, float | int | str | None]
 
@@ -82,6 +85,7 @@ class Progress:
         planned_days: declared before launch.
         immature: units whose outcome windows are not over.
         days_to_mature: days until the last of them is.
+        ended: nobody enters any more.
     """
 
     enrolment: Literal["once", "rolling"] = "once"
@@ -92,6 +96,21 @@ class Progress:
     planned_days: int | None = None
     immature: int = 0
     days_to_mature: int | None = None
+    ended: bool = False
+
+    @property
+    def stands(self) -> Stands:
+        """``open`` while units enter, ``waiting`` when only outcomes still come, ``over`` when nothing comes any more.
+
+        A list (``once``) whose outcomes are all in is over even if nobody has ended it, unless planned days are left.
+
+        >>> Progress(units=900, immature=20, ended=True).stands, Progress(units=900).stands
+        ('waiting', 'over')
+        """
+        if self.immature:
+            return "waiting" if self.ended else "open"
+        days_left = self.planned_days is not None and self.days is not None and self.days < self.planned_days
+        return "over" if self.ended or (self.enrolment == "once" and not days_left) else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +159,8 @@ class Decision:
         rules: the test's own rules, then those of ``variant`` (of the best candidate where none is named).
         variants: every variant's outlook.
         more_units: about how many more units are needed, where that can be told.
-        more_days: about how many more days.
+        more_days: about how many more days; ``None`` where the test is over.
+        stands: whether units still enter, only outcomes still come, or nothing comes any more.
     """
 
     code: Code
@@ -150,6 +170,7 @@ class Decision:
     variants: tuple[VariantOutlook, ...]
     more_units: int | None = None
     more_days: int | None = None
+    stands: Stands = "open"
 
 
 def read_effect(
@@ -215,7 +236,9 @@ def decide(
             else o
             for o in outlooks
         )
-        return Decision(code, variant, tuple(reasons), (*general, *shown.rules), ordered, **more)
+        return Decision(
+            code, variant, tuple(reasons), (*general, *shown.rules), ordered, stands=progress.stands, **more
+        )
 
     failed = [check for check in quality if check.status == "fail"]
     if failed:
@@ -375,6 +398,10 @@ def _growth(finding: Finding, bound: float | None) -> float | None:
 
 def _more_days(progress: Progress, unmet: Sequence[Rule], more_units: int | None) -> int | None:
     """Return about how many more days, in whole weeks where enrolment rolls."""
+    if progress.stands == "over":
+        return None
+    if progress.stands == "waiting":
+        return progress.days_to_mature
     if progress.enrolment == "once":
         return progress.days_to_mature if any(rule.code == "outcomes_mature" for rule in unmet) else None
     if progress.days is None:

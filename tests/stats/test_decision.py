@@ -154,6 +154,36 @@ def test_harm_may_stop_an_always_valid_test_early_but_nothing_else_may() -> None
     assert decide([profit("A", "worse")], CLEAN, first_days).code == "keep_running"
 
 
+def test_a_finished_test_is_over_and_claims_nothing_it_did_not_prove() -> None:
+    finished = Progress(enrolment="rolling", inference="always_valid", units=9000, days=28, ended=True)
+    unclear = decide([profit("A", "unclear", estimate=0.035, ci_low=-0.035, ci_high=0.105)], CLEAN, finished)
+    assert (unclear.code, unclear.stands, unclear.more_days) == ("keep_running", "over", None)
+    assert unclear.more_units == 27_000  # half width .07, estimate .035: four times the units in all
+    # "No effect" stays a claim that needs its declared bound; a proof or harm keeps its own code.
+    flat = profit("A", "unclear", estimate=0.0, ci_low=-0.01, ci_high=0.01)
+    assert decide([flat], CLEAN, finished).code == "keep_running"
+    assert decide([flat], CLEAN, finished, no_effect_within=0.02).code == "stop_no_effect"
+    assert decide([profit("A", "better")], CLEAN, finished).code == "roll_out"
+    assert decide([profit("A", "worse")], CLEAN, finished).code == "stop_harm"
+    # Ended too early: the declared rule stays unmet, and no days are promised.
+    short = Progress(enrolment="rolling", units=9000, planned_units=20_000, days=28, ended=True)
+    decision = decide([profit("A", "better")], CLEAN, short)
+    assert (decision.code, decision.stands, codes(decision)) == ("keep_running", "over", ["planned_sample"])
+    assert (decision.more_units, decision.more_days) == (11_000, None)
+
+
+def test_where_a_test_stands() -> None:
+    assert Progress(units=1, enrolment="rolling").stands == "open"
+    assert Progress(units=1, enrolment="rolling", immature=1, days_to_mature=3, ended=True).stands == "waiting"
+    assert Progress(units=1, enrolment="rolling", ended=True).stands == "over"
+    assert Progress(units=1, immature=1).stands == "open"
+    assert Progress(units=1).stands == "over"
+    assert Progress(units=1, days=3, planned_days=14).stands == "open"
+    waiting = Progress(enrolment="rolling", units=900, days=21, immature=5, days_to_mature=6, ended=True)
+    decision = decide([profit("A", "unclear")], CLEAN, waiting)
+    assert (decision.code, decision.stands, decision.more_days) == ("keep_running", "waiting", 6)
+
+
 def test_how_much_longer_follows_from_the_width() -> None:
     """Half width .07 and estimate .035: four times the units in all, 3 × 40,000 more."""
     unclear = profit("A", "unclear", estimate=0.035, ci_low=-0.035, ci_high=0.105)
@@ -215,6 +245,7 @@ GUARD = st.sampled_from(["within_limit", "not_proven", "broken", "not_computed"]
         planned_days=st.none() | st.integers(1, 40),
         immature=st.integers(0, 2),
         days_to_mature=st.none() | st.integers(0, 9),
+        ended=st.booleans(),
     ),
     st.none() | st.floats(0.01, 0.2),
 )
@@ -230,6 +261,8 @@ def test_whatever_comes_the_decision_holds_together(
     assert (decision.code == "do_not_read") == (status == "fail")
     assert decision.more_units is None or decision.more_units > 0
     assert decision.more_days is None or decision.more_days >= 0
+    assert decision.stands == progress.stands
+    assert decision.stands != "over" or decision.more_days is None
     if decision.code == "roll_out":
         assert all(rule.met is not False for rule in decision.rules)
         assert readings[int(decision.variant or "x")] == ("better", "within_limit")
