@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from api.management.reports import Reports
 from api.services import Services
 from api.web.views import ExperimentListRow, Site, list_row
-from experiments.definitions import Project, StageRule
+from experiments.definitions import Project
 from experiments.heads import UnknownKeyError
 from experiments.records import ExperimentRecord
+from experiments.report.audience import audience_text
 from experiments.report.document import Plan, Report, Text, VariantInfo
-from experiments.repository import Repository
 from experiments.states import LAUNCHED
 from experiments.store.log_tables import decisions
 
@@ -25,8 +24,6 @@ NEXT_STEPS: Mapping[str, Text] = {
     "review": {"en": "Waiting for review", "zh-CN": "等待评审"},
     "testing": {"en": "Being tested with the allow-list", "zh-CN": "白名单测试中"},
 }
-EVERYONE: Text = {"en": "Everyone", "zh-CN": "全部会员"}
-SELECTED: Text = {"en": "Selected members", "zh-CN": "部分会员"}
 
 
 class Listing:
@@ -48,10 +45,15 @@ class Listing:
         repository = self.services.repository()
         project = self._project()
         simulated = project is not None and is_simulated(project)
-        stages = self._stage_names(repository)
+        catalogue = repository.catalogue()
         counts = self._counts()
         return [
-            self._row(record, counts.get(record.key, 0), stages, simulated=simulated)
+            self._row(
+                record,
+                counts.get(record.key, 0),
+                audience_text(record.definition, catalogue, repository.experiment_segment(record)),
+                simulated=simulated,
+            )
             for record in repository.experiments()
         ]
 
@@ -61,21 +63,20 @@ class Listing:
 
     def plan(self, key: str) -> Plan | None:
         """Return the plan of an experiment without a report; ``None`` when there is no such experiment."""
+        repository = self.services.repository()
         try:
-            record = self.services.repository().experiment(key)
+            record = repository.experiment(key)
         except UnknownKeyError:
             return None
         project = self._project()
         return plan_of(
             record,
-            self._audience(record, self._stage_names(self.services.repository())),
+            audience_text(record.definition, repository.catalogue(), repository.experiment_segment(record)),
             currency=project.currency if project else None,
             time_zone=project.time_zone if project else "UTC",
         )
 
-    def _row(
-        self, record: ExperimentRecord, units: int, stages: Mapping[str, Text], *, simulated: bool
-    ) -> ExperimentListRow:
+    def _row(self, record: ExperimentRecord, units: int, audience: Text, *, simulated: bool) -> ExperimentListRow:
         definition = record.definition
         report = self.reports.latest(record.key) if record.state in LAUNCHED else None
         day = None
@@ -87,7 +88,7 @@ class Listing:
             title=definition.name,
             state=record.state,
             report=report,
-            audience=self._audience(record, stages),
+            audience=audience,
             variants=len(definition.variants),
             owner=definition.owner,
             day=day,
@@ -114,40 +115,10 @@ class Listing:
         except UnknownKeyError:
             return None
 
-    def _stage_names(self, repository: Repository) -> dict[str, Text]:
-        """Return each stage's name by its code, from the stage rules."""
-        names: dict[str, Text] = {}
-        for definition in repository.catalogue().definitions.values():
-            if isinstance(definition, StageRule):
-                names.update({stage.stage: stage.name for stage in definition.stages if stage.name})
-        return names
-
-    def _audience(self, record: ExperimentRecord, stages: Mapping[str, Text]) -> Text:
-        definition = record.definition
-        if definition.audience is None and definition.segment is None:
-            return EVERYONE
-        found = _stages_in(definition.audience)
-        if not found:
-            return SELECTED
-        return {
-            language: separator.join(stages.get(stage, {}).get(language, stage) for stage in found)
-            for language, separator in (("en", ", "), ("zh-CN", "、"))
-        }
-
 
 def is_simulated(project: Project) -> bool:
     """Return whether the project's name says that its data are simulated, as the demo's does."""
     return any("simulated" in text.lower() or "模拟" in text for text in project.name.values())
-
-
-def _stages_in(rule: Any) -> list[str]:
-    """Return the stages that a rule asks for, when it asks for stages."""
-    if isinstance(rule, dict):
-        if rule.get("attribute") == "stage" and rule.get("op") in {"eq", "in"}:
-            value = rule.get("value")
-            return [str(item) for item in value] if isinstance(value, list) else [str(value)]
-        return [stage for key in ("all", "any") for part in rule.get(key, ()) for stage in _stages_in(part)]
-    return []
 
 
 def plan_of(record: ExperimentRecord, audience: Text, *, currency: str | None, time_zone: str) -> Plan:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from experiments import audit, contents
 from experiments.applying import Application, Change
-from experiments.definitions import Definition, Metric, Offer, Project
+from experiments.definitions import Definition, Metric, Offer, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.definitions.loader import Loaded
 from experiments.definitions.project import PROJECT_KEY
@@ -98,6 +98,13 @@ class Repository:
         pinned = record.pinned.offers if record.pinned else {}
         keys = dict.fromkeys(variant.offer for variant in record.definition.variants if variant.offer)
         return {key: self.offer(key, pinned.get(key)) for key in keys}
+
+    def experiment_segment(self, record: ExperimentRecord) -> Segment | None:
+        """Return the segment an experiment uses, in the revision that its launch pinned; ``None`` without one."""
+        key = record.definition.segment
+        if key is None:
+            return None
+        return self._one(Segment, "segment", key, record.pinned.segment if record.pinned else None)
 
     def revision(self, kind: str, key: str, revision: int) -> Definition:
         """Return one revision of a definition.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.measure.cells import Cells
+from experiments.report.audience import Names
 from experiments.report.document import Breakdown, BreakdownRow, Estimate
 from experiments.report.estimates import MetricSpec, holm_family, measure_metric
 from stats.arrays import number
@@ -12,7 +13,13 @@ from stats.why import Why
 
 
 def breakdown_of(
-    spec: MetricSpec, cells: Cells, attribute: str, alpha: float, *, n_star: float | None = None
+    spec: MetricSpec,
+    cells: Cells,
+    attribute: str,
+    alpha: float,
+    names: Names | None = None,
+    *,
+    n_star: float | None = None,
 ) -> Breakdown:
     """Return one metric's effects within each stratum of ``cells``; levels × variants are one Holm family.
 
@@ -21,8 +28,10 @@ def breakdown_of(
         cells: by variant and stratum.
         attribute: whose levels the strata are.
         alpha: of the family.
+        names: of attributes and levels.
         n_star: for always-valid inference, see ``Measured``, of the whole experiment; every level gets its share of it.
     """
+    names = names or Names()
     moments = cells.by_stratum(spec.name)
     units = moments.n.sum(axis=0)
     shares = None if n_star is None else n_star * np.maximum(units, 1) / max(int(units.sum()), 1)
@@ -35,6 +44,7 @@ def breakdown_of(
             rows.append(
                 BreakdownRow(
                     level=level,
+                    label=names.level(attribute, level),
                     variant=cells.variants[place],
                     n_control=int(measured.sample.n[0, s]),
                     n=int(measured.sample.n[place, s]),
@@ -59,4 +69,4 @@ def breakdown_of(
                     why=Why(int(effect.why[j, s])).text,
                 )
             )
-    return Breakdown(attribute=attribute, metric=spec.name, rows=rows)
+    return Breakdown(attribute=attribute, label=names.attribute(attribute), metric=spec.name, rows=rows)

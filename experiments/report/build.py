@@ -18,6 +18,7 @@ from experiments.measure.parts import MeasuredMetric, parts_of
 from experiments.measure.population import PopulationPlan
 from experiments.measure.redemption import Costs
 from experiments.records import ExperimentRecord, Phase
+from experiments.report.audience import Names, audience_text
 from experiments.report.breakdowns import breakdown_of
 from experiments.report.content import sealed
 from experiments.report.curves import by_experiment_day, by_member_day
@@ -43,7 +44,8 @@ from experiments.report.quality import (
 )
 from experiments.report.software import software
 from experiments.report.verdict import decide_report
-from experiments.report.words import FIRST_WEEK, log_methods, log_warnings, say, unreadable_reason
+from experiments.report.whys import FIRST_WEEK
+from experiments.report.words import log_methods, log_warnings, unreadable_reason
 from experiments.repository import Repository
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables, open_log
@@ -57,6 +59,8 @@ DEFAULT_N_STAR = 5000.0
 """Units of control and variant at which the always-valid band is narrowest where no sample was planned."""
 WEEK_DAYS = 7
 MAX_LEVELS = 50
+ENDED = frozenset({"ended", "decided"})
+"""States in which nobody enters any more."""
 EXPOSURES = ("Experiment Viewed", "$exposure", "exposure")
 """Events that say that a unit met its variant; an experiment may name another one."""
 
@@ -69,6 +73,10 @@ class Declared:
     project: Project
     metrics: dict[str, Metric]
     offers: dict[str, Offer]
+    audience: Text
+    """Who it is for, in words."""
+    names: Names
+    """Of attributes and their levels."""
 
     @property
     def currency(self) -> str:
@@ -96,8 +104,14 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
     """
     repository = Repository(store)
     record = repository.experiment(key)
+    catalogue = repository.catalogue()
     declared = Declared(
-        record, repository.project(), repository.experiment_metrics(record), repository.experiment_offers(record)
+        record,
+        repository.project(),
+        repository.experiment_metrics(record),
+        repository.experiment_offers(record),
+        audience_text(record.definition, catalogue, repository.experiment_segment(record)),
+        Names.of(catalogue),
     )
     # DuckDB brings an SQLite of its own, and closing its descriptor drops the locks of ours (see Store.close).
     store.close()
@@ -229,6 +243,7 @@ class _Builder:
             phase=self.phase,
             state=record.state,
             owner=definition.owner,
+            audience=self.declared.audience,
             unit_type=definition.unit_type,
             enrolment=definition.enrolment,
             inference=self.inference,
@@ -278,10 +293,20 @@ class _Builder:
         return [measure_metric(s, totals[s.name], 0, n_star=self.n_star()) for s in self.measured.specs]
 
     def days(self) -> int | None:
-        """Return the whole days since the first unit entered, to the end of the experiment or to now."""
-        first, ended = self.measured.units.first_us, self.declared.record.ended_at
+        """Return the whole days since the first unit entered, to the end of the experiment or to now.
+
+        Where that was on the day of the launch they count from the launch: a test of exactly 28 days, whose first
+        member came a minute after midnight, has run for 28.
+        """
+        first, ended, started = (
+            self.measured.units.first_us,
+            self.declared.record.ended_at,
+            self.declared.record.started_at,
+        )
         if first is None:
             return None
+        if started is not None and started <= first < started + DAY_US:
+            first = started
         return max(0, (min(self.now, ended) if ended else self.now) - first) // DAY_US
 
     def unreadable(self, srm: Srm) -> str | None:
@@ -289,7 +314,7 @@ class _Builder:
         why = unreadable_reason(srm)
         days = self.days()
         if why is None and self.inference == "always_valid" and days is not None and days < WEEK_DAYS:
-            return say(FIRST_WEEK, "en")
+            return FIRST_WEEK
         return why
 
     def progress(self, plan: Plan) -> Progress:
@@ -304,6 +329,7 @@ class _Builder:
             planned_days=plan.planned_days,
             immature=self.measured.immature,
             days_to_mature=to_mature,
+            ended=self.declared.record.state in ENDED,
         )
 
     def checks(self, srm: Srm, balance: Check | None, data_time: str | None) -> list[Check]:
@@ -314,7 +340,7 @@ class _Builder:
             sample_check(analysed, self.declared.record.definition.planned_units),
             contaminated_check(units.contaminated, 0, analysed),
             *([balance] if balance else []),
-            completeness_check(analysed, self.measured.immature, data_time),
+            completeness_check(analysed, self.measured.immature, data_time, self.declared.time_zone),
         ]
 
     def balance(self) -> Check | None:
@@ -358,7 +384,8 @@ class _Builder:
                 too_many.append(attribute)
                 continue
             cells = self.measured.cells_by(attribute, primary)
-            found += [breakdown_of(spec, cells, attribute, alpha, n_star=self.n_star()) for spec in primary]
+            names = self.declared.names
+            found += [breakdown_of(spec, cells, attribute, alpha, names, n_star=self.n_star()) for spec in primary]
         return found, too_many
 
     def carry(self) -> Text | None:

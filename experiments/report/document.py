@@ -26,6 +26,7 @@ Reading = Literal[
     "not_computed",  # see why
 ]
 DecisionCode = Literal["roll_out", "stop_harm", "stop_no_effect", "keep_running", "do_not_read"]
+Stands = Literal["open", "waiting", "over"]
 CheckStatus = Literal["ok", "caution", "fail", "info"]
 
 
@@ -150,6 +151,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     sentence: Text
     reasons: list[Text]
     rules: list[RuleResult]
+    stands: Stands = "open"
+    """Members still enter, only outcomes still come, or nothing comes any more: `keep_running` then is no answer."""
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +183,8 @@ class BreakdownRow(msgspec.Struct, frozen=True, kw_only=True):
     """One level of an attribute, one variant, one metric; exploratory."""
 
     level: str
+    label: Text = {}
+    """The level's name, where it has one (lifecycle stages have)."""
     variant: str
     n_control: int
     n: int
@@ -194,6 +199,8 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     """Effects within the levels of one frozen attribute."""
 
     attribute: str
+    label: Text = {}
+    """The attribute's name, where the project gives it one."""
     metric: str
     rows: list[BreakdownRow]
 

@@ -1,13 +1,16 @@
-"""Numbers as people read them in sentences and in the terminal: a sign on every change, "−" (U+2212) for minus."""
+"""Numbers and times as people read them in sentences and in the terminal: "−" (U+2212) for minus, 万 in Chinese."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 Unit = Literal["share", "count", "money", "number"]
 
 SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "INR": "₹", "KRW": "₩"}
 MINUS = "−"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def plain(value: float, decimals: int) -> str:
@@ -67,21 +70,41 @@ def amount(value: float | None, unit: Unit, currency: str | None = None, *, like
     return plain(value, significant(value if like is None else like))
 
 
-def money(value: float, currency: str | None, *, sign: bool = False) -> str:
-    """Return an amount in major units; whole ones from 10,000 on.
+def money(value: float, currency: str | None, *, sign: bool = False, lang: str = "en") -> str:
+    """Return an amount in major units; whole ones from 10,000 on, in 万 from 100,000 on in Chinese, in M in English.
 
-    >>> money(-0.35, "CNY"), money(18811.2, "CNY", sign=True)
-    ('−¥0.35', '+¥18,811')
+    >>> money(-0.35, "CNY"), money(18811.2, "CNY", sign=True), money(461_000, "CNY", lang="zh-CN")
+    ('−¥0.35', '+¥18,811', '¥46.1万')
     """
-    decimals = 0 if abs(value) >= 10_000 else 2
-    text = signed(value, decimals) if sign else plain(value, decimals)
+    size, suffix = _large(value, lang)
+    decimals = (1 if abs(value) >= 10 * size else 2) if suffix else (0 if abs(value) >= 10_000 else 2)
+    text = (signed if sign else plain)(value / size, decimals) + suffix
     symbol = SYMBOLS.get(currency or "", f"{currency} " if currency else "")
     if text[0] in "+" + MINUS:
         return text[0] + symbol + text[1:]
     return symbol + text
 
 
-def change(value: float | None, unit: Unit, currency: str | None = None, *, like: float | None = None) -> str:
+def whole_money(value: float, currency: str | None, lang: str = "en") -> str:
+    """Return a total without a sign, without decimals unless it is large: nobody needs the cents of ten thousand.
+
+    >>> whole_money(6279.5, "CNY"), whole_money(-1_840_000, "CNY")
+    ('¥6,280', '¥1.84M')
+    """
+    if _large(value, lang)[1]:
+        return money(abs(value), currency, lang=lang)
+    return money(round(abs(value)), currency, lang=lang).removesuffix(".00")
+
+
+def _large(value: float, lang: str) -> tuple[float, str]:
+    """Return the unit in which a large amount is written, and its sign."""
+    steps = ((1e8, 1e8, "亿"), (1e5, 1e4, "万")) if lang.startswith("zh") else ((1e9, 1e9, "B"), (1e6, 1e6, "M"))
+    return next(((size, suffix) for start, size, suffix in steps if abs(value) >= start), (1.0, ""))
+
+
+def change(
+    value: float | None, unit: Unit, currency: str | None = None, *, like: float | None = None, lang: str = "en"
+) -> str:
     """Return an absolute effect: percentage points for shares, money with its sign.
 
     Args:
@@ -89,14 +112,20 @@ def change(value: float | None, unit: Unit, currency: str | None = None, *, like
         unit: of the metric.
         currency: ISO 4217 code, for money.
         like: a figure whose decimals are used, so that an interval shows as many as its estimate.
+        lang: of the sentence around it.
     """
     if value is None:
         return "–"
     if unit == "share":
-        return signed(100 * value, share_decimals(like if like is not None else value)) + " pp"
+        return signed(100 * value, share_decimals(like if like is not None else value)) + points(lang)
     if unit == "money":
-        return money(value, currency, sign=True)
+        return money(value, currency, sign=True, lang=lang)
     return signed(value, significant(like if like is not None else value, 3))
+
+
+def points(lang: str) -> str:
+    """Return the unit of a difference between shares."""
+    return " 个百分点" if lang.startswith("zh") else " pp"
 
 
 def relative(value: float | None) -> str:
@@ -121,3 +150,18 @@ def p_value(value: float | None) -> str:
     if value > 0.99:
         return ">0.99"
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def moment(at: str, time_zone: str, lang: str = "en") -> str:
+    """Return a time in the project's zone, which is named, to the minute.
+
+    >>> moment("2026-11-21T21:53:49Z", "Asia/Shanghai"), moment("2026-11-21T21:53:49Z", "UTC", "zh-CN")
+    ('22 Nov 2026 05:53 CST', '2026年11月21日 21:53 UTC')
+    """
+    found = datetime.fromisoformat(at)
+    local = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(ZoneInfo(time_zone))
+    zone = local.tzname() or time_zone
+    zone = zone if any(c.isalpha() for c in zone) else f"UTC{zone}"
+    if lang.startswith("zh"):
+        return f"{local.year}年{local.month}月{local.day}日 {local:%H:%M} {zone}"
+    return f"{local.day} {MONTHS[local.month - 1]} {local.year} {local:%H:%M} {zone}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from experiments.report import figures
 from experiments.report.document import Check, CheckStatus, Srm
+from experiments.report.whys import why_text
 from stats.srm import srm
 
 CONTAMINATED_LIMIT = 0.01
@@ -32,15 +33,15 @@ def split_check(observed: Mapping[str, int], weights: Mapping[str, float]) -> Sr
 def srm_check(result: Srm) -> Check:
     """Return the first cell of the strip."""
     value = {
-        "ok": {"en": "Balanced", "zh-CN": "平衡"},
+        "ok": {"en": "Balanced", "zh-CN": "均衡"},
         "caution": {"en": "Doubtful", "zh-CN": "存疑"},
-        "fail": {"en": "Not as planned", "zh-CN": "不符合计划"},
+        "fail": {"en": "Not as planned", "zh-CN": "与计划不符"},
         "info": {"en": "Not checked", "zh-CN": "未检查"},
     }[result.status]
     p_text = figures.p_value(result.p_value)
     detail = {"en": f"χ² p {p_text}", "zh-CN": f"χ² p {p_text}"}
     if result.p_value is None:
-        detail = {"en": result.why or "", "zh-CN": result.why or ""}
+        detail = {lang: why_text(result.why, lang) for lang in ("en", "zh-CN")}
     return Check(
         code="srm",
         status=result.status,
@@ -54,17 +55,19 @@ def contaminated_check(contaminated: int, duplicates: int, analysed: int) -> Che
     """Return how many units were seen in two variants (left out) and how many repeats were found (one kept)."""
     share = contaminated / max(analysed + contaminated, 1)
     status: CheckStatus = "caution" if share > CONTAMINATED_LIMIT else "ok"
-    text = figures.plain(100 * share, 2)
-    detail = {"en": f"{contaminated:,} units, left out", "zh-CN": f"{contaminated:,} 个，已剔除"}
+    value, detail = {"en": "None", "zh-CN": "无"}, []
+    if contaminated:
+        text = "<0.01%" if share < 0.0001 else f"{figures.plain(100 * share, 2)}%"
+        value = {"en": text, "zh-CN": text}
+        detail.append((f"{contaminated:,} left out", f"已剔除 {contaminated:,} 个"))
     if duplicates:
-        detail["en"] += f"; {duplicates:,} repeated rows, one of each kept"
-        detail["zh-CN"] += f"；重复 {duplicates:,} 行，各保留一行"
+        detail.append((f"{duplicates:,} repeated rows, one of each kept", f"重复 {duplicates:,} 行，各保留一行"))
     return Check(
         code="contaminated",
         status=status,
         label={"en": "In two variants", "zh-CN": "跳组"},
-        value={"en": f"{text}%", "zh-CN": f"{text}%"},
-        detail=detail,
+        value=value,
+        detail={"en": "; ".join(en for en, _ in detail), "zh-CN": "；".join(zh for _, zh in detail)} if detail else {},
     )
 
 
@@ -72,7 +75,7 @@ def sample_check(units: int, planned: int | None) -> Check:
     """Return how many units there are, beside how many were planned."""
     detail: dict[str, str] = {}
     if planned is not None:
-        detail = {"en": f"of {planned:,} planned", "zh-CN": f"计划 {planned:,}"}
+        detail = {"en": f"of {planned:,} planned", "zh-CN": f"计划 {planned:,} 名"}
     return Check(
         code="sample",
         status="info" if planned is None or units < planned else "ok",
@@ -82,9 +85,17 @@ def sample_check(units: int, planned: int | None) -> Check:
     )
 
 
-def completeness_check(units: int, immature: int, data_time: str | None) -> Check:
-    """Return whether the outcome windows of all units are over, and until when outcomes have arrived."""
-    until = {"en": f"to {data_time}", "zh-CN": f"截至 {data_time}"} if data_time else {}
+def completeness_check(units: int, immature: int, data_time: str | None, time_zone: str = "UTC") -> Check:
+    """Return whether the outcome windows of all units are over, and until when (in the zone) outcomes have arrived."""
+    until = {}
+    if data_time:
+        until = {
+            "en": f"to {figures.moment(data_time, time_zone, 'en')}",
+            "zh-CN": f"截至 {figures.moment(data_time, time_zone, 'zh-CN')}",
+        }
+    if not units:
+        value = {"en": "None yet", "zh-CN": "尚无"}
+        return Check(code="completeness", status="info", label=_OUTCOMES, value=value, detail=until)
     if not immature:
         value = {"en": "Complete", "zh-CN": "完整"}
         return Check(code="completeness", status="ok", label=_OUTCOMES, value=value, detail=until)
@@ -96,7 +107,7 @@ def completeness_check(units: int, immature: int, data_time: str | None) -> Chec
         value={"en": f"{share}% complete", "zh-CN": f"完成 {share}%"},
         detail={
             "en": f"{immature:,} members within their window" + (f", {until['en']}" if until else ""),
-            "zh-CN": f"{immature:,} 名会员仍在窗口内" + (f"，{until['zh-CN']}" if until else ""),
+            "zh-CN": f"{immature:,} 名会员仍在观察窗口内" + (f"，{until['zh-CN']}" if until else ""),
         },
     )
 

@@ -27,11 +27,11 @@ def render_csv(report: Report) -> str:
         comparisons = {c.variant: c for c in metric.comparisons}
         for variant in metric.variants:
             row: dict[str, Any] = {
-                "metric": _text(metric.name),
+                "metric": safe_text(metric.name),
                 "kind": metric.kind,
                 "role": metric.role,
                 "unit": metric.unit,
-                "variant": _text(variant.variant),
+                "variant": safe_text(variant.variant),
                 "is_control": "true" if variant.variant == metric.control else "false",
                 "n": variant.n,
                 "mean": variant.mean,
@@ -67,6 +67,10 @@ def _comparison(metric: MetricResult, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _text(value: str) -> str:
-    # A spreadsheet would run a name that begins like a formula.
+def safe_text(value: str) -> str:
+    """Return text that a spreadsheet will not run as a formula.
+
+    >>> safe_text("=1+1"), safe_text("spend")
+    ("'=1+1", 'spend')
+    """
     return "'" + value if value.startswith(FORMULA_STARTS) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.report import figures
-from experiments.report.document import Breakdown, Comparison, MetricResult, Report
+from experiments.report.document import Breakdown, Comparison, Estimate, MetricResult, Report
+from experiments.report.whys import why_text
 from experiments.report.words import READINGS, say
 
 # Blue is better, orange is worse (no red and green), and a glyph says it too.
@@ -36,9 +38,18 @@ GLYPHS = {
 CHECK_STYLES = {"ok": "bright_blue", "caution": "yellow", "fail": "bold orange3", "info": "dim"}
 CHECK_GLYPHS = {"ok": "✓", "caution": "!", "fail": "✗", "info": "·"}
 ROLES = {
-    "primary": {"en": "Decision metrics", "zh-CN": "核心指标"},
+    "primary": {"en": "Decision metrics", "zh-CN": "决策指标"},
     "secondary": {"en": "Secondary", "zh-CN": "次要指标"},
     "guardrail": {"en": "Guardrails", "zh-CN": "护栏指标"},
+}
+STATES = {
+    "draft": {"en": "draft", "zh-CN": "草稿"},
+    "review": {"en": "in review", "zh-CN": "审批中"},
+    "testing": {"en": "testing", "zh-CN": "测试中"},
+    "running": {"en": "running", "zh-CN": "运行中"},
+    "paused": {"en": "paused", "zh-CN": "已暂停"},
+    "ended": {"en": "ended", "zh-CN": "已结束"},
+    "decided": {"en": "decided", "zh-CN": "已决策"},
 }
 VERDICT_STYLES = {
     "roll_out": "bold bright_blue",
@@ -51,9 +62,11 @@ VERDICT_STYLES = {
 
 def print_report(report: Report, console: Console | None = None, *, lang: str = "en") -> None:
     """Print a report; without a terminal the lines are as wide as they need to be and carry no colour."""
-    target = console or Console(highlight=False)
+    # Names are text: "[b]" in one is no style, and ":tada:" no picture.
+    plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
+    target = console or plain()
     if not target.is_terminal and console is None:
-        target = Console(highlight=False, width=140)
+        target = plain(width=140)
     target.print(render_table(report, lang=lang))
 
 
@@ -72,9 +85,10 @@ def _heading(report: Report, lang: str) -> Text:
     title = Text(" " + say(report.plan.title, lang), style="bold")
     facts = f"   {report.population.analysed:,} {_unit_word(report, lang)}"
     if report.plan.state:
-        facts += f" · {report.plan.state}"
+        facts += " · " + say(STATES.get(report.plan.state, {}), lang)
     if report.data_time:
-        facts += " · " + say({"en": "data until", "zh-CN": "数据截至"}, lang) + f" {report.data_time}"
+        moment = figures.moment(report.data_time, report.plan.time_zone, "zh-CN" if lang.startswith("zh") else "en")
+        facts += " · " + say({"en": "data until", "zh-CN": "数据截至"}, lang) + f" {moment}"
     return title.append(facts, style="dim")
 
 
@@ -102,11 +116,13 @@ def _health(report: Report, lang: str) -> Iterator[Text]:
     word = {
         "ok": {"en": "as planned", "zh-CN": "符合计划"},
         "caution": {"en": "doubtful", "zh-CN": "存疑"},
-        "fail": {"en": "not as planned: do not read the effects", "zh-CN": "不符合计划：请勿解读效果"},
+        "fail": {"en": "not as planned: do not read the effects", "zh-CN": "与计划不符：请勿解读效果"},
         "info": {"en": "not checked", "zh-CN": "未检查"},
     }[srm.status]
     line.append(say(word, lang), style=CHECK_STYLES[srm.status])
-    line.append(f"  p {figures.p_value(srm.p_value)}   " if srm.p_value is not None else f"  {srm.why or ''}   ")
+    line.append(
+        f"  p {figures.p_value(srm.p_value)}   " if srm.p_value is not None else f"  {why_text(srm.why, lang)}   "
+    )
     line.append(" · ".join(f"{v} {n:,} ({srm.expected.get(v, 0):,.0f})" for v, n in srm.observed.items()), style="dim")
     yield line
     for check in report.checks:
@@ -169,12 +185,16 @@ def _metric_rows(table: Table, report: Report, metric: MetricResult, lang: str) 
             figures.change(effect.estimate, metric.unit, currency),
             _interval(metric, comparison, currency, lang),
             figures.relative(comparison.relative.estimate),
-            figures.p_value(
-                comparison.p_value_adjusted if comparison.p_value_adjusted is not None else comparison.p_value
-            ),
+            figures.p_value(_decisive_p(comparison)),
             reading,
             end_section=index == len(metric.comparisons) - 1 and len(metric.comparisons) > 1,
         )
+
+
+def _decisive_p(comparison: Comparison) -> float | None:
+    """Return the p that the reading rests on: a guardrail's against its margin, else the adjusted one."""
+    found = (comparison.p_value_margin, comparison.p_value_adjusted, comparison.p_value)
+    return next((p_value for p_value in found if p_value is not None), None)
 
 
 def _variant_name(report: Report, key: str, lang: str) -> str:
@@ -185,45 +205,47 @@ def _variant_name(report: Report, key: str, lang: str) -> str:
 
 
 def _interval(metric: MetricResult, comparison: Comparison, currency: str | None, lang: str) -> Text:
-    effect = comparison.effect
-    adjusted = effect.ci_low_adjusted is not None and effect.ci_high_adjusted is not None
-    low = effect.ci_low_adjusted if adjusted else effect.ci_low
-    high = effect.ci_high_adjusted if adjusted else effect.ci_high
+    ends = _ends(metric, comparison.effect, currency, lang)
+    if ends is None:
+        return Text(why_text(comparison.effect.why or comparison.why, lang) or "–", style="dim italic")
+    return Text(ends)
+
+
+def _ends(metric: MetricResult, effect: Estimate, currency: str | None, lang: str) -> str | None:
+    """Return the adjusted interval, or the plain one where nothing is adjusted; the unit stands once."""
+    low, high = effect.ci_low_adjusted, effect.ci_high_adjusted
     if low is None or high is None:
-        return Text(effect.why or comparison.why or "–", style="dim italic")
-    like = effect.estimate
-    to = say({"en": " to ", "zh-CN": " 至 "}, lang)
-    first = figures.change(low, metric.unit, currency, like=like)
-    first = first.removesuffix(" pp") if metric.unit == "share" else first
-    return Text(f"{first}{to}{figures.change(high, metric.unit, currency, like=like)}")
+        low, high = effect.ci_low, effect.ci_high
+    if low is None or high is None:
+        return None
+    first, second = (figures.change(v, metric.unit, currency, like=effect.estimate) for v in (low, high))
+    return first.removesuffix(" pp") + say({"en": " to ", "zh-CN": " 至 "}, lang) + second
 
 
 def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> RenderableType:
     metric = next(m for m in report.metrics if m.name == breakdown.metric)
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="dim", title_justify="left", title_style="bold")
     explore = say({"en": "exploratory", "zh-CN": "探索性"}, lang)
-    table.title = f"  {say(metric.label, lang)} × {breakdown.attribute}   [dim]({explore})[/dim]"
-    for head, right in (
-        (breakdown.attribute, False), ("Variant", False), ("n", True), ("Change", True), ("Interval", True),
-        ("Relative", True), ("p (adj.)", True),
-    ):  # fmt: skip
-        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    name = say(breakdown.label, lang) or breakdown.attribute
+    table.title = Text(f"  {say(metric.label, lang)} × {name}   ").append(f"({explore})", style="dim")
+    level = f"{100 * (1 - report.plan.alpha):g}%"
+    heads = {
+        "en": (name, "Variant", "n", "Change", f"{level} interval", "Relative", "p (adj.)"),
+        "zh-CN": (name, "方案", "n", "变化", f"{level} 区间", "相对变化", "p (校正)"),
+    }["zh-CN" if lang.startswith("zh") else "en"]
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     previous = None
     for row in breakdown.rows:
-        low, high = row.effect.ci_low_adjusted, row.effect.ci_high_adjusted
-        interval = "–"
-        if low is not None and high is not None:
-            like = row.effect.estimate
-            interval = (
-                f"{figures.change(low, metric.unit, report.plan.currency, like=like)} to "
-                f"{figures.change(high, metric.unit, report.plan.currency, like=like)}"
-            )
+        interval = Text(why_text(row.why, lang), style="dim italic")
+        if row.why is None:
+            interval = Text(_ends(metric, row.effect, report.plan.currency, lang) or "–")
         table.add_row(
-            row.level if row.level != previous else "",
+            (say(row.label, lang) or row.level) if row.level != previous else "",
             _variant_name(report, row.variant, lang),
             f"{row.n:,}",
             figures.change(row.effect.estimate, metric.unit, report.plan.currency),
-            interval if row.why is None else Text(row.why, style="dim italic"),
+            interval,
             figures.relative(row.relative.estimate),
             figures.p_value(row.p_value_adjusted),
         )

@@ -36,12 +36,13 @@ def decide_report(
         Quality(code=c.code, status=c.status, numbers=numbers.get(c.code, {})) for c in checks if c.code in DECISIVE
     ]
     decision = decide(_findings(metrics), quality, progress, no_effect_within=no_effect_within)
-    writer = Writer(plan, {m.name: m for m in metrics}, progress, no_effect_within)
+    writer = Writer(plan, {m.name: m for m in metrics}, {c.code: c for c in checks}, progress, no_effect_within)
     return Verdict(
         code=decision.code,
         variant=decision.variant,
         sentence=writer.sentence(decision),
         reasons=_reasons(decision, writer),
+        stands=decision.stands,
         rules=[
             RuleResult(code=r.code, label=writer.rule(r), met=r.met, actual=writer.actual(r)) for r in decision.rules
         ],
@@ -51,7 +52,7 @@ def decide_report(
 def _reasons(decision: Decision, writer: Writer) -> list[Text]:
     """Say why not, for every variant that the sentence does not speak of."""
     return [
-        writer.outlook(outlook)
+        writer.outlook(outlook, decision.stands)
         for outlook in decision.variants
         if decision.code != "do_not_read" and outlook.variant != decision.variant
     ]

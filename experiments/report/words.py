@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from experiments.report import figures
 from experiments.report.document import Comparison, MetricResult, Plan, Srm, Text
+from experiments.report.whys import SPLIT_OFF
 
 READINGS: dict[str, Text] = {
     "better": {"en": "Better", "zh-CN": "更好"},
     "worse": {"en": "Worse", "zh-CN": "更差"},
-    "unclear": {"en": "Unclear", "zh-CN": "不明确"},
-    "within_limit": {"en": "Within limit", "zh-CN": "在界限内"},
-    "not_proven": {"en": "Not proven", "zh-CN": "未证实"},
-    "broken": {"en": "Broken", "zh-CN": "突破界限"},
+    "unclear": {"en": "Unclear", "zh-CN": "不确定"},
+    "within_limit": {"en": "Within limit", "zh-CN": "未越界"},
+    "not_proven": {"en": "Not proven", "zh-CN": "尚未证明"},
+    "broken": {"en": "Limit broken", "zh-CN": "已越界"},
     "not_computed": {"en": "Not computed", "zh-CN": "未计算"},
 }
 
@@ -33,11 +34,21 @@ def say(text: Text, lang: str) -> str:
     return text.get("en") or next(iter(text.values()), "")
 
 
+def inline(label: Text, lang: str) -> str:
+    """Return a label as it stands within a sentence: in English without its capital, unless it is an abbreviation.
+
+    >>> inline({"en": "Profit per member"}, "en"), inline({"en": "AOV"}, "en")
+    ('profit per member', 'AOV')
+    """
+    text = say(label, lang)
+    return text[0].lower() + text[1:] if lang == "en" and text[:1].isupper() and text[1:2].islower() else text
+
+
 def unreadable_reason(srm: Srm) -> str | None:
     """Return why no effect may be read, or ``None``: the split is not as planned (p < .001)."""
     if srm.status != "fail":
         return None
-    return f"the split is not as planned (SRM p {figures.p_value(srm.p_value)}): find the cause before reading effects"
+    return SPLIT_OFF.format(p=figures.p_value(srm.p_value))
 
 
 def file_summary(metrics: list[MetricResult], srm: Srm, plan: Plan) -> list[Text]:
@@ -48,8 +59,7 @@ def file_summary(metrics: list[MetricResult], srm: Srm, plan: Plan) -> list[Text
             {
                 "en": f"Do not read the effects: the split is not as planned (SRM p {p_text}). "
                 "Find what lost or added units in one variant first.",
-                "zh-CN": f"请勿解读效果：实际流量比例与计划不符（SRM p {p_text}）。"
-                "请先找出某一方案多出或丢失单元的原因。",
+                "zh-CN": f"请勿解读效果：实际分流与计划不符（SRM p {p_text}）。请先查明是哪个方案多出或丢失了单元。",
             }
         ]
     return [_variant_sentence(v.key, metrics, plan) for v in plan.variants if not v.is_control]
@@ -65,35 +75,35 @@ def _variant_sentence(variant: str, metrics: list[MetricResult], plan: Plan) -> 
     if not found["better"] and not found["worse"]:
         return {
             "en": f"{variant} shows no clear difference from {control}.",
-            "zh-CN": f"{variant} 与 {control} 相比没有明确差异。",
+            "zh-CN": f"{variant} 与 {control} 的差异不确定。",
         }
 
     def listed(pairs: list[tuple[MetricResult, Comparison]], lang: str) -> str:
-        parts = [f"{say(m.label, lang)} {_change(m, c, plan)}" for m, c in pairs]
-        return ("、" if lang == "zh-CN" else ", ").join(parts)
+        form, joint = ("{}（{}）", "、") if lang == "zh-CN" else ("{} ({})", ", ")
+        return joint.join(form.format(say(m.label, lang), _change(m, c, plan, lang)) for m, c in pairs)
 
     higher_en, higher_zh = listed(found["better"], "en"), listed(found["better"], "zh-CN")
     lower_en, lower_zh = listed(found["worse"], "en"), listed(found["worse"], "zh-CN")
     if found["better"] and found["worse"]:
         return {
             "en": f"{variant} is better than {control} on {higher_en}, but worse on {lower_en}.",
-            "zh-CN": f"{variant} 相比 {control}：{higher_zh} 更好，但 {lower_zh} 更差。",
+            "zh-CN": f"{variant} 与 {control} 相比：{higher_zh}更好，但{lower_zh}更差。",
         }
     if found["better"]:
         return {
             "en": f"{variant} is better than {control} on {higher_en}.",
-            "zh-CN": f"{variant} 优于 {control}：{higher_zh}。",
+            "zh-CN": f"{variant} 比 {control} 更好：{higher_zh}。",
         }
     return {
         "en": f"{variant} is worse than {control} on {lower_en}.",
-        "zh-CN": f"{variant} 劣于 {control}：{lower_zh}。",
+        "zh-CN": f"{variant} 比 {control} 更差：{lower_zh}。",
     }
 
 
-def _change(metric: MetricResult, comparison: Comparison, plan: Plan) -> str:
+def _change(metric: MetricResult, comparison: Comparison, plan: Plan, lang: str) -> str:
     if comparison.relative.estimate is not None:
-        return f"({figures.relative(comparison.relative.estimate)})"
-    return f"({figures.change(comparison.effect.estimate, metric.unit, plan.currency)})"
+        return figures.relative(comparison.relative.estimate)
+    return figures.change(comparison.effect.estimate, metric.unit, plan.currency, lang=lang)
 
 
 def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) -> list[Text]:
@@ -103,14 +113,14 @@ def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) ->
         warnings.append(
             {
                 "en": f"{no_variant:,} rows without a variant were left out.",
-                "zh-CN": f"{no_variant:,} 行没有方案，已剔除。",
+                "zh-CN": f"已剔除 {no_variant:,} 行：没有方案。",
             }
         )
     if no_unit:
         warnings.append(
             {
                 "en": f"{no_unit:,} rows without a unit id were left out.",
-                "zh-CN": f"{no_unit:,} 行没有单元编号，已剔除。",
+                "zh-CN": f"已剔除 {no_unit:,} 行：没有单元编号。",
             }
         )
     for metric in metrics:
@@ -165,11 +175,6 @@ def file_methods(metrics: list[MetricResult], alpha: float, has_breakdowns: bool
     return methods
 
 
-FIRST_WEEK: Text = {
-    "en": "the first full week is not over: weekdays differ, so effects are not shown yet",
-    "zh-CN": "首个完整周尚未结束：各工作日存在差异，暂不展示效果",
-}
-
 _LEFT_OUT: dict[str, Text] = {
     "override": {"en": "{n} on the allow-list", "zh-CN": "白名单 {n} 名"},
     "excluded": {"en": "{n} on the exclusion list", "zh-CN": "排除名单 {n} 名"},
@@ -191,7 +196,7 @@ def log_warnings(
             for lang in ("en", "zh-CN")
         }
         warnings.append(
-            {"en": f"Left out: {', '.join(parts['en'])}.", "zh-CN": f"已剔除：{'，'.join(parts['zh-CN'])}。"}
+            {"en": f"Left out: {', '.join(parts['en'])}.", "zh-CN": f"已剔除：{'、'.join(parts['zh-CN'])}。"}
         )
     if immature:
         warnings.append(
@@ -228,7 +233,7 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
         {
             "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), so are those of "
             "secondary metrics. A guardrail's p is that of the limit being broken: small proves that it is kept.",
-            "zh-CN": "核心指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理。"
+            "zh-CN": "决策指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理。"
             "护栏指标的 p 值检验“已越界”这一假设：p 值小，即证明未越界。",
         }
     )
@@ -236,7 +241,7 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
         {
             "en": "An order counts once, in its latest state, whatever the source; refunds and cancellations are "
             "reversed.",
-            "zh-CN": "订单按最新状态计一次，不论来源；退款与取消已冲减。",
+            "zh-CN": "每笔订单不论来自哪个渠道，只按最新状态计一次；退款与取消已冲减。",
         }
     )
     return methods

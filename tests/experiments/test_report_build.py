@@ -82,8 +82,9 @@ def test_a_clear_winner_is_rolled_out_with_money_in_the_sentence(shop: Store) ->
     assert (profit.unit, profit.role) == ("money", "primary")
     effect = profit.comparisons[0].effect.estimate
     assert effect is not None
-    assert f"+¥{effect:.2f}" in report.verdict.sentence["en"]
-    assert f"+¥{effect:.2f}" in report.verdict.sentence["zh-CN"]
+    assert f"profit rises by ¥{effect:.2f} (95% interval +¥" in report.verdict.sentence["en"]
+    assert f"profit上升 ¥{effect:.2f}（95% 区间 +¥" in report.verdict.sentence["zh-CN"]
+    assert f"Over its 1,000 members that is ¥{1000 * effect:,.0f} more." in report.verdict.sentence["en"]
     assert "¥5 off" in report.verdict.sentence["en"]
     assert {r.code: r.met for r in report.verdict.rules if r.code != "quality"} == {
         "planned_sample": True,

@@ -1,0 +1,48 @@
+"""Why a figure is missing or must not be read, in the reader's language.
+
+A report's ``why`` is one stable English line, so that JSON, CSV and tests can rely on it; pages and the terminal
+translate it here when they print it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stats.why import Why
+
+_CHINESE: dict[Why, str] = {
+    Why.NO_UNITS: "至少有一个方案没有单元",
+    Why.TOO_FEW_UNITS: "单元太少：每个方案至少需要 2 个",
+    Why.ZERO_VARIANCE: "没有变异：各方案内所有单元取值相同",
+    Why.NO_OUTCOMES: "两个方案都还没有结果",
+    Why.ALL_OUTCOMES: "两个方案的所有单元都已发生：没有变异",
+    Why.ZERO_DENOMINATOR: "至少有一个方案的比率分母合计为零",
+    Why.BASELINE_NEAR_ZERO: "相对变化无定义：对照组均值与零没有可辨差异",
+    Why.BASELINE_NEGATIVE: "相对变化无定义：对照组均值为负",
+    Why.TOO_FEW_EXPECTED: "单元太少：每个方案的应有单元至少为 5 个",
+    Why.NO_WEIGHT: "有流量的方案不足两个：无从比较",
+    Why.UNPLANNED_UNITS: "权重为零的方案中出现了单元",
+}
+FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
+SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
+_SENTENCES: dict[str, str] = {
+    **{why.text: chinese for why, chinese in _CHINESE.items() if why.text is not None},
+    FIRST_WEEK: "首个完整周尚未结束：一周各天有差异，暂不展示效果",
+}
+_SPLIT = re.compile(re.escape(SPLIT_OFF).replace(r"\{p\}", "(?P<p>.+)"))
+
+
+def why_text(why: str | None, lang: str) -> str:
+    """Return a reason in a language; one that is not known stays as it is.
+
+    >>> why_text("no outcomes in either variant yet", "zh-CN"), why_text("something else", "zh-CN"), why_text(None, "")
+    ('两个方案都还没有结果', 'something else', '')
+    """
+    if not why or not lang.startswith("zh"):
+        return why or ""
+    if why in _SENTENCES:
+        return _SENTENCES[why]
+    split = _SPLIT.fullmatch(why)
+    if split is not None:
+        return f"会员未按计划比例分流（SRM p {split['p']}）：请先查明原因，再解读效果"
+    return why
