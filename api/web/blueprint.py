@@ -11,6 +11,7 @@ from flask import Blueprint, Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from api.web.language import LANGUAGES, choose_language
+from api.web.list_csv import experiments_csv
 from api.web.pages import THEMES, Page, render_experiments, render_missing, render_plan, render_report
 from api.web.views import ExperimentListRow, Site
 from experiments.report.document import Plan, Report
@@ -57,6 +58,7 @@ def create_blueprint(
             query={k: v for k, v in request.args.items() if k not in {"lang", "theme"}},
             asset=lambda file: url_for(f"{name}.static", filename=file),
             experiments_url=url_for(f"{name}.experiments"),
+            experiments_csv_url=url_for(f"{name}.experiments_as_csv"),
             experiment_url=lambda key: url_for(f"{name}.experiment", key=key),
             export_url=address,
         )
@@ -80,6 +82,18 @@ def create_blueprint(
             search=request.args.get("q", "")[:200],
         )
         return make_response(html)
+
+    @blueprint.get("/experiments.csv")
+    def experiments_as_csv() -> Response:
+        status, search = request.args.get("status", "all"), request.args.get("q", "")[:200]
+        text = experiments_csv(list_experiments(), language(), status=status, search=search)
+        # Spreadsheets take UTF-8 for what it is only after a byte-order mark.
+        answer = make_response(text.encode("utf-8-sig"))
+        answer.headers["Content-Type"] = "text/csv; charset=utf-8"
+        answer.headers["Content-Disposition"] = "attachment; filename=experiments.csv"
+        answer.headers["Cache-Control"] = "private, no-cache"
+        answer.vary.update(["Accept-Language", "Cookie"])
+        return answer
 
     @blueprint.get("/experiments/<key>")
     def experiment(key: str) -> Response:

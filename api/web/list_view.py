@@ -116,7 +116,7 @@ def build_list_view(
     status = status if status in STATUSES else "all"
     ordered = sorted(rows, key=_urgency)
     found = [row for row in ordered if _matches(row, search)]
-    shown = [row for row in found if status in {"all", status_of(row)}]
+    shown = chosen(ordered, status, search)
     effects = [row.best for row in shown if row.best is not None]
     scale = shared_scale([(b.ci_low, b.estimate, b.ci_high) for b in effects], width=PLOT_WIDTH, about=6)
     times = [row.data_time for row in rows if row.data_time]
@@ -136,6 +136,13 @@ def build_list_view(
         none_at_all=not rows,
         data_time=numbers.time(max(times)) if times else "",
     )
+
+
+def chosen(rows: Sequence[ExperimentListRow], status: str, search: str) -> list[ExperimentListRow]:
+    """Return the rows of a tab that match a search, what needs somebody first; an unknown tab is all of them."""
+    status = status if status in STATUSES else "all"
+    ordered = sorted(rows, key=_urgency)
+    return [row for row in ordered if _matches(row, search) and status in {"all", status_of(row)}]
 
 
 def _urgency(row: ExperimentListRow) -> tuple[int, str]:
@@ -234,7 +241,10 @@ def _next_step(row: ExperimentListRow, language: Language) -> tuple[str, str]:
         return (_("Roll out %(variant)s", variant=name) if name else _("Roll out")), ""
     if row.decision == "stop_no_effect":
         return _("Stop: no effect that matters"), ""
-    if row.state == "ended" and row.decision == "keep_running":
+    if row.decision == "keep_running" and row.stands != "open":
+        return (_("Wait for outcomes") if row.stands == "waiting" else _("No answer")), ""
+    if row.decision == "keep_running" and row.state in {"ended", "decided"}:
+        # The report is older than the end.
         return _("Decide: effects are unclear"), ""
     if row.decision == "do_not_read":
         return _("Too early to read"), "mut"

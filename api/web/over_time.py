@@ -12,6 +12,7 @@ from api.web.numbers import Numbers
 from api.web.scorecard import control_mean, variant_names
 from api.web.vocabulary import units_word
 from experiments.report.document import Curve, MetricResult, Report
+from experiments.report.whys import why_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _panel(
             f"{p.day}" if not p.date else _("%(day)s (%(date)s)", day=p.day, date=numbers.date(p.date)),
             numbers.count(p.n),
             write(p.estimate),
-            p.why
+            why_text(p.why, language.tag)
             if p.estimate is None and p.why
             else numbers.range_in(p.ci_low, p.ci_high, "absolute", metric.unit, scale=size),
         )

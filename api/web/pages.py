@@ -47,6 +47,7 @@ class Page:
     query: Mapping[str, str] = field(default_factory=dict)
     asset: Callable[[str], str] = lambda file: f"/assets/{file}"
     experiments_url: str = "/experiments"
+    experiments_csv_url: str = "/experiments.csv"
     experiment_url: Callable[[str], str] = lambda key: f"/experiments/{quote(key, safe='')}"
     export_url: Callable[[str, str], str] = lambda key, form: (
         f"/v1/experiments/{quote(key, safe='')}/report?format={form}"

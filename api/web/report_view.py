@@ -20,6 +20,7 @@ from api.web.vocabulary import (
     units_word,
 )
 from experiments.report.document import Plan, Report
+from experiments.report.whys import why_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ def _readability(report: Report, language: Language) -> tuple[bool, str]:
     comparisons = [c for m in report.metrics for c in m.comparisons]
     if comparisons and not any(c.readable for c in comparisons):
         given = next((c.why for c in comparisons if c.why), None)
-        return False, given or _("A quality check forbids reading effects at the moment.")
+        return False, why_text(given, language.tag) or _("A quality check forbids reading effects at the moment.")
     if report.verdict is not None and report.verdict.code == "do_not_read":
         return False, language.text(report.verdict.sentence)
     return True, ""
@@ -234,7 +235,7 @@ def _decision(report: Report, language: Language) -> Decision | None:
     if verdict is None:
         return None
     name = variant_names(report, language).get(verdict.variant or "", verdict.variant or "")
-    badge = decision_badge(verdict.code, name, language)
+    badge = decision_badge(verdict.code, name, language, stands=verdict.stands)
     icons = {True: ("ok", "good"), False: ("no", "bad"), None: ("dash", "mut")}
     _ = language.gettext
     words = {True: _("Met"), False: _("Not met"), None: _("Not known yet")}
@@ -271,7 +272,7 @@ def _health(report: Report, language: Language, numbers: Numbers) -> tuple[Healt
     if not any(c.code == "srm" for c in report.checks):
         words = {"ok": _("Balanced"), "caution": _("Look closer"), "fail": _("Off"), "info": _("Not checked")}
         p_value = _("χ² p %(p)s", p=numbers.p_value(report.srm.p_value)) if report.srm.p_value is not None else ""
-        detail = p_value or report.srm.why or ""
+        detail = p_value or why_text(report.srm.why, language.tag)
         cells.insert(
             0,
             HealthCell(

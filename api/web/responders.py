@@ -14,6 +14,8 @@ from api.web.numbers import Numbers
 from api.web.scorecard import bounds, control_mean, variant_names
 from api.web.vocabulary import Badge, reading_badge, units_word
 from experiments.report.document import Breakdown, BreakdownRow, MetricResult, Reading, Report
+from experiments.report.whys import why_text
+from stats.decision import read_effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,13 @@ def _by_level(breakdown: Breakdown) -> Breakdown:
     return msgspec.structs.replace(breakdown, rows=sorted(breakdown.rows, key=lambda r: order[r.level]))
 
 
-def _reading(row: BreakdownRow, metric: MetricResult) -> Reading:
-    low, high, _ = bounds(row.effect)
-    if row.effect.estimate is None:
-        return "not_computed"
-    rises = metric.direction == "increase"
-    if low is not None and low > 0:
-        return "better" if rises else "worse"
-    if high is not None and high < 0:
-        return "worse" if rises else "better"
-    return "unclear"
+def _reading(row: BreakdownRow, metric: MetricResult, alpha: float) -> Reading:
+    p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
+    return read_effect(row.effect.estimate, p_value, metric.direction, alpha)
+
+
+def _attribute(breakdown: Breakdown, language: Language) -> str:
+    return language.text(breakdown.label) or breakdown.attribute
 
 
 def _responders(
@@ -107,27 +106,37 @@ def _responders(
     rows = []
     for breakdown, row in flat:
         low, high, _adjusted = bounds(row.effect)
+        attribute, level = _attribute(breakdown, language), language.text(row.label) or row.level
         values = [abs(v) for v in (low, row.effect.estimate, high) if v is not None]
         size = control or max(values, default=None)
         phrase = numbers.range_in(low, high, "absolute", metric.unit, scale=size)
-        badge = reading_badge(_reading(row, metric), language)
+        badge = reading_badge(_reading(row, metric, report.plan.alpha), language)
         p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
         units = numbers.count(row.n + row.n_control)
         name = names.get(row.variant, row.variant)
         change = numbers.effect(row.effect.estimate, metric.unit, scale=size)
         conclusion = _(
             "%(group)s, %(variant)s: %(change)s, interval %(interval)s, %(reading)s",
-            group=f"{breakdown.attribute} {row.level}",
+            group=f"{attribute} {level}",
             variant=name,
             change=change,
             interval=phrase,
             reading=badge.word,
         )
-        look = IntervalLook(low, row.effect.estimate, high, reading=_reading(row, metric), label=conclusion)
+        look = IntervalLook(
+            low, row.effect.estimate, high, reading=_reading(row, metric, report.plan.alpha), label=conclusion
+        )
         rows.append(
             ForestRow(
                 look,
-                (f"{breakdown.attribute}: {row.level}", name, units, change, phrase, numbers.p_value(p_value)),
+                (
+                    _("%(attribute)s: %(level)s", attribute=attribute, level=level),
+                    name,
+                    units,
+                    change,
+                    phrase,
+                    numbers.p_value(p_value),
+                ),
             )
         )
     drawn = forest(
@@ -144,10 +153,10 @@ def _responders(
         seen: set[str] = set()
         for row in breakdown.rows:
             cells, chart = rows[position].cells, drawn.charts[position]
-            reading = _reading(row, metric)
+            reading = _reading(row, metric, report.plan.alpha)
             lines.append(
                 ResponderLine(
-                    level=row.level,
+                    level=language.text(row.label) or row.level,
                     first=row.level not in seen,
                     span=spans[row.level],
                     variant=row.variant,
@@ -159,11 +168,11 @@ def _responders(
                     badge=reading_badge(reading, language),
                     tone={"better": "good", "worse": "bad"}.get(reading, ""),
                     chart=chart,
-                    why=row.why or row.effect.why or "",
+                    why=why_text(row.why or row.effect.why, language.tag),
                 )
             )
             seen.add(row.level)
             position += 1
-        groups.append(ResponderGroup(breakdown.attribute, tuple(lines)))
+        groups.append(ResponderGroup(_attribute(breakdown, language), tuple(lines)))
     several = len({r.variant for b in breakdowns for r in b.rows}) > 1
     return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table)

@@ -12,6 +12,7 @@ from api.web.language import Language
 from api.web.numbers import Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
 from experiments.report.document import Comparison, Estimate, MetricResult, Report
+from experiments.report.whys import why_text
 
 PLOT_WIDTH = 248.0
 FORMS: tuple[Form, ...] = ("relative", "absolute", "total")
@@ -258,7 +259,7 @@ def _line(
         cells=cells,
         p_value=numbers.p_value(comparison.p_value_margin if guarded else adjusted),
         badge=badge,
-        why=comparison.why or "",
+        why=why_text(comparison.why, language.tag),
     )
 
 
@@ -304,4 +305,4 @@ def _cell(
     look = IntervalLook(low, middle, high, reading=comparison.reading, label=conclusion, limit=limit_of(metric, form))
     columns = (_("Variant"), _("Change"), _("%(level)s interval", level=level))
     chart = interval(look, scale, columns=columns, row=(name, change, phrase)) if estimate is not None else None
-    return EffectCell(change, phrase, chart, why=(estimate.why or "") if estimate else "")
+    return EffectCell(change, phrase, chart, why=why_text(estimate.why, language.tag) if estimate else "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from experiments.report.document import Comparison, DecisionCode, MetricResult, Reading, Report, Text
+from experiments.report.document import Comparison, DecisionCode, MetricResult, Reading, Report, Stands, Text
+from experiments.report.whys import why_text
 
 Attention = Literal["srm", "quality", "harm", "ready", "late"]
 """Why an experiment needs somebody: split is off, another quality check fails, a variant harms, a decision is due,
@@ -49,6 +50,8 @@ class ExperimentListRow:
     """draft | review | testing | running | paused | ended | decided"""
     decision: DecisionCode | None = None
     """What the latest report says; None without a report."""
+    stands: Stands = "open"
+    """Whether members or outcomes still come."""
     next_step: Text = field(default_factory=dict)
     """The report's sentence, or what a draft is missing."""
     attention: Attention | None = None
@@ -155,10 +158,11 @@ def list_row(
     best = None
     sentence: Text = next_step or {}
     decision: DecisionCode | None = None
+    stands: Stands = "open"
     if report is not None:
         best = best_effect(report)
         if report.verdict is not None:
-            decision = report.verdict.code
+            decision, stands = report.verdict.code, report.verdict.stands
             sentence = next_step or report.verdict.sentence
         if best is None:
             hidden = hidden_reason(report)
@@ -167,6 +171,7 @@ def list_row(
         title=title,
         state=state,
         decision=decision,
+        stands=stands,
         next_step=sentence,
         attention=attention_of(state, report),
         audience=audience or (report.plan.audience if report else {}),
@@ -190,5 +195,5 @@ def hidden_reason(report: Report) -> Text:
     for metric in report.metrics:
         for comparison in metric.comparisons:
             if metric.role == "primary" and comparison.why:
-                return {"en": comparison.why}
+                return {lang: why_text(comparison.why, lang) for lang in ("en", "zh-CN")}
     return {"en": "No effect yet", "zh-CN": "尚无结果"}

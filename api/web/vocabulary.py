@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.web.language import Language
-from experiments.report.document import CheckStatus, DecisionCode, Plan, Reading
+from experiments.report.document import CheckStatus, DecisionCode, Plan, Reading, Stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,11 @@ def reading_badge(reading: Reading, language: Language) -> Badge:
     }[reading]
 
 
-def decision_badge(code: DecisionCode, variant: str, language: Language) -> Badge:
-    """Say what to do; ``variant`` is the name of the variant concerned."""
+def decision_badge(code: DecisionCode, variant: str, language: Language, *, stands: Stands = "open") -> Badge:
+    """Say what to do; ``variant`` is the name of the variant concerned, ``stands`` whether anything still comes."""
     _ = language.gettext
+    if code == "keep_running" and stands != "open":
+        return Badge(_("Wait for outcomes"), "clock", "") if stands == "waiting" else Badge(_("No answer"), "dash", "")
     if code == "roll_out":
         word = _("Recommended: roll out %(variant)s", variant=variant) if variant else _("Recommended: roll out")
         return Badge(word, "ok", "good")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -94,3 +96,19 @@ def test_static_files_are_served_and_versioned(client: FlaskClient) -> None:
         assert "immutable" not in answer.headers["Cache-Control"]
         assert "immutable" in client.get(f"/assets/{name}?v=1").headers["Cache-Control"]
     assert client.get("/assets/../pages.py").status_code == 404
+
+
+def test_the_list_is_exported_as_it_is_shown(client: FlaskClient) -> None:
+    page = client.get("/experiments?status=running&lang=zh-CN")
+    assert 'href="/experiments.csv?status=running"' in page.text
+    answer = client.get("/experiments.csv?status=running")
+    assert answer.mimetype == "text/csv"
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert answer.data.startswith(b"\xef\xbb\xbf")  # so that spreadsheets read Chinese
+    rows = list(csv.DictReader(io.StringIO(answer.data.decode("utf-8-sig"))))
+    everything = list(csv.DictReader(io.StringIO(client.get("/experiments.csv").data.decode("utf-8-sig"))))
+    assert 0 < len(rows) < len(everything) == len(web_reports.list_rows())
+    winback = next(row for row in everything if row["key"] == "dormant-winback")
+    assert winback["title"].startswith("沉睡会员")
+    assert float(winback["ci_low"]) < float(winback["change"]) < float(winback["ci_high"])
+    assert not any(value.startswith(("=", "+", "@")) for row in everything for value in row.values())

@@ -296,7 +296,11 @@ def test_total_without_numbers_is_not_offered() -> None:
 def test_an_ended_experiment_without_clear_effects_asks_for_a_decision() -> None:
     verdict = msgspec.structs.replace(web_reports.VERDICT, code="keep_running", variant=None)
     unclear = msgspec.structs.replace(web_reports.REPORT, verdict=verdict)
+    over = msgspec.structs.replace(unclear, verdict=msgspec.structs.replace(verdict, stands="over"))
+    waiting = msgspec.structs.replace(unclear, verdict=msgspec.structs.replace(verdict, stands="waiting"))
     rows = [
+        list_row(key="over", title={"en": "Over"}, state="ended", report=over),
+        list_row(key="waiting", title={"en": "Waiting"}, state="ended", report=waiting),
         list_row(key="unclear", title={"en": "Unclear"}, state="ended", report=unclear),
         list_row(key="fresh", title={"en": "Fresh"}, state="ended"),
     ]
@@ -304,9 +308,11 @@ def test_an_ended_experiment_without_clear_effects_asks_for_a_decision() -> None
     view = build_list_view(rows, words, Numbers(words))
     assert [(line.badge.word, line.next_step) for line in view.lines] == [
         ("Ended", "No report yet"),
+        ("Ended", "No answer"),
         ("Ended", "Decide: effects are unclear"),
+        ("Ended", "Wait for outcomes"),
     ]
-    assert build_list_view(rows[1:], words, Numbers(words)).axis is None
+    assert build_list_view(rows[3:], words, Numbers(words)).axis is None
 
 
 def test_a_file_report_says_what_its_figures_show() -> None:
