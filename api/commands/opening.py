@@ -26,16 +26,15 @@ def opened(obj: dict[str, Any], *, create: bool = False) -> Iterator[tuple[Store
     """
     from experiments.settings import Settings
     from experiments.store import StoreError, open_store
-    from experiments.store.migrate import pending, upgrade
+    from experiments.store.migrate import is_empty, pending, upgrade
 
     settings = Settings.from_env(data=obj["data"], database=obj["database"])
-    new = create and settings.database_url.startswith("sqlite") and not settings.data_dir.exists()
     try:
         store = open_store(settings.database_url)
     except StoreError as error:
         raise UserError(str(error)) from error
     try:
-        if new:
+        if create and store.dialect == "sqlite" and is_empty(store):
             upgrade(store)
         elif pending(store):
             raise UserError("the database is not up to date; run equipoise migrate first")

@@ -64,6 +64,19 @@ def pending(store: Store) -> list[str]:
         raise _unreachable(store, error) from error
 
 
+def is_empty(store: Store) -> bool:
+    """Tell whether the database has no tables at all, ours or anybody's.
+
+    Raises:
+        StoreError: when the database cannot be reached.
+    """
+    try:
+        with store.read() as connection:
+            return not sa.inspect(connection).get_table_names()
+    except sa.exc.OperationalError as error:
+        raise _unreachable(store, error) from error
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
