@@ -77,19 +77,22 @@ def command(
 
 def show(report: Report, output: str, lang: str) -> None:
     """Print a report as table, json, csv or html."""
+    from api.commands.printing import print_document, writing
+
     if output == "json":
         from experiments.report.render_json import render_json
 
-        click.echo(render_json(report), nl=False)
+        print_document(render_json(report))
     elif output == "csv":
         from experiments.report.render_csv import render_csv
 
-        click.echo(render_csv(report), nl=False)
+        print_document(render_csv(report))
     elif output == "html":
         from api.web.pages import render_report
 
-        click.echo(render_report(report, lang, standalone=True))
+        print_document(render_report(report, lang, standalone=True) + "\n")
     else:
         from experiments.report.render_table import print_report
 
-        print_report(report, lang=lang)
+        with writing():
+            print_report(report, lang=lang)

@@ -25,40 +25,37 @@ def width_of(table: RenderableType) -> int:
     return Measurement.get(wide, wide.options, table).maximum
 
 
-def fitted(table: Table, width: int | None, left: int = 0) -> RenderableType:
-    """Return the table, or its list where ``width`` is too small for it."""
-    if width is None or width_of(table) + left <= width:
+def fitted(table: Table, width: int | None, *, name: int) -> RenderableType:
+    """Return the table, or its list where ``width`` is too small for it.
+
+    Args:
+        table: made of text; its first column is a heading over several rows.
+        width: columns of the terminal; ``None``: enough.
+        name: place of the column that names a row. What stands before it goes with the heading.
+    """
+    if width is None or width_of(table) <= width:
         return table
-    return Group(*([Text(str(table.title)), Text("")] if table.title else []), *_lines(table), Text(""))
+    title = [table.title, Text("")] if isinstance(table.title, Text) else []
+    return Group(*title, *_lines(table, name), Text(""))
 
 
-def _lines(table: Table) -> Iterator[RenderableType]:
-    """Yield each row: its first cell as a heading (once), the second as a name, the rest with their columns' names."""
-    heads = [_text(column.header) for column in table.columns]
+def _lines(table: Table, name: int) -> Iterator[RenderableType]:
+    heads = [_text(column.header).plain for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
-        cells = [_text(cell) for cell in row]
-        filled = [place for place, cell in enumerate(cells) if cell.plain.strip()]
-        if not filled:
-            continue
-        if filled[0] == 0:
-            yield Padding(_bold(cells[0]), (0, 0, 0, 2), expand=False)
-        line = Text()
-        for place in (p for p in filled if p > 0):
-            if line:
-                line.append("  ")
-            if not heads[place].plain[:1] or cells[place].style:
+        cells = {place: _text(cell) for place, cell in enumerate(row)}
+        filled = [place for place, cell in cells.items() if cell.plain.strip()]
+        for places, plain, indent in (
+            ([p for p in filled if p < name], 0, 2),
+            ([p for p in filled if p >= name], name, 4),
+        ):
+            line = Text()
+            for place in places:
+                line.append("  " if line else "")
+                line.append("" if place == plain else f"{heads[place]} ", style="dim")
                 line.append_text(cells[place])
-            else:
-                line.append(f"{heads[place].plain} ", style="dim").append_text(cells[place])
-        if line:
-            yield Padding(line, (0, 0, 0, 4), expand=False)
+            if line:
+                yield Padding(line, (0, 0, 0, indent), expand=False)
 
 
 def _text(cell: RenderableType) -> Text:
     return cell if isinstance(cell, Text) else Text(str(cell))
-
-
-def _bold(text: Text) -> Text:
-    copy = text.copy()
-    copy.stylize("bold")
-    return copy

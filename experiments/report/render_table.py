@@ -13,6 +13,7 @@ from rich.text import Text
 
 from experiments.report import figures
 from experiments.report.document import Breakdown, Comparison, Estimate, MetricResult, Report
+from experiments.report.render_narrow import fitted, width_of
 from experiments.report.whys import why_text
 from experiments.report.words import READINGS, say
 
@@ -60,23 +61,29 @@ VERDICT_STYLES = {
 }
 
 
+PIPED_WIDTH = 140
+
+
 def print_report(report: Report, console: Console | None = None, *, lang: str = "en") -> None:
     """Print a report; without a terminal the lines are as wide as they need to be and carry no colour."""
     # Names are text: "[b]" in one is no style, and ":tada:" no picture.
     plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
     target = console or plain()
     if not target.is_terminal and console is None:
-        target = plain(width=140)
-    target.print(render_table(report, lang=lang))
+        tables = [_scorecard(report, lang), *(_breakdown(report, b, lang) for b in report.breakdowns)]
+        target = plain(width=max(PIPED_WIDTH, *map(width_of, tables)))
+    target.print(render_table(report, lang=lang, width=target.width))
 
 
-def render_table(report: Report, *, lang: str = "en") -> RenderableType:
-    """Return the report as something that rich prints."""
+def render_table(report: Report, *, lang: str = "en", width: int | None = None) -> RenderableType:
+    """Return the report as something that rich prints; tables wider than ``width`` as lists."""
     parts: list[RenderableType] = [Text(""), _heading(report, lang), Text("")]
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in _summary(report, lang)]
     parts += [Text(""), *(Padding(line, (0, 0, 0, 2), expand=False) for line in _health(report, lang)), Text("")]
-    parts.append(_scorecard(report, lang))
-    parts += [_breakdown(report, b, lang) for b in report.breakdowns]
+    parts.append(fitted(_scorecard(report, lang), width, name=2))
+    for breakdown in report.breakdowns:
+        table = fitted(_breakdown(report, breakdown, lang), width, name=1)
+        parts.append(Padding(table, (1, 0, 1, 0), expand=False))
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in _notes(report, lang)]
     return Group(*parts)
 
@@ -222,7 +229,7 @@ def _ends(metric: MetricResult, effect: Estimate, currency: str | None, lang: st
     return first.removesuffix(" pp") + say({"en": " to ", "zh-CN": " 至 "}, lang) + second
 
 
-def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> RenderableType:
+def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> Table:
     metric = next(m for m in report.metrics if m.name == breakdown.metric)
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="dim", title_justify="left", title_style="bold")
     explore = say({"en": "exploratory", "zh-CN": "探索性"}, lang)
@@ -250,7 +257,7 @@ def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> RenderableTyp
             figures.p_value(row.p_value_adjusted),
         )
         previous = row.level
-    return Padding(table, (1, 0, 1, 0), expand=False)
+    return table
 
 
 def _notes(report: Report, lang: str) -> Iterator[Text]:

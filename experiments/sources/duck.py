@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ def connect(scratch: str, *, memory_limit: str = MEMORY_LIMIT, keep_order: bool 
     """
     import ibis
 
+    # Ibis 12 still calls duckdb's old name of the function; under ``python -W error`` that would end the command.
+    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
     connection = ibis.duckdb.connect(
         temp_directory=scratch,
         home_directory=scratch,
