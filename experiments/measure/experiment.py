@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.facts import Census, Facts, take_census, unit_columns
-from experiments.measure.member_days import cells_by_member_day, days_shown
+from experiments.measure.member_days import batches, cells_by_member_day, days_shown
 from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.population import PopulationPlan, Units, select_units
 from experiments.measure.redemption import Costs
@@ -57,19 +57,26 @@ class MeasuredExperiment:
         )
 
 
-def member_day_cells(measured: MeasuredExperiment, metric: MeasuredMetric, now_us: int) -> dict[int, Cells]:
-    """Return one metric's moments by whole days after entry; empty before everyone's first day is over."""
+def member_day_cells(
+    measured: MeasuredExperiment, metrics: Sequence[MeasuredMetric], now_us: int
+) -> list[dict[int, Cells]]:
+    """Return each metric's moments by whole days after entry; empty before everyone's first day is over."""
     if measured.units.last_us is None:
-        return {}
-    start = min(p.start_us for p in metric.parts if not p.is_before)
-    days = days_shown(metric.window_us, start, now_us - measured.units.last_us)
-    if not days:
-        return {}
+        return [{} for _ in metrics]
+    age = now_us - measured.units.last_us
+    wanted = []
+    for metric in metrics:
+        start = min(p.start_us for p in metric.parts if not p.is_before)
+        wanted.append((metric, days_shown(metric.window_us, start, age)))
 
-    def table(facts: Facts, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
-        return _unit_table(facts, measured.census, metrics)
+    def table(facts: Facts, shortened: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
+        return _unit_table(facts, measured.census, shortened)
 
-    return dict(zip(days, cells_by_member_day(measured.facts, metric, days, table, measured.variants), strict=True))
+    return [
+        cells
+        for batch in batches(wanted)
+        for cells in cells_by_member_day(measured.facts, batch, table, measured.variants)
+    ]
 
 
 def measure_experiment(

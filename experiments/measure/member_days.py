@@ -16,6 +16,7 @@ from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.scan import scan_columns
 
 MAX_POINTS = 14
+MOST_COLUMNS = 64
 
 
 def days_shown(window_us: int, start_us: int, complete_us: int) -> list[int]:
@@ -38,27 +39,51 @@ def days_shown(window_us: int, start_us: int, complete_us: int) -> list[int]:
 
 
 def cells_by_member_day(
-    facts: Facts, metric: MeasuredMetric, days: Sequence[int], unit_table: Any, variants: Sequence[str]
-) -> list[Cells]:
-    """Return the moments of one metric for each number of days after entry.
+    facts: Facts,
+    wanted: Sequence[tuple[MeasuredMetric, Sequence[int]]],
+    unit_table: Any,
+    variants: Sequence[str],
+) -> list[dict[int, Cells]]:
+    """Return the moments of each metric for each number of days after entry, all in one pass.
 
     Args:
         facts: where the events are; their parts are replaced.
-        metric: which metric.
-        days: numbers of days.
+        wanted: metrics, each with its numbers of days.
         unit_table: makes the full table out of facts and parts: ``(facts, metrics) → (table, minor)``.
         variants: control first.
     """
-    by_day = [_shortened(metric, day) for day in days]
-    parts = tuple({p.column: p for m in by_day for p in m.parts}.values())
-    table, minor = unit_table(replace(facts, parts=parts), by_day)
+    cut = [(metric, day, _shortened(metric, day)) for metric, days in wanted for day in days]
+    if not cut:
+        return [{} for _ in wanted]
+    shortened = [m for _, _, m in cut]
+    parts = tuple({p.column: p for m in shortened for p in m.parts}.values())
+    table, minor = unit_table(replace(facts, parts=parts), shortened)
     whole = [p.column for p in parts if not table[p.column].type().is_floating()]
     table = facts.log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_member_days", whole=whole)
-    winsorise = {column: q for m in by_day for column, q in m.winsorise.items()}
+    winsorise = {column: q for m in shortened for column, q in m.winsorise.items()}
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
-    groups = [ColumnGroup(f"day_{day}", m.spec.columns) for day, m in zip(days, by_day, strict=True)]
+    names = [f"{i}" for i in range(len(cut))]
+    groups = [ColumnGroup(name, m.spec.columns) for name, m in zip(names, shortened, strict=True)]
     together = compute_cells(table, groups, scans, variant="variant", variants=variants)
-    return [replace(together, groups={}, totals={metric.spec.name: together.totals[f"day_{day}"]}) for day in days]
+    found: dict[str, dict[int, Cells]] = {metric.spec.name: {} for metric, _ in wanted}
+    for name, (metric, day, _) in zip(names, cut, strict=True):
+        key = metric.spec.name
+        found[key][day] = replace(together, groups={}, totals={key: together.totals[name]})
+    return [found[metric.spec.name] for metric, _ in wanted]
+
+
+def batches(wanted: Sequence[tuple[MeasuredMetric, Sequence[int]]]) -> list[list[tuple[MeasuredMetric, Sequence[int]]]]:
+    """Cut the metrics into passes of about `MOST_COLUMNS`: a pass costs a scan, a column memory for every unit."""
+    result: list[list[tuple[MeasuredMetric, Sequence[int]]]] = []
+    room = 0
+    for metric, days in wanted:
+        columns = len(metric.parts) * len(days)
+        if columns > room or not result:
+            result.append([])
+            room = MOST_COLUMNS
+        result[-1].append((metric, days))
+        room -= columns
+    return result
 
 
 def _shortened(metric: MeasuredMetric, day: int) -> MeasuredMetric:

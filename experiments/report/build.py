@@ -361,16 +361,17 @@ class _Builder:
         return balance_check({k: (d, p) for k, d, p in zip(labels, differences, adjusted, strict=True)})
 
     def curves(self, plan: Plan) -> list[Curve]:
+        primary = [metric for metric in self.measured.metrics if metric.spec.role == "primary"]
+        if not self.measured.units.counts:
+            return []
         curves: list[Curve] = []
-        for metric in self.measured.metrics:
-            if metric.spec.role != "primary" or not self.measured.units.counts:
-                continue
-            if plan.enrolment == "rolling":
-                curves += by_experiment_day(
-                    metric.spec, self.measured.cells, plan.alpha, self.n_star() or DEFAULT_N_STAR
-                )
-            else:
-                curves += by_member_day(metric.spec, member_day_cells(self.measured, metric, self.now), plan.alpha)
+        if plan.enrolment == "rolling":
+            n_star = self.n_star() or DEFAULT_N_STAR
+            for metric in primary:
+                curves += by_experiment_day(metric.spec, self.measured.cells, plan.alpha, n_star)
+        else:
+            for metric, cells in zip(primary, member_day_cells(self.measured, primary, self.now), strict=True):
+                curves += by_member_day(metric.spec, cells, plan.alpha)
         return curves
 
     def breakdowns(self, alpha: float) -> tuple[list[Breakdown], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from experiments.sources.log import scanner
 from experiments.store import Store, StoreError, open_store
 from experiments.store.log_tables import conflicts, decisions
 from experiments.store.metadata import all_tables
-from experiments.store.migrate import MIGRATIONS, pending, upgrade
+from experiments.store.migrate import MIGRATIONS, _config, _heads, pending, upgrade
 from experiments.store.regenerate import initial_migration
 
 
@@ -50,6 +51,22 @@ def test_keys_are_compared_by_bytes(store: Store) -> None:
     with store.read() as connection:
         stored = [r.unit for r in connection.execute(sa.select(conflicts.c.unit).order_by(conflicts.c.unit))]
     assert stored == sorted(units, key=str.encode)
+
+
+def test_the_newest_migration_is_known_without_alembic() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert _heads() == ScriptDirectory.from_config(_config()).get_heads()
+    # A command that only looks must not pay for loading it (half a second).
+    code = (
+        "import sys, experiments.store.migrate as m; from experiments.store import open_store; "
+        "store = open_store('sqlite:///' + sys.argv[1]); m.pending(store); print('alembic' in sys.modules)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/equipoise.sqlite"
+        upgrade(open_store(f"sqlite:///{path}"))
+        found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)  # noqa: S603
+    assert found.stdout == "False\n"
 
 
 def test_pending_and_upgrade(store_url: str) -> None:
