@@ -65,7 +65,7 @@ def test_the_newest_migration_is_known_without_alembic() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/equipoise.sqlite"
         upgrade(open_store(f"sqlite:///{path}"))
-        found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)  # noqa: S603
+        found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 
 
