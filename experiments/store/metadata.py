@@ -10,7 +10,6 @@ import importlib
 import pkgutil
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 metadata = sa.MetaData(
     naming_convention={
@@ -22,7 +21,7 @@ metadata = sa.MetaData(
     }
 )
 
-KeyText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+KeyText = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
 """Text compared by its bytes on every database: keys, ids, codes. SQLite does so by itself; on PostgreSQL an index in
 the server's language would be slower and would break when the system's collation rules change."""
 
