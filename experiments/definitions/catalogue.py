@@ -130,9 +130,29 @@ def _offer(catalogue: Catalogue, offer: Offer) -> Iterator[Problem]:
 
 def _metric(_: Catalogue, metric: Metric) -> Iterator[Problem]:
     if metric.where is not None:
-        yield from _rule(metric.where, "/where", None)
+        yield from _where(metric.where, "/where")
     if metric.denominator is not None and metric.denominator.where is not None:
-        yield from _rule(metric.denominator.where, "/denominator/where", None)
+        yield from _where(metric.denominator.where, "/denominator/where")
+
+
+def _where(rule: dict[str, Any], at: str) -> Iterator[Problem]:
+    """Check a filter over event properties; what depends on the day it is asked would change a past outcome."""
+    yield from _rule(rule, at, None)
+    for place in _days_since(rule):
+        advice = "compare the property with dates (gte, lt), or let the metric's window say how many days count"
+        yield Problem(f"days_since counts back from today, so the outcome would change every day; {advice}", at + place)
+
+
+def _days_since(rule: Any) -> Iterator[str]:
+    """Yield the pointers of comparisons that count days back from now."""
+    if isinstance(rule, dict):
+        if rule.get("op") == "days_since":
+            yield pointer(["op"])
+        for word in ("all", "any"):
+            parts = rule.get(word)
+            for index, part in enumerate(parts if isinstance(parts, list) else ()):
+                yield from (pointer([word, index]) + place for place in _days_since(part))
+        yield from (pointer(["not"]) + place for place in _days_since(rule.get("not")))
 
 
 def _layer(catalogue: Catalogue, layer: Layer) -> Iterator[Problem]:

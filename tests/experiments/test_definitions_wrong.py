@@ -188,6 +188,11 @@ REFERENCES = [
     (EXPERIMENT + "audience: {attribute: stage, op: lt, value: 3}\n", "/audience/value:"),
     (EXPERIMENT + "audience: {attribute: stge, op: eq, value: x}\n", "/audience/attribute:"),
     ("kind: segment\nkey: s\nrule: {any: []}\n", "/rule/any:"),
+    (
+        "kind: metric\nkey: m\ntype: count\nevent: E\nwindow: {days: 7}\n"
+        "where: {all: [{attribute: a, op: eq, value: x}, {not: {attribute: at, op: days_since, lte: 3}}]}\n",
+        "/where/all/1/not/op: days_since counts back from today, so the outcome would change every day; compare",
+    ),
     (COUPON + "face_value: '20.001'\nminimum_spend: '1'\n", '/face_value: "20.001" has more decimals than CNY'),
 ]
 
