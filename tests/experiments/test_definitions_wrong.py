@@ -167,6 +167,7 @@ def test_every_problem_is_reported_at_once() -> None:
     ]
 
 
+METRIC = "kind: metric\nkey: m\nname: M\ntype: count\nevent: E\nwindow: {days: 7}\n"
 REFERENCES = [
     (EXPERIMENT, '/metrics/primary/0: metric "m" is not defined; define it first or in the same file'),
     (
@@ -189,8 +190,7 @@ REFERENCES = [
     (EXPERIMENT + "audience: {attribute: stge, op: eq, value: x}\n", "/audience/attribute:"),
     ("kind: segment\nkey: s\nrule: {any: []}\n", "/rule/any:"),
     (
-        "kind: metric\nkey: m\ntype: count\nevent: E\nwindow: {days: 7}\n"
-        "where: {all: [{attribute: a, op: eq, value: x}, {not: {attribute: at, op: days_since, lte: 3}}]}\n",
+        METRIC + "where: {all: [{attribute: a, op: eq, value: x}, {not: {attribute: at, op: days_since, lte: 3}}]}\n",
         "/where/all/1/not/op: days_since counts back from today, so the outcome would change every day; compare",
     ),
     (COUPON + "face_value: '20.001'\nminimum_spend: '1'\n", '/face_value: "20.001" has more decimals than CNY'),
