@@ -19,7 +19,7 @@ from api.web.vocabulary import (
     status_word,
     units_word,
 )
-from experiments.report.document import Plan, Report
+from experiments.report.document import Plan, Report, RuleResult, Verdict
 from experiments.report.whys import why_text
 
 
@@ -130,7 +130,7 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         title=title_of(report.plan, language, key),
         hypothesis=language.text(report.plan.hypothesis),
         facts=facts_of(report.plan, language, numbers, key=key, report=report),
-        decision=_decision(report, language),
+        decision=_decision(report, language, readable=readable),
         summary=tuple(unbroken(language.text(s)) for s in report.summary) if report.verdict is None else (),
         declared=report.plan.source is None,
         units=units_word(report.plan, language),
@@ -230,19 +230,21 @@ def _readability(report: Report, language: Language) -> tuple[bool, str]:
     return True, ""
 
 
-def _decision(report: Report, language: Language) -> Decision | None:
+ABOUT_EFFECTS = frozenset({"primary_better", "primary_not_harmed", "guardrail_within"})
+"""Rules that effects decide; while effects are hidden they are neither met nor not, and their figures are hidden."""
+ABOUT_PROGRESS = frozenset({"planned_sample", "planned_days", "whole_weeks", "outcomes_mature"})
+"""Rules that time meets by itself while a test runs."""
+
+
+def _decision(report: Report, language: Language, *, readable: bool) -> Decision | None:
     verdict = report.verdict
     if verdict is None:
         return None
     name = variant_names(report, language).get(verdict.variant or "", verdict.variant or "")
     badge = decision_badge(verdict.code, name, language, stands=verdict.stands)
-    icons = {True: ("ok", "good"), False: ("no", "bad"), None: ("dash", "mut")}
     _ = language.gettext
-    words = {True: _("Met"), False: _("Not met"), None: _("Not known yet")}
-    rules = tuple(
-        Rule(language.text(r.label), language.text(r.actual), *icons[r.met], words[r.met]) for r in verdict.rules
-    )
-    met = sum(r.met is True for r in verdict.rules)
+    rules = tuple(_rule(rule, verdict, language, readable=readable) for rule in verdict.rules)
+    met = sum(rule.icon == "ok" for rule in rules)
     if not rules:
         said = ""
     elif met == len(rules):
@@ -252,8 +254,22 @@ def _decision(report: Report, language: Language) -> Decision | None:
     else:
         said = _("%(met)s of %(all)s rules agreed before launch are met", met=met, all=len(rules))
     tone = {"good": "good", "bad": "bad", "warn": "warn"}.get(badge.tone, "flat")
-    reasons = tuple(unbroken(language.text(r)) for r in verdict.reasons)
+    reasons = tuple(unbroken(language.text(r)) for r in verdict.reasons) if readable else ()
     return Decision(badge, tone, said, unbroken(language.text(verdict.sentence)), reasons, rules)
+
+
+def _rule(rule: RuleResult, verdict: Verdict, language: Language, *, readable: bool) -> Rule:
+    _ = language.gettext
+    label, actual = language.text(rule.label), language.text(rule.actual)
+    if rule.code in ABOUT_EFFECTS and not readable:
+        return Rule(label, _("hidden"), "dash", "mut", _("Not known yet"))
+    if rule.met is None:
+        return Rule(label, actual, "dash", "mut", _("Not known yet"))
+    if rule.met:
+        return Rule(label, actual, "ok", "good", _("Met"))
+    if rule.code in ABOUT_PROGRESS and verdict.stands != "over":
+        return Rule(label, actual, "clock", "mut", _("Not met yet"))
+    return Rule(label, actual, "no", "bad", _("Not met"))
 
 
 def _health(report: Report, language: Language, numbers: Numbers) -> tuple[HealthCell, ...]:

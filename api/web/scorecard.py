@@ -172,7 +172,7 @@ def _group_title(role: str, metrics: list[MetricResult], language: Language, num
 def metric_details(metric: MetricResult, language: Language, numbers: Numbers) -> str:
     """Say in a line what is measured: description, window, variance reduction, winsorising, direction."""
     _ = language.gettext
-    parts = [language.text(metric.description)]
+    parts = [language.text(metric.description).rstrip(".。")]
     if metric.window_days is not None:
         days = metric.window_days
         parts.append(
@@ -183,7 +183,8 @@ def metric_details(metric: MetricResult, language: Language, numbers: Numbers) -
     reductions = [c.variance_reduction for c in metric.comparisons if c.variance_reduction is not None]
     if reductions:
         mean = sum(reductions) / len(reductions)
-        parts.append(_("CUPED, variance −%(share)s", share=numbers.share(max(mean, 0.0), 0)))
+        # Less than half a percent is written as nothing.
+        parts.append("CUPED" if mean < 0.005 else _("CUPED, variance −%(share)s", share=numbers.share(mean, 0)))
     if metric.winsorised_at is not None:
         parts.append(_("winsorised at %(share)s", share=numbers.share(metric.winsorised_at)))
     if metric.direction == "decrease":

@@ -13,8 +13,10 @@ from api.web.language import language
 from api.web.list_view import build_list_view, status_of
 from api.web.numbers import Numbers
 from api.web.pages import Page, render_experiments, render_missing, render_plan, render_report
+from api.web.report_view import build_report_view
 from api.web.views import Site, attention_of, best_effect, list_row
-from experiments.report.document import Report
+from experiments.report.document import Report, RuleResult
+from stats.why import Why
 from tests.api import web_reports
 
 REPORTS = {
@@ -325,3 +327,40 @@ def test_a_file_report_says_what_its_figures_show() -> None:
     assert "no rules were declared before" in page
     assert "declared before launch" not in page.replace("no rules were declared before", "")
     assert "Units" in page
+
+
+def test_while_effects_are_hidden_the_rules_hide_them_too() -> None:
+    # Rules and reasons stand above the closed fold: their figures would be the effects.
+    rules = [
+        RuleResult(code="quality", label={"en": "Split"}, met=False, actual={"en": "p <0.001"}),
+        RuleResult(code="primary_better", label={"en": "Profit: better"}, met=True, actual={"en": "+31.7%"}),
+        RuleResult(code="planned_days", label={"en": "Days"}, met=False, actual={"en": "9 of 21"}),
+    ]
+    verdict = msgspec.structs.replace(
+        web_reports.VERDICT, code="do_not_read", rules=rules, reasons=[{"en": "B changes by +31.7%."}]
+    )
+    words = language("zh-CN")
+    view = build_report_view(
+        msgspec.structs.replace(web_reports.broken_split(), verdict=verdict), words, Numbers(words, "CNY")
+    )
+    assert view.decision is not None
+    assert [(r.word, r.actual) for r in view.decision.rules] == [
+        ("未满足", "p <0.001"),
+        ("尚未知晓", "已隐藏"),
+        ("尚未满足", "9 of 21"),
+    ]
+    assert view.decision.reasons == ()
+
+
+def test_reasons_are_chinese_on_chinese_pages() -> None:
+    metric = web_reports.REPORT.metrics[0]
+    why = Why.NO_OUTCOMES.text
+    missing = [msgspec.structs.replace(c, why=why, readable=False, reading="not_computed") for c in metric.comparisons]
+    others = web_reports.REPORT.metrics[1:]
+    report = msgspec.structs.replace(
+        web_reports.REPORT, metrics=[msgspec.structs.replace(metric, comparisons=missing), *others]
+    )
+    html = render_report(report, "zh-CN")
+    assert "两个方案都还没有结果" in html
+    assert why not in html
+    assert why in render_report(report, "en")

@@ -109,6 +109,10 @@ def interval(look: IntervalLook, scale: Scale, *, columns: tuple[str, ...], row:
     return Chart(svg, DataTable(look.label, columns, (row,)))
 
 
+LABEL_GAP = 12.0
+"""Pixels between two labels of an axis; a sign of the next one must not read as a dash."""
+
+
 def axis_header(scale: Scale, write: Callable[[float], str], *, left: str = "", right: str = "") -> Markup:
     """Draw the shared axis for the table's head: tick labels, and in words what left and right mean.
 
@@ -145,7 +149,7 @@ def labels(scale: Scale, write: Callable[[float], str]) -> list[tuple[float, str
         ticks = [t for index, t in enumerate(scale.ticks) if (index - zero) % every == 0]
         chosen = [(t, "0" if abs(t) < 1e-12 else write(t)) for t in ticks]
         extents = [_extent(scale, tick, text) for tick, text in chosen]
-        if all(right[0] - left[1] > 8 for left, right in itertools.pairwise(extents)):
+        if all(right[0] - left[1] > LABEL_GAP for left, right in itertools.pairwise(extents)):
             break
     return chosen
 
