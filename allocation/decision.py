@@ -35,7 +35,7 @@ class OccasionError(ValueError):
     """An occasion that cannot be part of a decision's identity."""
 
 
-class Enrolment(msgspec.Struct, frozen=True):
+class Enrolment(msgspec.Struct, frozen=True, gc=False):
     """A member's place in an experiment."""
 
     phase: int

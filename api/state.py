@@ -19,7 +19,7 @@ from allocation.decision import Decision, Enrolment, MemberState
 from allocation.plan import ProjectPlan
 from api import logs
 from api.errors import FieldProblem, Problem, near, unavailable
-from api.recent import Bounded, RecentAnswer, with_own_enrolments
+from api.recent import Bounded, with_own_enrolments
 from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import DecisionRow, EventRow
@@ -55,7 +55,9 @@ class Node:
         self._poller: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look = asyncio.Event()
-        self._recent: Bounded[str, RecentAnswer] = Bounded(RECENT_ANSWERS)
+        self._recent: Bounded[str, Decision] = Bounded(RECENT_ANSWERS)
+        self._committing: dict[str, asyncio.Future[None]] = {}
+        """Commits that recent answers, and those who ask the same again, still wait for."""
         self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
         self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
         self._snapshots = SnapshotFile(settings.snapshot_dir)
@@ -207,23 +209,23 @@ class Node:
         self.counts[decision.reason] += 1
         if decision.kind is None or decision.decision_id is None:
             return decision
-        recent = self._recent.get(decision.decision_id)
-        if recent is not None:
-            if recent.durable is not None:
-                await _on_disk(asyncio.shield(recent.durable))
-            return recent.decision
-        durable = self._append([DecisionRow.from_decision(decision)])
-        answer = RecentAnswer(decision, durable)
-        self._recent.put(decision.decision_id, answer)
-        if decision.kind == "enrolled" and decision.variant is not None:
-            self._remember_enrolment(decision, decision.variant)
-        try:
-            await _on_disk(asyncio.shield(durable))
-        except Problem:
-            self._recent.forget(decision.decision_id)
-            raise
-        answer.durable = None
-        return decision
+        known = self._recent.get(decision.decision_id)
+        if known is None:
+            self._committing[decision.decision_id] = self._append([DecisionRow.from_decision(decision)])
+            self._recent.put(decision.decision_id, decision)
+            if decision.kind == "enrolled" and decision.variant is not None:
+                self._remember_enrolment(decision, decision.variant)
+        durable = self._committing.get(decision.decision_id)
+        if durable is not None:
+            try:
+                await _on_disk(asyncio.shield(durable))
+            except Problem:
+                self._recent.forget(decision.decision_id)
+                raise
+            finally:
+                if durable.done():
+                    self._committing.pop(decision.decision_id, None)
+        return known or decision
 
     def _decide(self, request: DecideRequest) -> Decision:
         compiled = self._compiled

@@ -95,7 +95,7 @@ def _run(settings: Settings, listening: socket.socket, log_level: str) -> None:
 
     from api import logs
     from api.asgi import create_asgi
-    from api.protocol import BoundedHead
+    from api.protocol import Protocol
 
     class Server(uvicorn.Server):
         """uvicorn's server, which says where it is once it answers: the last line before it is used."""
@@ -117,7 +117,8 @@ def _run(settings: Settings, listening: socket.socket, log_level: str) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
         loop="uvloop",
-        http=BoundedHead,
+        http=Protocol,
+        ws="none",
     )
     server = Server(config)
     # uvicorn stops gracefully and then raises the signal once more: by then that is a normal end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any
 
 from api.errors import CONTENT_TYPE, Problem, request_id_from
@@ -62,7 +62,16 @@ async def read_body(
         ClientGone: when the caller hangs up.
     """
     length = declared_length(scope)
-    too_large = length is not None and length > limit
+    too_large, ended = length is not None and length > limit, False
+    if not too_large:
+        message = _at_hand(receive)
+        if message is not None and message["type"] == "http.request" and not message.get("more_body"):
+            whole: bytes = message.get("body", b"")
+            if len(whole) <= limit:
+                return whole
+            too_large = ended = True
+        elif message is not None:
+            receive = _with_first(message, receive)
     parts = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
@@ -72,7 +81,7 @@ async def read_body(
                     raise ClientGone
                 body: bytes = message.get("body", b"")
                 if len(parts) + len(body) > limit:
-                    too_large = True
+                    too_large, ended = True, not message.get("more_body")
                 elif message.get("more_body"):
                     parts += body
                 else:
@@ -84,13 +93,38 @@ async def read_body(
             code="body_timeout",
             headers={"Connection": "close"},
         ) from None
-    await _discard(receive)
+    if not ended:
+        await _discard(receive)
     raise Problem(
         413,
         f"the body exceeds {limit:,} bytes; send less at a time",
         code="body_too_large",
         headers={"Connection": "close"},
     )
+
+
+def _at_hand(receive: Receive) -> Message | None:
+    """Return the next message if it is there already, as most bodies are with their head: those need no timer."""
+    asked = receive()
+    if not isinstance(asked, Coroutine):
+        return None
+    try:
+        asked.send(None)
+    except StopIteration as there:
+        message: Message = there.value
+        return message
+    asked.close()  # it waits; asked anew, it waits again
+    return None
+
+
+def _with_first(first: Message, receive: Receive) -> Receive:
+    """Return ``receive`` with a message put back before what is to come."""
+    put_back = [first]
+
+    async def again() -> Message:
+        return put_back.pop() if put_back else await receive()
+
+    return again
 
 
 async def _discard(receive: Receive) -> None:

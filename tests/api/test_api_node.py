@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -242,6 +243,54 @@ def test_quarantine_is_not_refusal(tmp_path: Path) -> None:
         assert (status, answer) == (200, {"accepted": 1, "rejected": [], "duplicates": 0})
 
     in_node(check, tmp_path)
+
+
+def test_the_collector_does_not_follow_what_is_remembered(tmp_path: Path) -> None:
+    """It would look at each of 150,000 objects while every answer waits."""
+
+    async def check(front: Front) -> None:
+        await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
+        (decision,) = front.node._recent._items.values()
+        (enrolments,) = front.node._enrolments._items.values()
+        assert enrolments["winback"].variant == decision.variant
+        assert not gc.is_tracked(decision)
+        assert not gc.is_tracked(enrolments)
+        assert front.node._committing == {}
+
+    in_node(check, tmp_path)
+
+
+def test_a_body_in_pieces_is_read_whole(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        body = json.dumps({"experiment": "winback", "unit": "m-1"}).encode()
+        for sizes in ([len(body)], [0, len(body)], [5, 5, len(body)], [1] * len(body)):
+            pieces, at = [], 0
+            for size in sizes:
+                pieces.append(body[at : at + size])
+                at += size
+            assert await _asked_in(front, pieces) == 200
+        assert await _asked_in(front, [b"x" * 40_000, b"x" * 40_000]) == 413
+
+    in_node(check, tmp_path)
+
+
+async def _asked_in(front: Front, pieces: list[bytes]) -> int:
+    left, sent = list(pieces), []
+
+    async def receive() -> dict[str, Any]:
+        if len(left) % 2:  # some are there at once, some have to be waited for
+            await asyncio.sleep(0)
+        body = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await front(
+        {"type": "http", "method": "POST", "path": "/v1/decide", "query_string": b"", "headers": []}, receive, send
+    )
+    status: int = sent[0]["status"]
+    return status
 
 
 @pytest.mark.parametrize("limit", [1, 3])
