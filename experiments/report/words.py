@@ -229,14 +229,24 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
         )
     used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
     methods += [METHODS[name] for name in used if name in METHODS and not (always and name == "two_proportions")]
-    methods.append(
-        {
-            "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm), so are those of "
-            "secondary metrics. A guardrail's p is that of the limit being broken: small proves that it is kept.",
-            "zh-CN": "决策指标的 p 值与区间对全部指标和方案做 Holm 校正，次要指标同样处理。"
-            "护栏指标的 p 值检验“已越界”这一假设：p 值小，即证明未越界。",
+    roles = {m.role for m in metrics}
+    adjusted: Text = {
+        "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm)",
+        "zh-CN": "决策指标的 p 值与区间对全部指标和方案做 Holm 校正",
+    }
+    if "secondary" in roles:
+        adjusted = {
+            "en": adjusted["en"] + ", so are those of secondary metrics",
+            "zh-CN": adjusted["zh-CN"] + "，次要指标同样处理",
         }
-    )
+    methods.append({"en": adjusted["en"] + ".", "zh-CN": adjusted["zh-CN"] + "。"})
+    if "guardrail" in roles:
+        methods.append(
+            {
+                "en": "A guardrail's p is that of its limit being broken: small proves that the limit is kept.",
+                "zh-CN": "护栏指标的 p 值检验“已越界”这一假设：p 值小，即证明未越界。",
+            }
+        )
     methods.append(
         {
             "en": "An order counts once, in its latest state, whatever the source; refunds and cancellations are "
