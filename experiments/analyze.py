@@ -16,7 +16,7 @@ import numpy as np
 from experiments.errors import InputError, unknown_name
 from experiments.intended import split_weights
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
-from experiments.measure.scan import ColumnScan, scan_columns
+from experiments.measure.scan import ColumnScan, numeric, scan_columns
 from experiments.report.breakdowns import breakdown_of
 from experiments.report.content import sealed
 from experiments.report.document import Plan, Population, Report, Srm, Text, VariantInfo
@@ -31,6 +31,10 @@ MAX_VARIANTS = 20
 MAX_LEVELS = 50
 LEAST_ALPHA = 0.000001
 """Beyond it the tails of the normal distribution say nothing about real data."""
+LARGEST = 1e70
+"""Fourth powers, which degrees of freedom need, stay within the range of doubles."""
+LEAST_WIDTH = 2.0**-44
+"""Of a column's range beside its values: doubles have 53 bits, and some are needed for the difference of two means."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ def _analyze(file: FileTable, options: AnalyzeOptions) -> Report:
     columns = _columns(file, options)
     table = read_columns(file, columns.texts, columns.numbers, materialise=options.unit is not None)
     units = _unit_rows(file, table, columns)
+    if file.table[columns.variant].type().is_boolean():
+        # True and true are the same where the file says so by its type.
+        options = replace(options, control=options.control.lower(), split=options.split and options.split.lower())
     variants = _variants(file, options, units.counts)
     weights = split_weights(options.split, variants)
     scans = scan_columns(units.table, columns.numbers)
@@ -248,6 +255,17 @@ def _check_values(file: FileTable, scans: Mapping[str, ColumnScan], covariates: 
     for scan in scans.values():
         if scan.infinite:
             raise InputError(f"{file.path}: column {scan.name!r} holds {scan.infinite:,} infinite values; remove them")
+        if scan.minimum is None or scan.maximum is None:
+            continue
+        size = max(abs(scan.minimum), abs(scan.maximum))
+        where = f"{file.path}: column {scan.name!r} goes from {scan.minimum:g} to {scan.maximum:g}"
+        if size > LARGEST or 0 < scan.width < 1 / LARGEST:
+            raise InputError(f"{where}, of which no squares can be computed: use another unit of measurement")
+        if 0 < scan.width < size * LEAST_WIDTH:
+            raise InputError(
+                f"{where} and varies by {scan.width:g}, too little beside its size to tell means apart: "
+                "subtract a constant, or is it an id?"
+            )
     for name in covariates:
         if not scans[name].values:
             raise InputError(f"{file.path}: covariate {name!r} has no values at all; leave it out")
@@ -276,7 +294,7 @@ def _with_missing_indicators(
         if not scan.missing or not scan.values:
             continue
         (flag,) = unique_names([f"{name} missing"], table.columns)
-        column = table[name].nullif(float("nan")) if table[name].type().is_floating() else table[name]
+        column = numeric(table[name])
         filled = column.fill_null(scan.minimum if column.type().is_floating() else int(scan.minimum or 0))
         table = table.mutate(**{name: filled, flag: column.isnull().cast("int64")})
         scans = {**scans, name: replace(scan, values=scan.rows), flag: _flag_scan(flag, scan.rows)}

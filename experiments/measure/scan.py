@@ -1,7 +1,9 @@
 """The pre-scan: per column, how many values, which range, how many decimals, and from where to count.
 
-Its answers make the moments query exact: whole numbers and decimals are summed as integers, doubles are shifted by a
-value of the column (design: Measuring; Chan, Golub & LeVeque 1983 on the shifted sums).
+Its answers make the moments query exact, so that neither the order of the rows nor the number of threads changes a
+digit: whole numbers and decimals are summed as integers, other doubles too, as their distance from the column's least
+value in steps of a power of two (some 10⁻¹⁵ of the column's range; design: Measuring; Chan, Golub & LeVeque 1983 on
+shifted sums).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from experiments.sources.duck import fetch
@@ -16,6 +19,10 @@ from experiments.sources.duck import fetch
 MAX_DECIMALS = 4
 EXACT_RANGE = 1 << 31
 """Products of two columns stay below 2^62, inside a 64-bit integer."""
+MOST_BITS = 52
+"""Of a double's distance from the pivot."""
+SUM_BITS = 126
+"""A sum of products stays below 2^126 < 10^38, what a DECIMAL(38, 0) holds."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class ColumnScan:
     minimum: float | None
     maximum: float | None
     decimals: int | None
-    """Decimal places with which every value is exact (0 for whole numbers); ``None``: sum as double."""
+    """Decimal places with which every value is exact (0 for whole numbers); ``None``: see ``bits``."""
     pivot: float
     """Value that is subtracted before summing; in units of the last decimal where ``decimals`` is given."""
     infinite: int = 0
@@ -37,6 +44,25 @@ class ColumnScan:
     """Winsorising threshold: larger values count as this one."""
     minor: int | None = None
     """Decimals of the currency, for a column of whole minor units; every figure here but ``pivot`` is in major ones."""
+    width: float = 0.0
+    """Largest less least value, exactly where the two are too large for doubles."""
+    bits: int | None = None
+    """Values without exact decimals are summed in steps of 2^−bits; ``None`` beside no decimals: as doubles."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether sums are sums of whole numbers."""
+        return self.decimals is not None or self.bits is not None
+
+    @property
+    def step(self) -> Fraction:
+        """What a summed whole number counts."""
+        return Fraction(1, 10 ** (self.decimals or 0)) if self.bits is None else Fraction(2) ** -self.bits
+
+    @property
+    def origin(self) -> Fraction:
+        """The pivot as a value."""
+        return Fraction(self.pivot) * (self.step if self.bits is None else 1)
 
     @property
     def missing(self) -> int:
@@ -84,8 +110,8 @@ def scan_columns(
         column = prepared[f"c{i}"]
         wanted |= {
             f"n{i}": column.count(),
-            f"lo{i}": column.min().cast("float64"),
-            f"hi{i}": column.max().cast("float64"),
+            f"lo{i}": column.min().cast("float64") if column.type().is_floating() else column.min(),
+            f"hi{i}": column.max().cast("float64") if column.type().is_floating() else column.max(),
         }
         if column.type().is_floating():
             wanted |= {f"inf{i}": column.isinf().sum()}
@@ -121,6 +147,9 @@ def _scan_of(name: str, i: int, found: Mapping[str, Any], dtype: Any, exponent: 
         decimals = dtype.scale if dtype.scale is not None and dtype.scale <= 2 * MAX_DECIMALS else None
     if low is None:
         return ColumnScan(name, found["rows"], 0, None, None, 0, 0.0)
+    width = float(high - low)  # of whole numbers and decimals, before they become doubles
+    if not dtype.is_integer():
+        low, high = float(low), float(high)
     # From here everything is in units of the last decimal: what the exact sums count in.
     unit = 1 if is_minor else 10 ** (decimals or 0)
     low, high = low * unit, high * unit
@@ -138,6 +167,10 @@ def _scan_of(name: str, i: int, found: Mapping[str, Any], dtype: Any, exponent: 
                 divisor = 10 ** (exponent or 0)
                 low, high, upper = low / divisor, high / divisor, None if upper is None else upper / divisor
             pivot = low
+    bits = None
+    if decimals is None and not found.get(f"inf{i}"):
+        top = high if upper is None else min(high, upper)
+        bits = _bits(float(top) - float(low), found["rows"])
     shown = 10 ** (decimals or 0)
     return ColumnScan(
         name=name,
@@ -150,4 +183,14 @@ def _scan_of(name: str, i: int, found: Mapping[str, Any], dtype: Any, exponent: 
         infinite=found.get(f"inf{i}") or 0,
         upper=None if upper is None else upper / shown,
         minor=exponent if is_minor else None,
+        bits=bits,
+        width=width / 10 ** (exponent or 0) if is_minor else width,
     )
+
+
+def _bits(width: float, rows: int) -> int:
+    """Return how fine the steps may be so that the sum of ``rows`` products of distances up to ``width`` fits."""
+    if not 0 < width < math.inf:
+        return 0
+    each = min(MOST_BITS, (SUM_BITS - max(rows, 1).bit_length()) // 2)
+    return min(each - math.frexp(width)[1], 1000)

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.errors import InputError
 from experiments.sources.duck import fetch
 from experiments.sources.duck import materialise as _keep
-from experiments.sources.file import PARQUET_ROW, ROW, FileTable, first_line
+from experiments.sources.file import ROW, FileTable, first_line
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "\\n")
 TRUE_WORDS = ("true", "t", "yes")
@@ -39,7 +39,7 @@ def read_columns(file: FileTable, texts: Mapping[str, str], numbers: Sequence[st
     for words in (False, True) if text_numbers else (False,):
         table = _select(file, texts, numbers, words=words)
         try:
-            if file.is_text or materialise or text_numbers:
+            if file.row is None or materialise or text_numbers:
                 table = _keep(file.connection, table, "equipoise_rows")
         except duckdb.ConversionException:
             continue
@@ -52,7 +52,7 @@ def read_columns(file: FileTable, texts: Mapping[str, str], numbers: Sequence[st
 def _select(file: FileTable, texts: Mapping[str, str], numbers: Sequence[str], *, words: bool) -> Any:
     import ibis
 
-    row = ibis.row_number() if file.is_text else file.table[PARQUET_ROW]
+    row = ibis.row_number() if file.row is None else file.table[file.row]
     chosen: dict[str, Any] = {ROW: row}
     for name, column in texts.items():
         chosen[name] = _as_text(file.table[column])

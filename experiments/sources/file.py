@@ -18,6 +18,7 @@ from experiments.sources.layout import find_layout, unique_names
 PARQUET_MAGIC = b"PAR1"
 ROW = "equipoise_row"
 PARQUET_ROW = "file_row_number"
+MOST_DIGITS = 38
 OTHER_MAGIC = {
     b"PK\x03\x04": "an Excel workbook or a zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
@@ -45,6 +46,10 @@ class FileTable:
     is_text: bool
     header: tuple[str, ...]
     """Names as they stand in the file, one for each of ``columns``."""
+    row: str | None = None
+    """Column with the number of the row, where the engine knows it."""
+    unreadable: frozenset[str] = frozenset()
+    """Columns whose values the engine cannot hold."""
 
     def require(self, name: str) -> str:
         """Return the engine's name of the column that the file calls ``name``.
@@ -55,6 +60,8 @@ class FileTable:
         places = [place for place, given in enumerate(self.header) if given == name]
         if len(places) > 1:
             raise InputError(f"{self.path}: {len(places)} columns are named {name!r}: give each a name of its own")
+        if places and self.columns[places[0]] in self.unreadable:
+            raise InputError(f"{self.path}: column {name!r} has more than 38 digits: write it with fewer")
         if places:
             return self.columns[places[0]]
         if name in self.columns:
@@ -149,10 +156,52 @@ def _register_csv(connection: Any, file: Path, shown: str) -> FileTable:
 
 
 def _register_parquet(connection: Any, file: Path, shown: str) -> FileTable:
-    _create_view(connection, f"read_parquet({_quoted(file)}, file_row_number=true)", shown)
+    header, too_wide = _parquet_columns(connection, file, shown)
+    numbered = PARQUET_ROW not in {name.casefold() for name in header}
+    option = ", file_row_number=true" if numbered else ""
+    _create_view(connection, f"read_parquet({_quoted(file)}{option})", shown)
+    columns = tuple(connection.table(VIEW).columns)[: len(header)]
+    for name in columns:
+        if name.casefold() == ROW:
+            connection.raw_sql(
+                f'CREATE OR REPLACE TEMP VIEW {VIEW} AS SELECT * RENAME ("{name}" AS "{name}_1") '  # noqa: S608 - our own name
+                f"FROM read_parquet({_quoted(file)}{option})"
+            )
     table = connection.table(VIEW)
-    columns = tuple(c for c in table.columns if c != PARQUET_ROW)
-    return FileTable(shown, connection, table, columns, is_text=False, header=columns)
+    columns = tuple(table.columns)[: len(header)]
+    return FileTable(
+        shown,
+        connection,
+        table,
+        columns,
+        is_text=False,
+        header=header,
+        row=PARQUET_ROW if numbered else None,
+        unreadable=frozenset(columns[place] for place in too_wide),
+    )
+
+
+def _parquet_columns(connection: Any, file: Path, shown: str) -> tuple[tuple[str, ...], set[int]]:
+    """Return the names of the columns as they stand in the file, and the places of decimals beyond 38 digits."""
+    import duckdb
+
+    try:
+        found = connection.raw_sql(
+            f"SELECT name, COALESCE(num_children, 0), COALESCE(precision, 0) FROM parquet_schema({_quoted(file)})"  # noqa: S608
+        ).fetchall()
+    except duckdb.Error as error:
+        raise InputError(f"{shown}: cannot be read: {first_line(error)}") from error
+    names: list[str] = []
+    too_wide = set()
+    below = 0  # nodes of the present column's tree that are still to come
+    for name, children, precision in found[1:]:
+        if below == 0:
+            if precision > MOST_DIGITS:
+                too_wide.add(len(names))
+            names.append(str(name))
+            below = 1
+        below += int(children) - 1
+    return tuple(names), too_wide
 
 
 def _create_view(connection: Any, reader: str, shown: str) -> None:
