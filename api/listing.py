@@ -11,11 +11,11 @@ from api.management.reports import Reports
 from api.services import Services
 from api.web.views import ExperimentListRow, Site, list_row
 from experiments.definitions import Project
-from experiments.heads import UnknownKeyError
-from experiments.records import ExperimentRecord
+from experiments.keeping.heads import UnknownKeyError
+from experiments.keeping.records import ExperimentRecord
+from experiments.lifecycle.states import LAUNCHED
 from experiments.report.audience import audience_text
 from experiments.report.document import Plan, Report, Text, VariantInfo
-from experiments.states import LAUNCHED
 from experiments.store.log_tables import decisions
 
 DAY_US = 86_400_000_000

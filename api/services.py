@@ -6,7 +6,7 @@ import functools
 import time
 from typing import TYPE_CHECKING
 
-from experiments.repository import Repository
+from experiments.keeping.repository import Repository
 from experiments.settings import Settings
 from experiments.store import REQUEST, WORK, Store, open_store
 

@@ -24,10 +24,10 @@ from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
-from experiments.members import MemberStates
 from experiments.personal import personal_id
+from experiments.publishing.members import MemberStates
+from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
-from experiments.snapshot_file import SnapshotFile, SnapshotMissingError
 
 if TYPE_CHECKING:
     from api.hot.decide import DecideRequest

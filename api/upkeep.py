@@ -157,8 +157,8 @@ class Upkeep:
         """Publish a snapshot when a definition or state has changed since this node last did."""
         import sqlalchemy as sa
 
-        from experiments import snapshot_file
-        from experiments.publish import publish
+        from experiments.publishing import snapshot_file
+        from experiments.publishing.publish import publish
         from experiments.store.definition_tables import audit_log
 
         store = self._open()
@@ -188,7 +188,7 @@ class Upkeep:
             self._members_due = True
 
     def _publish_members(self) -> None:
-        from experiments.publish import publish_member_states
+        from experiments.publishing.publish import publish_member_states
 
         self._members_due = False
         began = time.monotonic()

@@ -17,7 +17,7 @@ from allocation.sql import INVALID_UNIT, assignment_sql, caveats, holdout_sql
 from experiments import atomic
 from experiments.assign_source import ENROLLED, SOURCE, Attribute, current_member_file, make_source
 from experiments.errors import InputError, unknown_name
-from experiments.members import MAX_AGE_US
+from experiments.publishing.members import MAX_AGE_US
 
 _DUCK = DIALECTS["duckdb"]
 _text = _DUCK.literal

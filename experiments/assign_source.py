@@ -18,8 +18,8 @@ from allocation.audience.columns import canonical, date_text, json_columns
 from allocation.audience.rules import AttributeType
 from allocation.compiled import CompiledExperiment
 from allocation.dialects import DIALECTS
-from experiments import members
 from experiments.errors import InputError, unknown_name
+from experiments.publishing import members
 
 SOURCE = "assign_source"
 ENROLLED = "assign_enrolled"

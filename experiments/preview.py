@@ -20,10 +20,10 @@ from allocation.hashing import UnitError
 from allocation.plan import ExperimentPlan, Snapshot
 from experiments.definitions import Offer
 from experiments.definitions.pricing import PricedOffer
-from experiments.plans import plan_of
-from experiments.records import ExperimentRecord
-from experiments.repository import Repository
-from experiments.states import ACTIVE
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Repository
+from experiments.lifecycle.states import ACTIVE
+from experiments.publishing.plans import plan_of
 
 SAMPLE_ROWS = 12
 NO_STAGE = "(none)"

@@ -23,9 +23,9 @@ def command(obj: dict[str, Any], file: Path, dry_run: bool, actor: str) -> None:
     from api.commands.opening import opened
     from experiments.definitions.loader import load_file
     from experiments.errors import InputError
+    from experiments.keeping.repository import Repository
     from experiments.log.spool_file import SpoolError
-    from experiments.publish import publish
-    from experiments.repository import Repository
+    from experiments.publishing.publish import publish
 
     try:
         documents = load_file(file)

@@ -37,9 +37,9 @@ def question(
     Raises:
         UserError: for options that cannot be read, and when nothing is published.
     """
-    from experiments.members import MemberStates
+    from experiments.publishing.members import MemberStates
+    from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
     from experiments.settings import Settings
-    from experiments.snapshot_file import SnapshotFile, SnapshotMissingError
 
     settings: Settings = Settings.from_env(data=obj["data"], database=obj["database"])
     at = instant(now) if now else time.time_ns() // 1000

@@ -21,7 +21,7 @@ def command(obj: dict[str, Any], keys: tuple[str, ...], output: Path | None) -> 
     """
     from api.commands.opening import opened
     from experiments.errors import InputError
-    from experiments.repository import Repository
+    from experiments.keeping.repository import Repository
 
     try:
         with opened(obj) as (store, _):

@@ -33,9 +33,9 @@ def command(obj: dict[str, Any], key: str, members: str, unit: str | None, by: s
     """
     from api.commands.opening import opened
     from experiments.errors import InputError, unknown_name
+    from experiments.keeping.repository import Repository
     from experiments.preview import preview
     from experiments.preview_members import from_file, stored
-    from experiments.repository import Repository
 
     try:
         with opened(obj) as (store, _):

@@ -89,9 +89,9 @@ def published(
 
     from allocation.compiled import compile_snapshot
     from allocation.snapshot import SnapshotError
-    from experiments import snapshot_file as files
     from experiments.assign import find_experiment
     from experiments.errors import InputError
+    from experiments.publishing import snapshot_file as files
     from experiments.settings import Settings
 
     settings = Settings.from_env(data=where["data"], database=where["database"])

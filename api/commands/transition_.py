@@ -22,9 +22,9 @@ def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor
     """
     from api.commands.opening import opened
     from experiments.errors import InputError
+    from experiments.lifecycle.states import MOVES
     from experiments.log.spool_file import SpoolError
-    from experiments.publish import move
-    from experiments.states import MOVES
+    from experiments.publishing.publish import move
 
     try:
         with opened(obj) as (store, settings):

@@ -17,12 +17,12 @@ from api.services import Services
 from experiments.definitions.errors import DefinitionError
 from experiments.definitions.loader import Loaded, load_values
 from experiments.definitions.reader import read_text
-from experiments.heads import StaleVersionError, UnknownKeyError
-from experiments.lifecycle import TransitionError, transition
-from experiments.publish import publish
-from experiments.records import ExperimentRecord
-from experiments.repository import Change
-from experiments.states import MOVES, STATES
+from experiments.keeping.heads import StaleVersionError, UnknownKeyError
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Change
+from experiments.lifecycle.states import MOVES, STATES
+from experiments.lifecycle.transition import TransitionError, transition
+from experiments.publishing.publish import publish
 
 ACTOR = "api"
 MAX_PAGE = 500

@@ -13,11 +13,11 @@ from api import logs
 from api.errors import Problem, unavailable
 from api.management.computing import ReportFailedError, ReportTimeoutError, ReportWorker
 from api.services import Services
-from experiments.heads import UnknownKeyError
-from experiments.records import ExperimentRecord
+from experiments.keeping.heads import UnknownKeyError
+from experiments.keeping.records import ExperimentRecord
+from experiments.lifecycle.states import LAUNCHED
 from experiments.report import archive
 from experiments.report.document import Report
-from experiments.states import LAUNCHED
 from experiments.store.report_tables import reports as reports_table
 
 OLD_AFTER_US = 300_000_000

@@ -12,13 +12,13 @@ from allocation.compiled import compile_snapshot
 from experiments.definitions.loader import load_text
 from experiments.demo import campaigns, definitions, shop
 from experiments.demo.campaigns import Calendar
-from experiments.lifecycle import transition
+from experiments.keeping.repository import Repository
+from experiments.lifecycle.transition import transition
 from experiments.log.absorb import absorb
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.log.store_rows import insert_new
-from experiments.plans import snapshot_of
-from experiments.publish import publish, publish_member_states
-from experiments.repository import Repository
+from experiments.publishing.plans import snapshot_of
+from experiments.publishing.publish import publish, publish_member_states
 from experiments.settings import Settings
 from experiments.store import Store
 from experiments.store.definition_tables import definition_heads, definition_revisions

@@ -14,10 +14,10 @@ from experiments.importing.reading import Cells, query
 from experiments.importing.run import BadRowError, ImportResult, Job, Progress, run, source_name
 from experiments.importing.units import unit_reader
 from experiments.importing.values import CellError, attribute, number, time_reader, time_zone
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Repository
 from experiments.log.absorb import absorb
 from experiments.log.rows import DecisionRow
-from experiments.records import ExperimentRecord
-from experiments.repository import Repository
 from experiments.sources.file import FileTable
 from experiments.store import Store
 

@@ -25,9 +25,9 @@ from experiments.importing.values import (
     time_reader,
     time_zone,
 )
+from experiments.keeping.repository import Repository
 from experiments.log.absorb import Absorbed, absorb
 from experiments.log.rows import EventRow
-from experiments.repository import Repository
 from experiments.sources.file import FileTable
 from experiments.store import Store
 

@@ -16,9 +16,9 @@ from experiments.importing.reading import Cells
 from experiments.importing.run import ImportResult, Job, Progress, run, source_name
 from experiments.importing.units import unit_reader
 from experiments.importing.values import CellError, attribute, flag, time_reader, time_zone
+from experiments.keeping.repository import Repository
 from experiments.log.absorb import Absorbed
 from experiments.log.store_rows import replace, stored
-from experiments.repository import Repository
 from experiments.sources.file import FileTable
 from experiments.store import Store
 from experiments.store.log_tables import members

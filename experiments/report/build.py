@@ -12,12 +12,13 @@ import numpy as np
 
 from experiments.definitions import Metric, Offer, Project
 from experiments.definitions.money import exponent
+from experiments.keeping.records import ExperimentRecord, Phase
+from experiments.keeping.repository import Repository
 from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
 from experiments.measure.parts import MeasuredMetric, parts_of
 from experiments.measure.population import PopulationPlan
 from experiments.measure.redemption import Costs
-from experiments.records import ExperimentRecord, Phase
 from experiments.report.audience import Names, audience_text
 from experiments.report.breakdowns import breakdown_of
 from experiments.report.content import sealed
@@ -46,7 +47,6 @@ from experiments.report.software import software
 from experiments.report.verdict import decide_report
 from experiments.report.whys import FIRST_WEEK
 from experiments.report.words import log_methods, log_warnings, unreadable_reason
-from experiments.repository import Repository
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables, open_log
 from experiments.store import Store

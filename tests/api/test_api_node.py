@@ -15,7 +15,7 @@ import pytest
 
 from allocation.plan import AttributePlan, ExperimentPlan, PhasePlan, ProjectPlan, Snapshot, VariantPlan
 from api.asgi import Front, create_asgi
-from experiments import members, snapshot_file
+from experiments.publishing import members, snapshot_file
 from experiments.settings import Settings
 
 PLAN = ExperimentPlan(

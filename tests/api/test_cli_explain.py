@@ -20,7 +20,7 @@ from allocation import (
     decision_id,
 )
 from api.cli import cli
-from experiments import members, snapshot_file
+from experiments.publishing import members, snapshot_file
 
 DAY = 86_400_000_000
 START = 20_000 * DAY  # 2024-10-04

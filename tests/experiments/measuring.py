@@ -8,9 +8,9 @@ from typing import Any
 
 from allocation.decision import decision_id
 from experiments.definitions.loader import load_text
+from experiments.keeping.repository import Repository
 from experiments.log.absorb import absorb
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
-from experiments.repository import Repository
 from experiments.store import Store
 
 START_US = 20_515 * DAY_US + 4 * 3_600_000_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from experiments.definitions import Experiment
 from experiments.definitions.loader import load_text
-from experiments.lifecycle import transition
-from experiments.records import ExperimentRecord
-from experiments.repository import Repository
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Repository
+from experiments.lifecycle.transition import transition
 from experiments.store import Store
 
 NOW = 1_772_500_000_000_000

@@ -16,8 +16,8 @@ from allocation import Enrolment, MemberState, compile_snapshot, decide
 from allocation.decision import decision_id
 from allocation.plan import AttributePlan, ExperimentPlan, HoldoutPlan, LayerPlan, PhasePlan, Snapshot, VariantPlan
 from api.cli import cli
-from experiments import members, snapshot_file
 from experiments.assign import COLUMNS, assign_file, decision_id_sql, json_text_sql
+from experiments.publishing import members, snapshot_file
 from tests.allocation.plan_cases import NOW, ODD_UNITS
 
 AT = "2026-03-03T01:06:40Z"

@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import contents
 from experiments.definitions import Experiment, Metric, Offer
 from experiments.definitions.base import Model
 from experiments.definitions.catalogue import Catalogue, check
@@ -18,7 +17,8 @@ from experiments.definitions.loader import load_file, load_text
 from experiments.definitions.money import CURRENCIES, MoneyError, exponent, from_minor, to_minor
 from experiments.definitions.pricing import Order, PricedOffer
 from experiments.definitions.reader import read_text
-from experiments.exporting import to_yaml
+from experiments.keeping import contents
+from experiments.keeping.exporting import to_yaml
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "docs" / "examples").glob("*.yaml"))
 

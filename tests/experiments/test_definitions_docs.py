@@ -8,9 +8,9 @@ from pathlib import Path
 from experiments.definitions import Experiment
 from experiments.definitions.loader import load_text
 from experiments.definitions.offer import _NEEDS, CHANNELS
-from experiments.lifecycle import transition
-from experiments.publish import build_snapshot
-from experiments.repository import Repository
+from experiments.keeping.repository import Repository
+from experiments.lifecycle.transition import transition
+from experiments.publishing.publish import build_snapshot
 from experiments.store import Store
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")

@@ -29,8 +29,8 @@ from experiments.importing import (
     reading,
     run,
 )
+from experiments.keeping.repository import Repository
 from experiments.log.rows import DecisionRow
-from experiments.repository import Repository
 from experiments.store import Store, open_store
 from experiments.store.log_tables import conflicts, dead_letters, decisions, events, imports, members
 from experiments.store.migrate import upgrade

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from experiments import audit
 from experiments.definitions import DefinitionError
 from experiments.definitions.loader import load_text
-from experiments.lifecycle import TransitionError, transition
-from experiments.plans import plan_of
-from experiments.repository import Repository, StaleVersionError, UnknownKeyError
-from experiments.states import MOVES, STATES, opens_phase
+from experiments.keeping import audit
+from experiments.keeping.repository import Repository, StaleVersionError, UnknownKeyError
+from experiments.lifecycle.states import MOVES, STATES, opens_phase
+from experiments.lifecycle.transition import TransitionError, transition
+from experiments.publishing.plans import plan_of
 from experiments.store import Store
 from experiments.store.definition_tables import audit_log, definition_revisions
 from tests.experiments.small_shop import NOW, SHOP, changed, definitions, launched, split, walk

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from experiments import members
-from experiments.members import MAX_AGE_US, MemberStates
-from experiments.publish import publish_members
+from experiments.publishing import members
+from experiments.publishing.members import MAX_AGE_US, MemberStates
+from experiments.publishing.publish import publish_members
 from experiments.settings import Settings
 from experiments.store import Store
 from experiments.store.log_tables import decisions

@@ -14,10 +14,10 @@ from allocation import MemberState, compile_snapshot, decide
 from api.cli import cli
 from experiments.definitions.loader import load_text
 from experiments.errors import InputError
+from experiments.keeping.repository import UnknownKeyError
 from experiments.preview import Unit, preview
 from experiments.preview_members import convert, from_file, stored
-from experiments.publish import build_snapshot
-from experiments.repository import UnknownKeyError
+from experiments.publishing.publish import build_snapshot
 from experiments.store import Store
 from experiments.store.log_tables import members
 from tests.experiments.small_shop import NOW, SHOP, changed, definitions, walk

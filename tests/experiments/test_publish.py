@@ -11,14 +11,14 @@ import pytest
 
 from allocation import Decision, MemberState, SnapshotError, decide
 from allocation.plan import ProjectPlan
-from experiments import snapshot_file
 from experiments.definitions.loader import load_text
+from experiments.keeping.repository import Repository
 from experiments.log.rows import DecisionRow
 from experiments.log.spool import Spool
-from experiments.members import MANIFEST, MemberStates
-from experiments.plans import plan_of
-from experiments.publish import AHEAD_US, SnapshotFile, SnapshotMissingError, build_snapshot, move, publish
-from experiments.repository import Repository
+from experiments.publishing import snapshot_file
+from experiments.publishing.members import MANIFEST, MemberStates
+from experiments.publishing.plans import plan_of
+from experiments.publishing.publish import AHEAD_US, SnapshotFile, SnapshotMissingError, build_snapshot, move, publish
 from experiments.settings import Settings
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.definitions import Experiment, Project, Segment, StageRule
 from experiments.definitions.catalogue import Catalogue
-from experiments.lifecycle import transition
+from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US
 from experiments.report import figures
 from experiments.report.audience import Names, audience_text, rule_text

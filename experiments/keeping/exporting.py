@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from experiments import contents, phases
 from experiments.definitions import Experiment
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.definitions.errors import nearest
 from experiments.definitions.yaml_reader import looks_like_a_number
-from experiments.heads import UnknownKeyError
+from experiments.keeping import contents
+from experiments.keeping.heads import UnknownKeyError
+from experiments.lifecycle import phases
 
 if TYPE_CHECKING:
-    from experiments.repository import Head, Repository
+    from experiments.keeping.repository import Head, Repository
 
 HEADER = "# Written by equipoise export. Put it into another database with: equipoise apply FILE\n"
 

@@ -15,15 +15,16 @@ from allocation.plan import (
     Snapshot,
     VariantPlan,
 )
-from experiments import contents, phases
 from experiments.definitions import Experiment, Holdout, Offer, Project, Segment, money
 from experiments.definitions.base import instant_us
 from experiments.definitions.catalogue import Catalogue, Name
-from experiments.heads import Head
-from experiments.lifecycle import pin
-from experiments.records import ExperimentRecord
-from experiments.repository import Repository
-from experiments.states import ACTIVE
+from experiments.keeping import contents
+from experiments.keeping.heads import Head
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Repository
+from experiments.lifecycle import phases
+from experiments.lifecycle.states import ACTIVE
+from experiments.lifecycle.transition import pin
 
 # What an offer costs us is nobody's business outside.
 _INTERNAL = frozenset({"kind", "redemption_cost", "contact_cost", "point_value", "breakage", "refund_returns_cost"})

@@ -9,13 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from experiments import contents, phases
 from experiments.definitions import Definition, Experiment
 from experiments.definitions.catalogue import Name
 from experiments.definitions.errors import nearest
 from experiments.definitions.loader import KINDS
 from experiments.errors import InputError
-from experiments.records import ExperimentRecord, Phase, Pinned
+from experiments.keeping import contents
+from experiments.keeping.records import ExperimentRecord, Phase, Pinned
+from experiments.lifecycle import phases
 from experiments.store.definition_tables import definition_heads, definition_revisions, experiment_states
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from experiments.definitions import Experiment
-from experiments.states import State
+from experiments.lifecycle.states import State
 
 Carry = Literal["start", "keep", "reassign"]
 

@@ -14,16 +14,16 @@ import msgspec
 
 from allocation.plan import Snapshot
 from allocation.snapshot import SnapshotError, encode
-from experiments import members, snapshot_file
-from experiments.lifecycle import transition
+from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.repository import Repository
+from experiments.lifecycle.states import ACTIVE
+from experiments.lifecycle.transition import transition
 from experiments.log.loader import Loader
 from experiments.log.spool_file import FileLock
-from experiments.plans import plan_of, snapshot_of
-from experiments.records import ExperimentRecord
-from experiments.repository import Repository
+from experiments.publishing import members, snapshot_file
+from experiments.publishing.plans import plan_of, snapshot_of
+from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
-from experiments.snapshot_file import SnapshotFile, SnapshotMissingError
-from experiments.states import ACTIVE
 from experiments.store import Store
 
 __all__ = [

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from experiments import audit, contents
-from experiments.applying import Application, Change
 from experiments.definitions import Definition, Metric, Offer, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.definitions.loader import Loaded
 from experiments.definitions.project import PROJECT_KEY
-from experiments.heads import (
+from experiments.keeping import audit, contents
+from experiments.keeping.applying import Application, Change
+from experiments.keeping.heads import (
     HEAD,
     Head,
     StaleVersionError,
@@ -26,7 +26,7 @@ from experiments.heads import (
     read_revision,
     unknown,
 )
-from experiments.records import ExperimentRecord
+from experiments.keeping.records import ExperimentRecord
 from experiments.store import Store
 from experiments.store.definition_tables import definition_heads
 
@@ -167,6 +167,6 @@ class Repository:
         Args:
             keys: kinds and keys; by default everything. What an exported experiment refers to is exported with it.
         """
-        from experiments.exporting import export
+        from experiments.keeping.exporting import export
 
         return export(self, keys)

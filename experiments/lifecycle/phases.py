@@ -17,8 +17,8 @@ from allocation.audience import parse
 from experiments.definitions import Experiment, Problem, Segment
 from experiments.definitions.base import instant_us
 from experiments.definitions.experiment import PhaseRecord
-from experiments.records import ExperimentRecord, Phase, Pinned
-from experiments.states import opens_phase
+from experiments.keeping.records import ExperimentRecord, Phase, Pinned
+from experiments.lifecycle.states import opens_phase
 from experiments.store.definition_tables import experiment_phases
 
 Note = tuple[str, dict[str, Any], str]

@@ -10,13 +10,21 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from experiments import audit, contents, phases
 from experiments.definitions import Definition, DefinitionError, Experiment, Holdout, Layer, Problem, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.definitions.loader import Loaded
-from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_experiments, read_heads
-from experiments.records import ExperimentRecord
-from experiments.states import ACTIVE, LAUNCHED, keeps_approval, refused_changes
+from experiments.keeping import audit, contents
+from experiments.keeping.heads import (
+    Head,
+    StaleVersionError,
+    grow_version,
+    read_experiment,
+    read_experiments,
+    read_heads,
+)
+from experiments.keeping.records import ExperimentRecord
+from experiments.lifecycle import phases
+from experiments.lifecycle.states import ACTIVE, LAUNCHED, keeps_approval, refused_changes
 from experiments.store.definition_tables import definition_heads, definition_revisions, experiment_states
 
 

@@ -7,14 +7,22 @@ from fractions import Fraction
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from experiments import audit, phases
 from experiments.definitions import Experiment, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.errors import InputError
-from experiments.heads import Head, StaleVersionError, grow_version, read_experiment, read_experiments, read_heads
-from experiments.records import ExperimentRecord, Pinned
-from experiments.repository import now_us
-from experiments.states import ACTIVE, MOVES, STATES, State
+from experiments.keeping import audit
+from experiments.keeping.heads import (
+    Head,
+    StaleVersionError,
+    grow_version,
+    read_experiment,
+    read_experiments,
+    read_heads,
+)
+from experiments.keeping.records import ExperimentRecord, Pinned
+from experiments.keeping.repository import now_us
+from experiments.lifecycle import phases
+from experiments.lifecycle.states import ACTIVE, MOVES, STATES, State
 from experiments.store import Store
 from experiments.store.definition_tables import experiment_states
 
@@ -38,7 +46,7 @@ def transition(
     """Move an experiment to another state, with its audit row, in one transaction.
 
     The first move to ``running`` opens phase 1 and freezes currency, time zone, stickiness, holdouts and the revisions
-    of offers, metrics and segment. Publishing is separate: see :mod:`experiments.publish`.
+    of offers, metrics and segment. Publishing is separate: see :mod:`experiments.publishing.publish`.
 
     Args:
         store: where it is kept.

@@ -1,0 +1,1 @@
+"""An experiment's states and phases, and the moves between them."""

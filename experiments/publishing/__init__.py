@@ -1,0 +1,1 @@
+"""From definitions to the files that every node decides from."""
