@@ -193,7 +193,7 @@ def _run(obj: dict[str, Any], file: Path, work: Callable[[Store, Callable[[int, 
     click.echo(_summary(file, result))
     for problem in result.problems:
         click.echo(f"  row {problem.row}: {problem.message}", err=True)
-    if result.rejected > len(result.problems) > 0:
+    if result.rejected > len(result.problems) and not result.already_done:
         click.echo(f"  … {result.rejected - len(result.problems):,} more; all are in the table dead_letters", err=True)
 
 

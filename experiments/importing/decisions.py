@@ -63,11 +63,11 @@ def _prepare(store: Store, file: FileTable, mapping: DecisionMapping, path: Path
     repository = Repository(store)
     record = repository.experiment(mapping.experiment)
     project = repository.project()
-    found = resolve(mapping, DECISION_FIELDS, file.columns, file.path)
-    require_at(found, mapping, file.columns, file.path)
+    found = resolve(mapping, DECISION_FIELDS, file)
+    require_at(found, mapping, file)
     if "variant" not in found:
         raise InputError(
-            f"{file.path}: which column is the variant? Add --map variant=COLUMN. There are: {', '.join(file.columns)}"
+            f"{file.path}: which column is the variant? Add --map variant=COLUMN. There are: {', '.join(file.header)}"
         )
     phase, weights = _phase(record, mapping.phase)
     _check_variants(file, found["variant"], mapping, record)
@@ -124,12 +124,11 @@ def _check_variants(file: FileTable, column: str, mapping: DecisionMapping, reco
 def _attributes(
     file: FileTable, mapping: DecisionMapping, record: ExperimentRecord, types: Mapping[str, str]
 ) -> dict[str, str]:
-    for name, column in mapping.attributes.items():
-        file.require(column)
+    for name in mapping.attributes:
         if name not in types:
             raise unknown_name("attribute", name, sorted(types), "in the project (--attribute)")
-    automatic = {name: name for name in record.definition.breakdowns if name in file.columns}
-    return {**automatic, **mapping.attributes}
+    automatic = {name: name for name in record.definition.breakdowns if name in file.header}
+    return {name: file.require(column) for name, column in {**automatic, **mapping.attributes}.items()}
 
 
 def _row_reader(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,13 @@ def import_events(
 
 
 def _prepare(file: FileTable, mapping: EventMapping, path: Path, began: int, project: Project) -> Job:
-    found = resolve(mapping, EVENT_FIELDS, file.columns, file.path)
-    require_at(found, mapping, file.columns, file.path)
-    for column in (*(wide.column for wide in mapping.wide), *mapping.properties.values()):
-        file.require(column)
+    found = resolve(mapping, EVENT_FIELDS, file)
+    require_at(found, mapping, file)
+    mapping = replace(
+        mapping,
+        wide=tuple(replace(wide, column=file.require(wide.column)) for wide in mapping.wide),
+        properties={name: file.require(column) for name, column in mapping.properties.items()},
+    )
     if mapping.wide:
         _check_wide(mapping)
         for field in ("name", "event_id", "object_id", "value"):
@@ -83,7 +87,7 @@ def _prepare(file: FileTable, mapping: EventMapping, path: Path, began: int, pro
     elif "name" not in found:
         raise InputError(
             f"{file.path}: which events are these? Add --map name=COLUMN, --name 'Order Completed' for all rows, or "
-            f"--event NAME=COLUMN for a file with a row for each unit. There are: {', '.join(file.columns)}"
+            f"--event NAME=COLUMN for a file with a row for each unit. There are: {', '.join(file.header)}"
         )
     used = [*found.values(), *mapping.properties.values(), *(wide.column for wide in mapping.wide)]
     columns = tuple(dict.fromkeys(used))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from experiments.errors import InputError, unknown_name
+from experiments.sources.file import FileTable
 
 WideKind = Literal["flag", "value", "count", "number"]
 WIDE_KINDS: tuple[WideKind, ...] = ("flag", "value", "count", "number")
@@ -105,20 +106,21 @@ class MemberMapping(Origin):
     """Attribute → column; by default every stored attribute of the project that is a column."""
 
 
-def resolve(origin: Origin, fields: Sequence[str], columns: Sequence[str], file: str) -> dict[str, str]:
-    """Return field → column for the fields that the file has.
+def resolve(origin: Origin, fields: Sequence[str], file: FileTable) -> dict[str, str]:
+    """Return field → column (of the engine) for the fields that the file has.
 
     Raises:
-        InputError: naming an unknown field, a column that is not there, or options that contradict each other.
+        InputError: naming an unknown field, a column that is not there or there twice, or options that contradict
+            each other.
 
-    >>> resolve(Origin({"unit": "id"}), ("unit", "at", "value"), ("id", "at"), "a.csv")
+    >>> file = FileTable("a.csv", None, None, ("id", "at"), is_text=True, header=("id", "at"))
+    >>> resolve(Origin({"unit": "id"}), ("unit", "at", "value"), file)
     {'unit': 'id', 'at': 'at'}
     """
     for name, column in origin.columns.items():
         if name not in fields:
             raise unknown_name("field", name, fields, "for --map here")
-        if column not in columns:
-            raise unknown_name("column", column, columns, f"in {file}")
+        file.require(column)
     if origin.unit_row_number and "unit" in origin.columns:
         raise InputError("--unit-row-number and --map unit=… exclude each other: keep one")
     if origin.at_constant is not None and "at" in origin.columns:
@@ -126,21 +128,21 @@ def resolve(origin: Origin, fields: Sequence[str], columns: Sequence[str], file:
     found = {}
     for name in fields:
         column = origin.columns.get(name, name)
-        if column in columns:
-            found[name] = column
+        if column in file.header:
+            found[name] = file.require(column)
     if origin.unit_row_number:
         found.pop("unit", None)
     elif "unit" not in found:
         raise InputError(
-            f"{file}: which column is the unit? Add --map unit=COLUMN, or --unit-row-number when the file has no ids. "
-            f"There are: {', '.join(columns)}"
+            f"{file.path}: which column is the unit? Add --map unit=COLUMN, or --unit-row-number when the file has no "
+            f"ids. There are: {', '.join(file.header)}"
         )
     if origin.at_constant is not None:
         found.pop("at", None)
     return found
 
 
-def require_at(found: Mapping[str, str], origin: Origin, columns: Sequence[str], file: str) -> None:
+def require_at(found: Mapping[str, str], origin: Origin, file: FileTable) -> None:
     """Refuse a file of which no option says when its rows happened.
 
     Raises:
@@ -148,6 +150,6 @@ def require_at(found: Mapping[str, str], origin: Origin, columns: Sequence[str],
     """
     if origin.at_constant is None and "at" not in found:
         raise InputError(
-            f"{file}: when did this happen? Add --at COLUMN, or --at-constant 2026-03-03T08:00:00+08:00 for all rows. "
-            f"There are: {', '.join(columns)}"
+            f"{file.path}: when did this happen? Add --at COLUMN, or --at-constant 2026-03-03T08:00:00+08:00 for all "
+            f"rows. There are: {', '.join(file.header)}"
         )

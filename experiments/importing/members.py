@@ -66,16 +66,16 @@ def import_members(
 
 
 def _prepare(file: FileTable, mapping: MemberMapping, path: Path, began: int, project: Project) -> Job:
-    found = resolve(mapping, MEMBER_FIELDS, file.columns, file.path)
+    found = resolve(mapping, MEMBER_FIELDS, file)
     if mapping.unit_row_number:
         raise InputError("--unit-row-number: members need ids that other systems know; add --map unit=COLUMN")
     unit_type = mapping.unit_type or "member"
     kept = {name: declared for name, declared in project.attributes.items() if declared.kept == "stored"}
-    for name, column in mapping.attributes.items():
-        file.require(column)
+    for name in mapping.attributes:
         if name not in kept:
             raise unknown_name("stored attribute", name, sorted(kept), "in the project (--attribute)")
-    attributes = mapping.attributes or {name: name for name in kept if name in file.columns}
+    named = mapping.attributes or {name: name for name in kept if name in file.header}
+    attributes = {name: file.require(column) for name, column in named.items()}
     if not attributes and "opted_out" not in found:
         listed = ", ".join(sorted(kept)) or "it has none"
         raise InputError(

@@ -136,6 +136,8 @@ def number(text: str) -> int | float:
     (3, 2.5)
     """
     try:
+        if "_" in text or not text.isascii():
+            raise ValueError(text)  # what Python would read: 1_000, １２
         value = float(text)
     except ValueError:
         raise CellError(f"{_shown(text)} is not a number") from None
