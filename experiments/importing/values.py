@@ -134,11 +134,13 @@ def number(text: str) -> int | float:
 
     >>> number("3"), number("2.50")
     (3, 2.5)
+    >>> number("1_000")
+    Traceback (most recent call last):
+    experiments.importing.values.CellError: '1_000' is not a number
     """
+    plain = text if text.isascii() and "_" not in text else ""  # Python would read 1_000 and １２
     try:
-        if "_" in text or not text.isascii():
-            raise ValueError(text)  # what Python would read: 1_000, １２
-        value = float(text)
+        value = float(plain)
     except ValueError:
         raise CellError(f"{_shown(text)} is not a number") from None
     if value != value or value in (float("inf"), float("-inf")):

@@ -445,6 +445,18 @@ def test_a_row_with_too_few_cells_is_named(small_shop: Store, tmp_path: Path) ->
     assert table(small_shop, decisions) == []
 
 
+def test_columns_count_as_they_are_written(small_shop: Store, tmp_path: Path) -> None:
+    """``Unit`` is not ``unit``, and of two columns with one name neither is taken silently."""
+    mapping = EventMapping(name="x", at_constant=SENT)
+    file = write(tmp_path / "a.csv", "Unit,unit,Value,value\nA,m-1,1.00,2.50\n")
+    assert import_events(small_shop, file, mapping, now=NOW).accepted == 1
+    with small_shop.read() as connection:
+        assert connection.execute(sa.text("SELECT unit, value_minor FROM events")).all() == [("m-1", 250)]
+    twice = write(tmp_path / "b.csv", "unit,unit\nm-1,m-2\n")
+    with pytest.raises(InputError, match="2 columns are named 'unit': give each a name of its own"):
+        import_events(small_shop, twice, mapping, now=NOW)
+
+
 def test_wide_events_are_read_from_options() -> None:
     assert WideEvent.parse("a b=c:d") == WideEvent("a b", "c:d")
     assert WideEvent.parse("n=c:d:count") == WideEvent("n", "c:d", "count")
