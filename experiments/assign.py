@@ -12,9 +12,9 @@ import msgspec
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decision import check_occasion
 from allocation.dialects import DIALECTS
-from allocation.hashing import MAX_UNIT_BYTES
 from allocation.sql import INVALID_UNIT, assignment_sql, caveats, holdout_sql
 from experiments import atomic
+from experiments.assign_inspect import check_names, inspect
 from experiments.assign_source import ENROLLED, SOURCE, Attribute, current_member_file, make_source
 from experiments.errors import InputError, unknown_name
 from experiments.publishing.members import MAX_AGE_US
@@ -45,6 +45,10 @@ class AssignResult:
     """What is wrong with the unit id → rows. They are in the answer with reason ``invalid_unit`` and no variant."""
     unreadable: dict[str, int]
     """Attribute → values that are there but not of its type; they count as missing."""
+    repeated: int = 0
+    """Rows whose unit stands in an earlier row too; they get the same answer."""
+    personal: int = 0
+    """Unit ids that look like an e-mail address or a telephone number: no other door takes them."""
     caveats: list[str] = field(default_factory=list)
     """What could not be known, one sentence each."""
 
@@ -102,6 +106,8 @@ def assign_file(
     check_occasion(occasion)
     target = Path(output)
     file_format = _format(target)
+    if target.exists() and Path(path).exists() and target.samefile(path):
+        raise InputError(f"--output {output}: is the list itself, which would be lost; name another file")
     found = None if state_dir is None else current_member_file(state_dir)
     fresh = found is not None and now - found[1].at <= MAX_AGE_US
     use_state = fresh and compiled.needs_state
@@ -115,6 +121,7 @@ def assign_file(
 
         connection = source.connection.con
         try:
+            check_names(source, compiled, unit_column)
             attributes = make_source(
                 connection,
                 compiled,
@@ -124,15 +131,19 @@ def assign_file(
                 member_file=member_file,
                 opt_outs_only=not use_state,
             )
-            bad_units, unreadable = _inspect(connection, attributes)
+            found_in = inspect(connection, attributes, str(path))
             query = answer_sql(compiled, attributes, now=now, occasion=occasion, enrolments=use_state)
             if enrolled_only:
                 query = f"SELECT * FROM ({query}) WHERE variant IS NOT NULL"  # noqa: S608 - our own query
-            with atomic.replacing(target) as temporary:
-                connection.execute(f"COPY ({query}) TO {_text(str(temporary))} ({file_format})")
-                counts = _counts(connection, temporary, file_format)
+            try:
+                with atomic.replacing(target) as temporary:
+                    connection.execute(f"COPY ({query}) TO {_text(str(temporary))} ({file_format})")
+                    counts = _counts(connection, temporary, file_format)
+            except (duckdb.IOException, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else first_line(error).rsplit(": ", 1)[-1]
+                raise InputError(f"--output {output}: cannot be written: {reason}") from error
         except duckdb.Error as error:
-            raise InputError(f"{path}: {first_line(error)}") from error
+            raise InputError(f"{path}: cannot be read: {first_line(error)}") from error
     variants: dict[str, int] = {variant.key: 0 for variant in compiled.plan.variants}
     reasons: dict[str, int] = {}
     for variant, reason, rows in counts:
@@ -140,7 +151,17 @@ def assign_file(
             variants[variant] = variants.get(variant, 0) + rows
         reasons[reason] = reasons.get(reason, 0) + rows
     notes += caveats(compiled.plan, opted_out=found is not None or "opted_out" in source.columns, enrolments=use_state)
-    return AssignResult(target, sum(reasons.values()), variants, reasons, bad_units, unreadable, notes)
+    return AssignResult(
+        target,
+        sum(reasons.values()),
+        variants,
+        reasons,
+        found_in.bad_units,
+        found_in.unreadable,
+        found_in.repeated,
+        found_in.personal,
+        notes,
+    )
 
 
 def answer_sql(
@@ -229,31 +250,6 @@ def _format(target: Path) -> Literal["FORMAT parquet, COMPRESSION zstd", "FORMAT
     if target.suffix.lower() == ".csv":
         return "FORMAT csv, HEADER"
     raise InputError(f"--output {target}: name a file that ends in .parquet or .csv")
-
-
-def _inspect(connection: Any, attributes: list[Attribute]) -> tuple[dict[str, int], dict[str, int]]:
-    """Count what is wrong with the file's values before anybody is assigned.
-
-    Raises:
-        InputError: when the file has no rows, or no row has a usable unit id.
-    """
-    kinds = {
-        "missing": "unit IS NULL",
-        "empty": "unit = ''",
-        f"longer than {MAX_UNIT_BYTES} bytes": f"strlen(unit) > {MAX_UNIT_BYTES}",
-        "with a NUL character": "contains(unit, chr(0))",
-    }
-    read = [attribute for attribute in attributes if attribute.unreadable is not None]
-    tests = [*kinds.values(), *(f"{attribute.alias}_unreadable" for attribute in read)]
-    counted = ", ".join(f"count(*) FILTER ({test})" for test in tests)
-    rows, *counts = connection.execute(f"SELECT count(*), {counted} FROM {SOURCE}").fetchone()  # noqa: S608 - our own names
-    if rows == 0:
-        raise InputError("the list has no rows; there is nobody to assign")
-    bad = {name: count for name, count in zip(kinds, counts, strict=False) if count}
-    if sum(bad.values()) >= rows:
-        raise InputError("no row has a usable unit id (text of 1 to 256 bytes); name the right column by --unit-column")
-    unreadable = {a.name: n for a, n in zip(read, counts[len(kinds) :], strict=True) if n}
-    return bad, unreadable
 
 
 def _counts(connection: Any, path: Path, file_format: str) -> list[tuple[str | None, str, int]]:

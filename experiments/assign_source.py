@@ -98,12 +98,17 @@ def make_source(
         for i, name in enumerate(needed)
     ]
     opted_out = [f"({text})" for text in _opt_outs(types, member_file is not None)]
+    unclear = "FALSE"
+    if types.get("opted_out", "BOOLEAN") != "BOOLEAN":
+        said = 'CAST(f."opted_out" AS VARCHAR)'
+        unclear = f"COALESCE(trim({said}) <> '' AND ({_boolean_text(said)}) IS NULL, FALSE)"
     frozen = [f"{_DUCK.literal(_key(a.name))} || {a.json}" for a in attributes if a.name in compiled.frozen]
     selected = [
         f"{unit} AS unit",
         *(f"{a.canonical} AS {a.alias}" for a in attributes),
         *(f"{a.unreadable or 'FALSE'} AS {a.alias}_unreadable" for a in attributes),
         f"{' OR '.join(opted_out) or 'FALSE'} AS opted_out",
+        f"{unclear} AS opted_out_unreadable",
         f"'{{' || concat_ws(',', {', '.join(frozen)}) || '}}' AS frozen" if frozen else "'{}' AS frozen",
     ]
     source = f"{table} AS f"
@@ -169,8 +174,8 @@ def _opt_outs(types: dict[str, str], stored: bool) -> list[str]:
 
 def _boolean_text(text: str) -> str:
     return (
-        f"CASE WHEN lower(trim({text})) IN ('true', 't', 'yes', 'y', '1') THEN TRUE "
-        f"WHEN lower(trim({text})) IN ('false', 'f', 'no', 'n', '0') THEN FALSE END"
+        f"CASE WHEN lower(trim({text})) IN ('true', 't', 'yes', 'y', '1', '1.0', '是') THEN TRUE "
+        f"WHEN lower(trim({text})) IN ('false', 'f', 'no', 'n', '0', '0.0', '否') THEN FALSE END"
     )
 
 

@@ -14,6 +14,8 @@ WITHHELD = "(withheld)"
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 # E.164 with its plus sign, or a Chinese mobile number with or without 86. Other digits are too often plain ids.
 _PHONE = re.compile(r"\+[1-9][0-9 ().-]{7,20}|(?:86[ -]?)?1[3-9][0-9]{9}")
+PATTERNS = (_EMAIL.pattern, _PHONE.pattern)
+"""The same for engines that match the whole text (RE2 reads them alike)."""
 
 
 def personal_id(unit: str) -> str | None:

@@ -51,7 +51,7 @@ def command(
     from experiments.settings import Settings
 
     now = moment(at)
-    compiled, _ = published(ctx.obj, experiment, snapshot_file, now)
+    compiled, snapshot = published(ctx.obj, experiment, snapshot_file, now)
     settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
     try:
         result = assign_file(
@@ -69,10 +69,11 @@ def command(
         raise UserError(f"--occasion: {error}") from None
     except (InputError, OSError) as error:
         raise UserError(str(error)) from None
-    _show(result)
+    project = snapshot.source.project
+    _show(result, personal_allowed=project is not None and project.allow_personal_ids)
 
 
-def _show(result: AssignResult) -> None:
+def _show(result: AssignResult, *, personal_allowed: bool) -> None:
     click.echo(f"{result.rows:,} rows written to {result.output}")
     enrolled = sum(result.variants.values())
     for variant, rows in result.variants.items():
@@ -87,5 +88,13 @@ def _show(result: AssignResult) -> None:
         click.echo(f"warning: {rows:,} unit ids are {problem}: not assigned (reason invalid_unit)", err=True)
     for name, rows in result.unreadable.items():
         click.echo(f"warning: {rows:,} values of {name!r} cannot be read as its type: counted as missing", err=True)
+    if result.personal and not personal_allowed:
+        click.echo(
+            f"warning: {result.personal:,} unit ids look like an e-mail address or a telephone number: the log refuses "
+            "them; send pseudonymous ids, or set allow_personal_ids in the project",
+            err=True,
+        )
+    if result.repeated:
+        click.echo(f"note: {result.repeated:,} rows repeat an earlier row's unit and get the same answer", err=True)
     for line in result.caveats:
         click.echo(f"note: {line}", err=True)

@@ -102,4 +102,5 @@ def published(
             compiled = compile_snapshot(files.read(Path(snapshot_file)))
         return find_experiment(compiled, experiment), compiled
     except (SnapshotError, files.SnapshotMissingError, InputError) as error:
-        raise UserError(str(error)) from None
+        where_given = "" if snapshot_file is None or snapshot_file in str(error) else f"--snapshot {snapshot_file}: "
+        raise UserError(f"{where_given}{error}") from None

@@ -200,6 +200,54 @@ def test_bad_units_are_counted_and_get_nothing(deployment: Path, tmp_path: Path)
     )
 
 
+LIST = "unit,stage,last_order_at,vip\n" + "".join(f"m-{i},dormant,2025-01-01,no\n" for i in range(8))
+
+
+def test_what_is_odd_about_a_list_is_counted(deployment: Path, tmp_path: Path) -> None:
+    more = "m-1,dormant,2025-01-01,no\nm-1,dormant,2025-01-01,no\nli@example.com,dormant,2025-01-01,no\n"
+    header, _, rows = (LIST + more + "13800138000,dormant,2025-01-01,no\n").partition("\n")
+    said = [*["", "no", "是", "否", "maybe"], *[""] * 7]
+    lines = [f"{row},{word}" for row, word in zip(rows.splitlines(), said, strict=True)]
+    (tmp_path / "in.csv").write_text("\n".join([f"{header},opted_out", *lines]), "utf-8")
+    result = run(deployment, "assign", "winback", str(tmp_path / "in.csv"), "-o", str(tmp_path / "out.csv"), "--at", AT)
+    assert (
+        "warning: 2 unit ids look like an e-mail address or a telephone number: the log refuses them" in result.stderr
+    )
+    assert "note: 2 rows repeat an earlier row's unit and get the same answer" in result.stderr
+    assert "warning: 1 values of 'opted_out' cannot be read as its type" in result.stderr
+    found = duckdb.sql(f"SELECT unit FROM read_csv('{tmp_path / 'out.csv'}') WHERE reason = 'opted_out'").fetchall()
+    assert found == [("m-2",)]
+
+
+def test_the_list_itself_is_never_overwritten(deployment: Path, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(LIST)
+    (tmp_path / "link.csv").symlink_to(file)
+    for output in (file, tmp_path / "link.csv", tmp_path / "x" / ".." / "in.csv"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        result = run(deployment, "assign", "winback", str(file), "-o", str(output), ok=False)
+        assert "is the list itself, which would be lost; name another file" in result.output
+    assert file.read_text() == LIST
+
+
+def test_an_output_that_cannot_be_written_is_named(deployment: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(LIST)
+    (tmp_path / "file").write_text("")
+    for output in ("/proc/out.csv", str(tmp_path / "file" / "out.parquet")):
+        result = run(deployment, "assign", "winback", str(tmp_path / "in.csv"), "-o", output, ok=False)
+        assert result.output.startswith(f"equipoise: --output {output}: cannot be written: ")
+        assert result.output.count("\n") == 1
+
+
+def test_a_name_over_two_columns_is_refused(deployment: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(LIST.replace("vip", "stage", 1))
+    result = run(deployment, "assign", "winback", str(tmp_path / "in.csv"), "-o", str(tmp_path / "o.csv"), ok=False)
+    assert "2 columns are named 'stage'" in result.output
+    (tmp_path / "in.csv").write_text(LIST.splitlines()[0] + "\n")
+    result = run(deployment, "assign", "winback", str(tmp_path / "in.csv"), "-o", str(tmp_path / "o.csv"), ok=False)
+    assert f"{tmp_path / 'in.csv'}: the list has no rows" in result.output
+
+
 def test_enrolled_only_writes_those_with_a_variant(deployment: Path, tmp_path: Path) -> None:
     write_parquet(people(200), tmp_path / "in.parquet")
     out = tmp_path / "out.csv"
