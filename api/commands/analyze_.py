@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="analyze")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(readable=False))
 @click.option("--variant", required=True, metavar="COL", help="Column with the variant.")
 @click.option("--control", required=True, metavar="NAME", help="The variant that the others are compared with.")
 @click.option("--metric", "metrics", multiple=True, metavar="COL", help="Column to compare; repeat for several.")

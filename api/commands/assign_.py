@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.command(name="assign")
 @click.argument("experiment")
-@click.argument("file", type=click.Path())
-@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .parquet or .csv.")
+@click.argument("file", type=click.Path(readable=False))
+@click.option("-o", "--output", required=True, type=click.Path(readable=False), help="File to write: .parquet or .csv.")
 @click.option("--unit-column", metavar="COL", help="Column of unit ids; by default unit, member_id, unit_id or id.")
 @click.option("--occasion", default="", metavar="TEXT", help="What the decisions are for, such as a send's id.")
 @click.option("--at", metavar="TIME", help="Time of the decisions, ISO 8601; now by default.")
 @click.option("--enrolled-only", is_flag=True, help="Write only members who get a variant.")
 @click.option("--encoding", metavar="NAME", help="Text encoding; by default UTF-8 or GB18030, whichever fits.")
-@click.option("--snapshot", "snapshot_file", type=click.Path(), metavar="FILE", help="Another snapshot file.")
+@click.option("--snapshot", "snapshot_file", type=click.Path(readable=False), metavar="FILE", help="Another snapshot file.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -30,7 +30,7 @@ def command() -> None:
 def _shared(function: F) -> F:
     """Add the options that all three kinds of file have."""
     options: list[Callable[[Any], Any]] = [
-        click.argument("file", type=click.Path(path_type=Path)),
+        click.argument("file", type=click.Path(path_type=Path, readable=False)),
         click.option("--map", "columns", multiple=True, metavar="FIELD=COLUMN", help="Which column a field is."),
         click.option("--unit-type", metavar="NAME", help="Type of the units (default: the experiment's, or member)."),
         click.option("--at", "at_column", metavar="COLUMN", help="Column of the time; the same as --map at=COLUMN."),

@@ -24,7 +24,7 @@ from experiments.importing.values import CellError
 from experiments.log.absorb import Absorbed, absorb
 from experiments.log.dead_letters import DeadLetter, dead_letter
 from experiments.personal import withheld
-from experiments.sources.file import FileTable, open_file
+from experiments.sources.file import FileTable, open_file, printable
 from experiments.store import Store
 from experiments.store.log_tables import imports
 
@@ -109,7 +109,7 @@ def source_name(path: Path, origin: Origin) -> str:
     >>> source_name(Path("/data/hillstrom.csv.gz"), Origin())
     'import:hillstrom'
     """
-    return origin.source or f"import:{path.name.split('.')[0]}"
+    return origin.source or f"import:{printable(path.name).split('.')[0]}"
 
 
 def import_id(kind: Kind, path: Path, options: Origin) -> str:
@@ -146,6 +146,8 @@ def run(
     Raises:
         InputError: when the file or the mapping cannot be used at all; nothing is stored then.
     """
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise InputError(f"{path}: is no file on disk; save it first, so that the import can be resumed")
     with open_file(path, encoding=encoding) as file:
         identity = import_id(kind, Path(path), options)
         checkpoint = _read_checkpoint(store, identity)

@@ -28,10 +28,14 @@ def open_bytes(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if zipped else path.open("rb")
 
 
-def detect_encoding(path: Path) -> str:
+def detect_encoding(path: Path, shown: str) -> str:
     """Return ``utf-8``, ``utf-16``, ``utf-16-le``, ``utf-16-be``, ``utf-32`` or ``gb18030``.
 
     The first 8 MB decide, or what follows them up to the first character beyond ASCII.
+
+    Args:
+        path: the file, plain or gzip.
+        shown: its name in messages.
 
     Raises:
         InputError: when the bytes are none of them, or the gzip data are broken.
@@ -42,7 +46,7 @@ def detect_encoding(path: Path) -> str:
         with open_bytes(path) as stream:
             for index in itertools.count():
                 piece = stream.read(PIECE_BYTES)
-                if index == 0 and (wide := _wide(path, piece)):
+                if index == 0 and (wide := _wide(shown, piece)):
                     return wide
                 plain = plain and piece.isascii()
                 for name in list(candidates):
@@ -53,13 +57,13 @@ def detect_encoding(path: Path) -> str:
                 if not piece or not candidates or (index + 1 >= SAMPLE_PIECES and not plain):
                     break
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}): check that the file is complete") from error
+        raise InputError(f"{shown}: cannot be read ({error}): check that the file is complete") from error
     if not candidates:
-        raise InputError(f"{path}: neither UTF-8 nor GB18030: save it as UTF-8, or name its encoding with --encoding")
+        raise InputError(f"{shown}: neither UTF-8 nor GB18030: save it as UTF-8, or name its encoding with --encoding")
     return next(iter(candidates))
 
 
-def _wide(path: Path, start: bytes) -> str | None:
+def _wide(shown: str, start: bytes) -> str | None:
     """Return the encoding of text with two or four bytes a character, by its mark or by its zero bytes."""
     if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
@@ -70,7 +74,7 @@ def _wide(path: Path, start: bytes) -> str | None:
     if 4 * max(even, odd) < len(sample):
         return None
     if min(even, odd) > 0:
-        raise InputError(f"{path}: is not text: name a CSV (plain or gzip) or Parquet file")
+        raise InputError(f"{shown}: is not text: name a CSV (plain or gzip) or Parquet file")
     return "utf-16-be" if even else "utf-16-le"
 
 
@@ -82,13 +86,14 @@ def has_mixed_line_ends(path: Path) -> bool:
     return 0 < windows < start.count(b"\n")
 
 
-def transcode(path: Path, encoding: str, target: Path, *, one_line_end: bool = False) -> None:
+def transcode(path: Path, encoding: str, target: Path, shown: str, *, one_line_end: bool = False) -> None:
     """Write ``path`` as plain UTF-8 to ``target``.
 
     Args:
         path: the file, plain or gzip.
         encoding: of the file.
         target: where to.
+        shown: the file's name in messages.
         one_line_end: end every line with LF.
 
     Raises:
@@ -108,7 +113,7 @@ def transcode(path: Path, encoding: str, target: Path, *, one_line_end: bool = F
             except UnicodeError as error:
                 start = getattr(error, "start", 0)
                 raise InputError(
-                    f"{path}: byte {place + start} is not {encoding}: "
+                    f"{shown}: byte {place + start} is not {encoding}: "
                     "save the file as UTF-8, or name its encoding with --encoding"
                 ) from error
             out.write(text.removeprefix("\ufeff") if place == 0 else text)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,26 +83,44 @@ def open_file(path: str | Path, *, encoding: str | None = None) -> Iterator[File
     Raises:
         InputError: when the file is missing, empty or unreadable.
     """
-    file = Path(path)
+    file, shown = Path(path), printable(path)
     if not file.exists():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{shown}: no such file")
     if file.is_dir():
-        raise InputError(f"{path}: is a folder; name a CSV or Parquet file")
-    try:
-        with file.open("rb") as raw:
-            magic = raw.read(4)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if not magic:
-        raise InputError(f"{path}: the file is empty")
-    for start, what in OTHER_MAGIC.items():
-        if magic.startswith(start):
-            raise InputError(f"{path}: is {what}; save it as CSV (UTF-8), gzipped CSV or Parquet")
+        raise InputError(f"{shown}: is a folder; name a CSV or Parquet file")
     with _scratch() as scratch, connect(scratch) as connection:
+        try:
+            file = _within_reach(file, Path(scratch))
+            with file.open("rb") as raw:
+                magic = raw.read(4)
+        except OSError as error:
+            raise InputError(f"{shown}: cannot be read: {error.strerror}") from error
+        if not magic:
+            raise InputError(f"{shown}: the file is empty")
+        for start, what in OTHER_MAGIC.items():
+            if magic.startswith(start):
+                raise InputError(f"{shown}: is {what}; save it as CSV (UTF-8), gzipped CSV or Parquet")
         if magic == PARQUET_MAGIC:
-            yield _register_parquet(connection, file, str(path))
+            yield _register_parquet(connection, file, shown)
         else:
-            yield _register_csv(connection, _in_utf8(file, encoding, Path(scratch)), str(path))
+            yield _register_csv(connection, _in_utf8(file, shown, encoding, Path(scratch)), shown)
+
+
+def printable(path: str | Path) -> str:
+    """Return a path as text that can be printed and stored, also where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _within_reach(file: Path, scratch: Path) -> Path:
+    """Return a path that can be read as often as needed, and that the engine can be told."""
+    if not file.is_file():  # a pipe or a device: it gives its bytes once
+        with file.open("rb") as source, (scratch / "piped").open("wb") as target:
+            shutil.copyfileobj(source, target)
+        return scratch / "piped"
+    if printable(file) != str(file):
+        (scratch / "named").symlink_to(file.absolute())
+        return scratch / "named"
+    return file
 
 
 @contextlib.contextmanager
@@ -112,14 +133,21 @@ def _scratch() -> Iterator[str]:
         yield name
 
 
-def _in_utf8(file: Path, encoding: str | None, scratch: Path) -> Path:
+def _in_utf8(file: Path, shown: str, encoding: str | None, scratch: Path) -> Path:
     """Return the file itself, or a copy of it in UTF-8 with one kind of line end."""
-    found = encoding or detect_encoding(file)
+    found = encoding or detect_encoding(file, shown)
     mixed = has_mixed_line_ends(file)
     if found.lower().replace("_", "-") in ("utf-8", "utf8") and not mixed:
         return file
     plain = scratch / "decoded.csv"
-    transcode(file, found, plain, one_line_end=mixed)
+    try:
+        transcode(file, found, plain, shown, one_line_end=mixed)
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{shown}: cannot be read ({error}): check that the file is complete") from error
+    except OSError as error:
+        raise InputError(
+            f"{shown}: cannot be decoded into the folder for temporary files ({error}); set TMPDIR to one with space"
+        ) from error
     return plain
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,24 @@ def test_what_cannot_be_read_gets_one_line(tmp_path: Path, name: str) -> None:
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    """``equipoise analyze <(zcat a.csv.gz)``: what can be read only once."""
+    plain = read(tmp_path / "plain.csv", text())
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(gzip.compress(text().encode()),))
+    writer.start()
+    report = analyze_file(tmp_path / "pipe", AnalyzeOptions(variant="g", control="a", metrics=["m", "s"]))
+    writer.join()
+    assert report.metrics == plain.metrics
+
+
+def test_a_name_whose_bytes_are_no_text_is_read_too(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.csv"))
+    report = read(path, text())
+    assert report.plan.source == "a\ufffd.csv"
+    assert len(report.content_hash) == 64
 
 
 def test_chinese_letters_may_begin_after_8_megabytes(tmp_path: Path) -> None:
