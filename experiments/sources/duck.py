@@ -22,8 +22,8 @@ def connect(scratch: str, *, memory_limit: str = MEMORY_LIMIT, keep_order: bool 
     """
     import ibis
 
-    # Ibis 12 still calls duckdb's old name of the function; under ``python -W error`` that would end the command.
-    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+    # Ibis 12 still calls old names of duckdb functions; under ``python -W error`` that would end the command.
+    warnings.filterwarnings("ignore", "fetch_(arrow_table|record_batch)", DeprecationWarning)
     connection = ibis.duckdb.connect(
         temp_directory=scratch,
         home_directory=scratch,
