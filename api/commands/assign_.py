@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--at", metavar="TIME", help="Time of the decisions, ISO 8601; now by default.")
 @click.option("--enrolled-only", is_flag=True, help="Write only members who get a variant.")
 @click.option("--encoding", metavar="NAME", help="Text encoding; by default UTF-8 or GB18030, whichever fits.")
-@click.option("--snapshot", "snapshot_file", type=click.Path(readable=False), metavar="FILE", help="Another snapshot file.")
+@click.option("--snapshot", "snapshot_file", type=click.Path(), metavar="FILE", help="Another snapshot file.")
 @click.pass_context
 def command(
     ctx: click.Context,
