@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -29,6 +32,35 @@ COMMANDS: dict[str, str] = {
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is needed."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run as click does, but say wrong usage in one line, as everything else that is wrong."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            help_of = error.ctx.command_path if error.ctx else "equipoise"
+            message = " ".join(error.format_message().split()).rstrip(".")
+            click.echo(f"equipoise: {message}; see {help_of} --help", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in alphabetical order."""
@@ -72,7 +104,10 @@ class UserError(click.ClickException):
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr, never a traceback."""
+    # Where the locale is not UTF-8, arguments in it arrive as surrogates and would match no column.
+    arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in sys.argv[1:]]
     try:
-        cli(prog_name="equipoise")
+        cli.main(arguments, prog_name="equipoise")
     except BrokenPipeError:
-        sys.exit(0)
+        # Nobody reads on; leave nothing for the interpreter to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.measure.cells import Cells
 from experiments.report.audience import Names
 from experiments.report.document import Breakdown, BreakdownRow, Estimate
-from experiments.report.estimates import MetricSpec, holm_family, measure_metric
+from experiments.report.estimates import MetricSpec, holm_family, measure_metric, missing
 from stats.arrays import number
 from stats.why import Why
 
@@ -62,7 +62,7 @@ def breakdown_of(
                         ci_high=number(change.ci_high[j, s]),
                         ci_low_adjusted=number(family.relative_low[0, j, s]),
                         ci_high_adjusted=number(family.relative_high[0, j, s]),
-                        why=Why(int(change.why[j, s])).text,
+                        why=missing(int(change.why[j, s]), family.relative_low[0, j, s], family.relative_high[0, j, s]),
                     ),
                     p_value=number(effect.p_value[j, s]),
                     p_value_adjusted=number(np.asarray(family.p_adjusted)[0, j, s]),

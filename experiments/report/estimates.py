@@ -276,8 +276,19 @@ def _estimate(effect: Effect, j: int, low: float, high: float) -> Estimate:
         ci_high=number(effect.ci_high[j]),
         ci_low_adjusted=number(low),
         ci_high_adjusted=number(high),
-        why=Why(int(effect.why[j])).text,
+        why=missing(int(effect.why[j]), low, high),
     )
+
+
+def missing(why: int, low_adjusted: float, high_adjusted: float) -> str | None:
+    """Return why a figure of an estimate is missing.
+
+    The adjusted interval is the stricter one: it may be undefined where the plain one is not, because at its level the
+    baseline cannot be told from zero.
+    """
+    if why == Why.DEFINED and (np.isnan(low_adjusted) or np.isnan(high_adjusted)):
+        return Why.BASELINE_NEAR_ZERO.text
+    return Why(why).text
 
 
 def _total(effect: Effect, j: int, adjusted: Sequence[float], n: int) -> Estimate:
