@@ -220,7 +220,7 @@ class Node:
             try:
                 await _on_disk(asyncio.shield(durable))
             except Problem:
-                self._recent.forget(decision.decision_id)
+                self._forget(known or decision)
                 raise
             finally:
                 if durable.done():
@@ -284,6 +284,17 @@ class Node:
         if known is None or known.phase < decision.phase:
             enrolment = Enrolment(decision.phase, variant, decision.at)
             self._enrolments.put(key, {**own, decision.experiment: enrolment})
+
+    def _forget(self, decision: Decision) -> None:
+        """Forget an answer that did not reach the disk, and the enrolment it made: it was never given."""
+        if decision.decision_id is not None:
+            self._recent.forget(decision.decision_id)
+        key = (decision.unit_type, decision.unit)
+        own = dict(self._enrolments.get(key) or {})
+        made = own.get(decision.experiment)
+        if made is not None and made.since == decision.at:
+            del own[decision.experiment]
+            self._enrolments.put(key, own)
 
     # ------------------------------------------------------------------ the log
 

@@ -15,6 +15,7 @@ import pytest
 
 from allocation.plan import AttributePlan, ExperimentPlan, PhasePlan, ProjectPlan, Snapshot, VariantPlan
 from api.asgi import Front, create_asgi
+from experiments.log.spool_file import SpoolError
 from experiments.publishing import members, snapshot_file
 from experiments.settings import Settings
 
@@ -207,6 +208,31 @@ def test_a_log_that_cannot_be_written_is_503_at_once(tmp_path: Path) -> None:
             assert answer["detail"] == "the service is stopping"
         # What was not acknowledged is not remembered either.
         assert len(front.node._recent) == 0
+
+    in_node(check, tmp_path)
+
+
+def test_an_answer_that_did_not_reach_the_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        spool = front.node._spool
+        assert spool is not None
+        await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-8"})
+
+        def fails(rows: object) -> asyncio.Future[None]:
+            failed = asyncio.get_running_loop().create_future()
+            failed.set_exception(SpoolError("the disk is full"))
+            return failed
+
+        spool.append_async = fails  # type: ignore[method-assign]
+        status, _, _ = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-9"})
+        assert status == 503
+        assert front.node.member_state("member", "m-9").enrolments == {}
+        assert len(front.node._recent) == 1
+        # Another occasion of a member whose first answer was kept: that enrolment stays.
+        body = {"experiment": "winback", "unit": "m-8", "occasion": "send-2"}
+        assert (await post(front, "/v1/decide", body))[0] == 503
+        assert front.node.member_state("member", "m-8").enrolments.keys() == {"winback"}
+        del spool.append_async
 
     in_node(check, tmp_path)
 
