@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli import UserError
+from api.commands.options import report_options
 
 if TYPE_CHECKING:
     from experiments.report.document import Report
@@ -24,14 +25,7 @@ if TYPE_CHECKING:
 @click.option("--breakdown", "breakdowns", multiple=True, metavar="COL", help="Effects within each value of a column.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="1 − confidence level.")
 @click.option("--encoding", metavar="NAME", help="Text encoding; by default UTF-8 or GB18030, whichever fits.")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json", "csv", "html"]),
-    default="table",
-    show_default=True,
-    help="How to print the report.",
-)
-@click.option("--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts.")
+@report_options
 def command(
     file: str,
     variant: str,

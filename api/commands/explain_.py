@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from api.commands.options import asking_options
+
 if TYPE_CHECKING:
     from allocation import Decision, Step
 
@@ -15,12 +17,7 @@ MARKS = {True: "✓", False: "✗", None: "→"}
 
 
 @click.command()
-@click.argument("experiment")
-@click.argument("unit")
-@click.option("--attributes", metavar="JSON", help="Attributes of the request; stored ones named here are supposed.")
-@click.option("--now", metavar="TIME", help="Decide as of this time, such as 2026-03-03T09:00:00+08:00.")
-@click.option("--occasion", default="", metavar="ID", help="What the decision is for: a send id, a cart id.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@asking_options
 @click.pass_obj
 def command(
     obj: dict[str, Any], experiment: str, unit: str, attributes: str | None, now: str | None, occasion: str, output: str

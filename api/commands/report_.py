@@ -9,20 +9,14 @@ import click
 
 from api.cli import UserError
 from api.commands.analyze_ import show
+from api.commands.options import report_options
 
 
 @click.command(name="report")
 @click.argument("key")
 @click.option("--phase", type=click.IntRange(min=1), metavar="N", help="Which phase; by default the latest.")
 @click.option("--stored", is_flag=True, help="Show the report that was kept last, without computing anew.")
-@click.option(
-    "--output",
-    type=click.Choice(["table", "json", "csv", "html"]),
-    default="table",
-    show_default=True,
-    help="How to print the report.",
-)
-@click.option("--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts.")
+@report_options
 @click.pass_obj
 def command(obj: dict[str, Any], key: str, phase: int | None, stored: bool, output: str, lang: str) -> None:
     """Compute, keep and show the report of the experiment KEY."""

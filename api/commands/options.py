@@ -1,0 +1,51 @@
+"""Options that several commands share, so that they read and behave alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return one decorator that applies options, the first one shown first."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def asking_options(command: F) -> F:
+    """Add what ``decide`` and ``explain`` ask with: experiment, unit, attributes, time, occasion; text or JSON."""
+    return _together(
+        click.argument("experiment"),
+        click.argument("unit"),
+        click.option(
+            "--attributes", metavar="JSON", help="Attributes of the request; stored ones named here are supposed."
+        ),
+        click.option("--now", metavar="TIME", help="Decide as of this time, such as 2026-03-03T09:00:00+08:00."),
+        click.option("--occasion", default="", metavar="ID", help="What the decision is for: a send id, a cart id."),
+        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    )(command)
+
+
+def report_options(command: F) -> F:
+    """Add how ``analyze`` and ``report`` print: the form and the language."""
+    return _together(
+        click.option(
+            "--output",
+            type=click.Choice(["table", "json", "csv", "html"]),
+            default="table",
+            show_default=True,
+            help="How to print the report.",
+        ),
+        click.option(
+            "--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts."
+        ),
+    )(command)
