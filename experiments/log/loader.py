@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +33,6 @@ from experiments.store import Store, StoreError
 
 LOCK_NAME = "loader.lock"
 BATCH_ROWS = 20_000
-INTERVAL_S = 0.2
-LONGEST_PAUSE_S = 5.0
 
 _KINDS: dict[str, tuple[type[DecisionRow | EventRow | DeadLetter], DeadLetterKind]] = {
     "d": (DecisionRow, "decision"),
@@ -135,22 +132,6 @@ class Loader:
         self.loaded_through = began
         self.last_error = None
         return stats
-
-    def run_forever(self, stop: threading.Event, interval_s: float = INTERVAL_S) -> None:
-        """Load again and again until ``stop`` is set, then once more; pause longer while the store is away."""
-        pause = interval_s
-        while not stop.wait(pause):
-            try:
-                self.run_once()
-            except (StoreError, SpoolError) as error:
-                _log.warning("loading the log failed, trying again in %.1f s: %s", pause, error)
-                pause = min(max(pause, interval_s) * 2, LONGEST_PAUSE_S)
-            else:
-                pause = interval_s
-        try:
-            self.run_once()
-        except (StoreError, SpoolError) as error:
-            _log.warning("the log stays in the spool until the next start: %s", error)
 
     def waiting_rows(self) -> int:
         """Return how many acknowledged rows are not in the store yet."""

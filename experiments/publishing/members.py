@@ -8,7 +8,6 @@ read it with one point lookup for each table: bounded cost, no locks, no databas
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -263,12 +262,3 @@ def _open(path: Path, manifest: Manifest) -> sqlite3.Connection:
     # immutable: no locks and no journal, because nobody ever changes the file once it has its name.
     address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
     return sqlite3.connect(address, uri=True, check_same_thread=False)
-
-
-def attributes_text(attributes: Mapping[str, Any]) -> str:
-    """Return attributes as the JSON text that ``members`` holds.
-
-    >>> attributes_text({"b": 1, "a": "x"})
-    '{"a":"x","b":1}'
-    """
-    return json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -162,7 +162,7 @@ def test_stored_attributes_opt_outs_and_enrolments_come_from_the_member_file(dep
             enrolments["winback"] = Enrolment(phase, variant, 0)
             enrolled.append(("member", row["unit"], "winback", phase, variant, 0))
         states[row["unit"]] = MemberState(attributes, enrolments, row["opted_out"])
-        stored.append(("member", row["unit"], members.attributes_text(attributes), int(row["opted_out"])))
+        stored.append(("member", row["unit"], json.dumps(attributes), int(row["opted_out"])))
     members.write(deployment / "snapshots", NOW, stored, enrolled)
     write_parquet([{"member_id": row["unit"]} for row in rows], tmp_path / "in.parquet")
     result = run(

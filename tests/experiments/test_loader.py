@@ -269,7 +269,13 @@ def test_loaders_take_turns_while_writers_write(store: Store, spool_dir: Path) -
     """Two loaders, two writing threads, small batches: each row once, the log's data time moves on."""
     stop = threading.Event()
     loaders = [Loader(spool_dir, store, batch_rows=50) for _ in range(2)]
-    threads = [threading.Thread(target=loader.run_forever, args=(stop, 0.01)) for loader in loaders]
+
+    def load(loader: Loader) -> None:
+        while not stop.wait(0.01):
+            loader.run_once()
+        loader.run_once()
+
+    threads = [threading.Thread(target=load, args=(loader,)) for loader in loaders]
     with Spool(spool_dir) as first, Spool(spool_dir) as second:
         for thread in threads:
             thread.start()
