@@ -53,6 +53,19 @@ endef
 	$(call sync,locks/dev.txt)
 	@touch $@
 
+# Unmodified client libraries that the system tests drive: Python's in an environment of their own, Node's from npm.
+.venv-clients/.done: locks/clients.txt .venv/.base
+	@[ -x .venv-clients/bin/python ] || $(BIN)/python -m venv .venv-clients
+	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --python .venv-clients/bin/python --quiet --require-hashes -r $<; \
+	else .venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; fi
+	@touch $@
+
+tests/system/clients/node_modules/.done: tests/system/clients/package-lock.json .venv/.vendor
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/system/clients ci --silent --no-audit --no-fund
+	@touch $@
+
+CLIENTS := .venv-clients/.done tests/system/clients/node_modules/.done
+
 .venv/.slow: .venv/.dev locks/slow.txt
 	$(call sync,locks/slow.txt)
 	@touch $@
@@ -74,10 +87,10 @@ system-packages:
 slow-system-packages: system-packages
 	@tools/system-packages java:default-jre-headless
 
-test: .venv/.vendor .venv/.dev system-packages
+test: .venv/.vendor .venv/.dev $(CLIENTS) system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --doctest-modules tests $(SOURCES)
 
-test-slow: .venv/.vendor .venv/.slow slow-system-packages
+test-slow: .venv/.vendor .venv/.slow $(CLIENTS) slow-system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow tests
 
 lint: .venv/.dev
@@ -105,10 +118,10 @@ lock:
 	for extra in dev slow bench; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes setup.cfg --extra dev \
 		--extra $$extra -c locks/runtime.txt -o locks/$$extra.txt || exit 1; done
-	for name in build node; do \
+	for name in build node clients; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes locks/$$name.in -o locks/$$name.txt || exit 1; done
 
 clean:
-	rm -rf .venv .venv-bench frontend/node_modules api/web/static/vendor equipoise-data bench/out \
+	rm -rf .venv .venv-bench .venv-clients frontend/node_modules tests/system/clients/node_modules api/web/static/vendor equipoise-data bench/out \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
