@@ -153,6 +153,35 @@ class ProjectPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Decimal places of that currency: 2 for CNY, 0 for JPY."""
     allow_personal_ids: bool = False
     """Whether unit ids that look like an e-mail address or a telephone number are taken."""
+    stored: dict[str, AttributeType] = {}
+    """The attributes kept for members: those that may be reported about them."""
+
+
+class KeyPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key as the door checks it: never the secret, only what verifies it."""
+
+    selector: str
+    """Names the key in lists and logs; not secret."""
+    verifier: str
+    """64 hex digits: SHA-256 of the secret."""
+    name: str
+    scopes: tuple[str, ...]
+    """Of ``decide``, ``ingest``, ``report``, ``manage``."""
+    source: str = ""
+    """What events that come with this key carry as their source; empty: the caller may say, else the key's name."""
+    ack: Literal["spool", "store", "none"] = "spool"
+    """When a request is answered: its rows are on this node's disk, in the database, or merely taken."""
+    expires_at: int | None = None
+    """First microsecond at which the key no longer works."""
+
+
+class SecurityPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who may ask. Travels with the snapshot, so that it holds while the database is away and after a restart."""
+
+    required: bool = False
+    """Whether requests need a key: once the first was made, for ever."""
+    keys: tuple[KeyPlan, ...] = ()
+    """Those that are neither revoked nor expired when published, by selector."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -169,5 +198,6 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """Features that every experiment of this document needs."""
     project: ProjectPlan | None = None
     """``None`` while no project is defined."""
+    security: SecurityPlan = SecurityPlan()
     refused: dict[str, str] = {}
     """Experiment → why this reader cannot decide it. Made by `parse`, never written."""

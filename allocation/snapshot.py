@@ -14,9 +14,11 @@ from allocation.plan import (
     AttributePlan,
     ExperimentPlan,
     HoldoutPlan,
+    KeyPlan,
     LayerPlan,
     PhasePlan,
     ProjectPlan,
+    SecurityPlan,
     Snapshot,
     VariantPlan,
 )
@@ -29,10 +31,12 @@ __all__ = [
     "CompiledSnapshot",
     "ExperimentPlan",
     "HoldoutPlan",
+    "KeyPlan",
     "LayerPlan",
     "PhasePlan",
     "PlanError",
     "ProjectPlan",
+    "SecurityPlan",
     "Snapshot",
     "SnapshotError",
     "VariantPlan",
@@ -57,6 +61,7 @@ class _Envelope(msgspec.Struct):
     format: int = FORMAT
     requires: tuple[str, ...] = ()
     project: ProjectPlan | None = None
+    security: SecurityPlan = SecurityPlan()
 
 
 class _Requirements(msgspec.Struct):
@@ -112,5 +117,6 @@ def parse(data: bytes) -> Snapshot:
         format=envelope.format,
         requires=envelope.requires,
         project=envelope.project,
+        security=envelope.security,
         refused=refused,
     )

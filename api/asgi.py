@@ -19,7 +19,7 @@ import msgspec
 
 from api import logs
 from api.errors import Problem, unavailable
-from api.hot import decide, events
+from api.hot import routes
 from api.hot.http import (
     ClientGone,
     Message,
@@ -32,6 +32,7 @@ from api.hot.http import (
     send_options,
     send_problem,
 )
+from api.security import ANYBODY, authenticate
 from api.state import Node
 from experiments.settings import Settings
 
@@ -41,13 +42,11 @@ MAX_WAITING = 64
 """Flask requests under way or queued; more are answered 503 at once."""
 
 _METHODS = {
-    "/v1/decide": "POST",
-    "/v1/events": "POST",
     "/livez": "GET, HEAD",
     "/readyz": "GET, HEAD",
     "/version": "GET, HEAD",
 }
-"""What the front answers itself."""
+"""What the front answers itself, beside `api.hot.routes`."""
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logs.get("front")
@@ -101,6 +100,10 @@ class Front:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
+        route = routes.find(path)
+        if route is not None:
+            await self._hot(route, scope, receive, send)
+            return
         allowed = _METHODS.get(path)
         if allowed is None:
             await self._flask(scope, receive, send)
@@ -108,15 +111,24 @@ class Front:
             await send_options(send, f"{allowed}, OPTIONS")
         elif method not in allowed.split(", "):
             raise method_not_allowed(allowed)
-        elif path == "/v1/decide":
-            await decide.answer(self.node, scope, receive, send)
-        elif path == "/v1/events":
-            await events.answer(self.node, scope, receive, send)
         elif path == "/readyz":
             ready, document = self.node.readiness()
             await send_json(send, msgspec.json.encode(document), 200 if ready else 503)
         else:
             await send_json(send, self._version if path == "/version" else b'{"status":"alive"}')
+
+    async def _hot(self, route: routes.Route, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method == "OPTIONS":
+            await send_options(send, route.allowed)
+            return
+        try:
+            if method not in route.methods:
+                raise method_not_allowed(route.allowed)
+            caller = ANYBODY if route.need is None else authenticate(self.node, scope, route.need)
+            await route.answer(self.node, caller, scope, receive, send)
+        except Problem as problem:
+            await route.refuse(scope, send, problem)
 
     async def _flask(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._waiting >= MAX_WAITING:
@@ -189,6 +201,6 @@ def _wsgi_safe(scope: Scope, body: bytes) -> Scope:
 
 def _known_path(path: str) -> str:
     """Return a path fit for a log line: our own fixed addresses, or just the first segment of others."""
-    if path in _METHODS:
+    if path in _METHODS or path in routes.EXACT:
         return path
     return "/" + "/".join(path.split("/")[1:3])[:40]

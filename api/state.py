@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decide import UnknownExperimentError, decide
 from allocation.decision import Decision, Enrolment, MemberState
-from allocation.plan import ProjectPlan
+from allocation.plan import ProjectPlan, SecurityPlan
 from api import logs
 from api.errors import FieldProblem, Problem, near, unavailable
 from api.recent import Bounded, with_own_enrolments
+from api.security import KeyRing
 from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import DecisionRow, EventRow
@@ -64,6 +65,9 @@ class Node:
         self._members = MemberStates(settings.snapshot_dir)
         self._compiled: CompiledSnapshot | None = None
         self._project: ProjectPlan | None = None
+        self.security: SecurityPlan | None = None
+        """Who may ask, of the newest snapshot, also of one that waits for its time; ``None`` before the first."""
+        self.keys = KeyRing()
         self._problems: tuple[str | None, str | None] = (None, None)
         self._closers: list[Callable[[], None]] = []
         self._stopping = False
@@ -191,6 +195,9 @@ class Node:
         newest = self._snapshots.newest
         if newest is not None:
             self._project = newest.source.project
+            if newest.source.security != self.security:
+                self.security = newest.source.security
+                self.keys = KeyRing(self.security.keys)
         self._members.refresh(now)
         problems = (self._snapshots.problem, self._members.problem)
         if problems != self._problems:

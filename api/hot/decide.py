@@ -12,6 +12,7 @@ from api.errors import FieldProblem, Problem, field_problem, malformed
 from api.hot.http import Receive, Scope, Send, read_body, send_json
 
 if TYPE_CHECKING:
+    from api.security import Caller
     from api.state import Node
 
 MAX_BODY_BYTES = 65_536
@@ -91,7 +92,7 @@ def _invalid(problem: FieldProblem) -> Problem:
     return Problem(422, "this cannot be decided", code="invalid", errors=[problem])
 
 
-async def answer(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
     """Decide, log, and answer once the decision is on disk.
 
     Raises:

@@ -22,6 +22,7 @@ from experiments.log.rows import EventRow
 from experiments.personal import personal_id, withheld
 
 if TYPE_CHECKING:
+    from api.security import Caller
     from api.state import Node
 
 MAX_ITEMS = 5_000
@@ -285,7 +286,7 @@ class EventsReply(msgspec.Struct, frozen=True):
 _encode_reply = msgspec.json.Encoder().encode
 
 
-async def answer(node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one batch once every event and every dead letter of it is on disk.
 
     Raises:

@@ -112,7 +112,7 @@ def _store(connection: Connection, unit_type: str, rows: list[Member]) -> Absorb
     """Merge rows into what is stored; equal content counts as a duplicate, older content too."""
     keys = sorted({(unit_type, row.unit) for row in rows})
     state: dict[str, tuple[dict[str, Any], bool, int]] = {}
-    for _, unit, text, opted_out, updated_at in stored(connection, members, keys).values():
+    for _, unit, text, opted_out, updated_at, _ in stored(connection, members, keys).values():
         state[unit] = (msgspec.json.decode(text), bool(opted_out), updated_at)
     before = {unit: (dict(known), out) for unit, (known, out, _) in state.items()}
     for row in rows:
@@ -121,7 +121,7 @@ def _store(connection: Connection, unit_type: str, rows: list[Member]) -> Absorb
             out = out if row.opted_out is None else row.opted_out
             state[row.unit] = (_merged(known, row.attributes), out, row.at)
     changed = [
-        (unit_type, unit, _json.encode(known).decode(), out, at)
+        (unit_type, unit, _json.encode(known).decode(), out, at, "{}")
         for unit, (known, out, at) in sorted(state.items())
         if before.get(unit) != (known, out)
     ]

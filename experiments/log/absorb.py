@@ -159,6 +159,7 @@ def _event_tuple(row: EventRow) -> tuple[object, ...]:
         row.decision_id,
         row.experiment,
         row.properties,
+        row.stated_at,
     )
 
 

@@ -41,7 +41,10 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     snapshot: str = ""
     """Version of the snapshot that decided."""
     source: str = "decide"
-    """Who decided: ``decide`` (this service), ``import:NAME`` (a file of another tool)."""
+    """Who decided: ``decide`` (this service), ``ofrep``, ``ofrep:bulk`` (an app evaluates everything at start),
+    ``list:JOB`` (a list), ``import:NAME`` (a file of another tool)."""
+    send_at: int | None = None
+    """When the message is scheduled to leave, where that is known at the decision: for every variant, control too."""
 
     @classmethod
     def from_decision(cls, decision: Decision) -> DecisionRow:
@@ -88,8 +91,38 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     decision_id: str | None = None
     experiment: str | None = None
     properties: str = "{}"
+    stated_at: int | None = None
+    """What the sender's clock said, where ``at`` was corrected for it; ``None`` where they are the same."""
 
     @property
     def day(self) -> int:
-        """Days since 1970-01-01 in UTC: part of the natural key, so that the log can be partitioned."""
-        return self.at // DAY_US
+        """Days since 1970-01-01 in UTC of the event's own timestamp, as stated: part of the natural key.
+
+        A repeat of the event states the same, whatever its correction, and so finds the first one.
+        """
+        return (self.at if self.stated_at is None else self.stated_at) // DAY_US
+
+
+class TraitsRow(msgspec.Struct, frozen=True, gc=False):
+    """What a source says about a unit: stored attributes, an opt-out. Each attribute's latest statement counts."""
+
+    source: str
+    unit_type: str
+    unit: str
+    at: int
+    received_at: int
+    attributes: str = "{}"
+    """JSON object of declared stored attributes; ``null`` means no longer known."""
+    opted_out: bool | None = None
+    """``None`` where nothing was said about it."""
+
+
+class AliasRow(msgspec.Struct, frozen=True, gc=False):
+    """Two ids are one unit. The first assignment of either counts for both."""
+
+    source: str
+    unit_type: str
+    unit: str
+    other: str
+    at: int
+    received_at: int

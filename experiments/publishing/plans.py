@@ -69,6 +69,7 @@ def _project(project: Project) -> ProjectPlan:
         currency=project.currency,
         minor_digits=money.exponent(project.currency),
         allow_personal_ids=project.allow_personal_ids,
+        stored={name: declared.type for name, declared in project.attributes.items() if declared.kept == "stored"},
     )
 
 

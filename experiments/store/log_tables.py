@@ -30,6 +30,7 @@ decisions = sa.Table(
     sa.Column("holdout", KeyText),
     sa.Column("snapshot", KeyText, nullable=False),
     sa.Column("source", KeyText, nullable=False),
+    sa.Column("send_at", sa.BigInteger),
 )
 """One row for each ``DecisionRow``: the first row of an id wins."""
 
@@ -50,6 +51,7 @@ def _event_columns() -> list[sa.Column[object]]:
         sa.Column("decision_id", KeyText),
         sa.Column("experiment", KeyText),
         sa.Column("properties", sa.Text, nullable=False),
+        sa.Column("stated_at", sa.BigInteger),
     ]
 
 
@@ -96,8 +98,32 @@ members = sa.Table(
     sa.Column("attributes", sa.Text, nullable=False),
     sa.Column("opted_out", sa.Boolean, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("stated_at", sa.Text, nullable=False),
 )
-"""The stored attributes of each unit as a JSON object, the latest state."""
+"""The stored attributes of each unit as a JSON object, the latest state. ``stated_at`` is a JSON object with the
+microsecond of each attribute's statement (of the opt-out under the empty name), so that a late one changes nothing."""
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("unit_type", KeyText, primary_key=True),
+    sa.Column("unit", KeyText, primary_key=True),
+    sa.Column("other", KeyText, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("source", KeyText, nullable=False),
+)
+"""One row for each ``AliasRow``: which ids were said to be one unit, by whom."""
+
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("unit_type", KeyText, primary_key=True),
+    sa.Column("unit", KeyText, primary_key=True),
+    sa.Column("root", KeyText, nullable=False),
+)
+"""What follows from ``links``: each linked id and the id that stands for all of its group (the least of them in byte
+order, whatever the order the links came in). Ids without links are not here: they stand for themselves."""
 
 imports = sa.Table(
     "imports",

@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("holdout", KEY_TEXT, nullable=True),
         sa.Column("snapshot", KEY_TEXT, nullable=False),
         sa.Column("source", KEY_TEXT, nullable=False),
+        sa.Column("send_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
     )
     op.create_table(
@@ -107,6 +108,7 @@ def upgrade() -> None:
         sa.Column("decision_id", KEY_TEXT, nullable=True),
         sa.Column("experiment", KEY_TEXT, nullable=True),
         sa.Column("properties", sa.Text(), nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_events")),
     )
     op.create_table(
@@ -133,6 +135,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("experiment", name=op.f("pk_experiment_states")),
     )
     op.create_table(
+        "identities",
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("root", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_identities")),
+    )
+    op.create_table(
         "imports",
         sa.Column("id", KEY_TEXT, nullable=False),
         sa.Column("kind", KEY_TEXT, nullable=False),
@@ -147,12 +156,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
     )
     op.create_table(
+        "links",
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("other", KEY_TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("unit_type", "unit", "other", name=op.f("pk_links")),
+    )
+    op.create_table(
         "members",
         sa.Column("unit_type", KEY_TEXT, nullable=False),
         sa.Column("unit", KEY_TEXT, nullable=False),
         sa.Column("attributes", sa.Text(), nullable=False),
         sa.Column("opted_out", sa.Boolean(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("stated_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_members")),
     )
     op.create_table(
@@ -171,6 +191,7 @@ def upgrade() -> None:
         sa.Column("decision_id", KEY_TEXT, nullable=True),
         sa.Column("experiment", KEY_TEXT, nullable=True),
         sa.Column("properties", sa.Text(), nullable=False),
+        sa.Column("stated_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_quarantined_events")),
     )
     op.create_table(
@@ -190,7 +211,9 @@ def downgrade() -> None:
     op.drop_table("reports")
     op.drop_table("quarantined_events")
     op.drop_table("members")
+    op.drop_table("links")
     op.drop_table("imports")
+    op.drop_table("identities")
     op.drop_table("experiment_states")
     op.drop_table("experiment_phases")
     op.drop_table("events")

@@ -1,0 +1,63 @@
+"""Which addresses the front answers itself: path → methods, scope of key that is needed, and who answers.
+
+Everything else goes to Flask. Handlers take (node, caller, scope, receive, send) and raise `Problem`; an address with
+an error shape of its own (OFREP) says by ``refuse`` how problems are written there, also those of the door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from api.errors import Problem
+from api.hot import decide, events
+from api.hot.http import Receive, Scope, Send, send_problem
+from api.security import Caller, Need
+
+if TYPE_CHECKING:
+    from api.state import Node
+
+Handler = Callable[["Node", Caller, Scope, Receive, Send], Awaitable[None]]
+Refuse = Callable[[Scope, Send, Problem], Awaitable[None]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One address, or every address below a prefix."""
+
+    methods: tuple[str, ...]
+    need: Need | None
+    """Scope of the key that is needed; ``None`` needs none."""
+    answer: Any  # Handler: msgspec does not know callables
+    refuse: Any = send_problem
+    """Writes a `Problem`, also one of the door, in the error shape of this address."""
+    cross_origin: bool = False
+    """Whether pages of other origins may ask, when the operator names those origins."""
+
+    @property
+    def allowed(self) -> str:
+        """The ``Allow`` header."""
+        return ", ".join((*self.methods, "OPTIONS"))
+
+
+EXACT: dict[str, Route] = {
+    "/v1/decide": Route(("POST",), "decide", decide.answer),
+    "/v1/events": Route(("POST",), "ingest", events.answer),
+}
+PREFIXES: dict[str, Route] = {}
+"""Prefix, ending in "/" → route; the longest one wins."""
+
+
+def find(path: str) -> Route | None:
+    """Return who answers at a path; ``None`` is Flask's.
+
+    >>> find("/v1/decide").need, find("/v1/experiments")
+    ('decide', None)
+    """
+    route = EXACT.get(path)
+    if route is None and PREFIXES:
+        for prefix in sorted(PREFIXES, key=len, reverse=True):
+            if path.startswith(prefix):
+                return PREFIXES[prefix]
+    return route
