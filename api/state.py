@@ -13,31 +13,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from allocation.compiled import CompiledExperiment, CompiledSnapshot
-from allocation.decide import UnknownExperimentError, decide
-from allocation.decision import Decision, Enrolment, MemberState
+from allocation.compiled import CompiledSnapshot
 from allocation.plan import ProjectPlan, SecurityPlan
 from api import logs
-from api.errors import FieldProblem, Problem, near, unavailable
-from api.recent import Bounded, with_own_enrolments
+from api.deciding import Deciding
+from api.durable import on_disk
+from api.errors import unavailable
+from api.recent import Bounded
 from api.security import KeyRing
 from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
-from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.rows import EventRow
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
-from experiments.personal import personal_id
 from experiments.publishing.members import MemberStates
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
 
 if TYPE_CHECKING:
-    from api.hot.decide import DecideRequest
     from api.hot.events import Rejected
 
 MAX_ITEM_BYTES = 32_768
 """Of a refused event, what a dead letter keeps at most."""
-RECENT_ANSWERS = 50_000
-RECENT_UNITS = 100_000
 RECENT_EVENTS = 100_000
 POLL_S = 0.5
 
@@ -56,15 +52,10 @@ class Node:
         self._poller: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look = asyncio.Event()
-        self._recent: Bounded[str, Decision] = Bounded(RECENT_ANSWERS)
-        self._committing: dict[str, asyncio.Future[None]] = {}
-        """Commits that recent answers, and those who ask the same again, still wait for."""
-        self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
         self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
         self._snapshots = SnapshotFile(settings.snapshot_dir)
         self._members = MemberStates(settings.snapshot_dir)
-        self._compiled: CompiledSnapshot | None = None
-        self._project: ProjectPlan | None = None
+        self.deciding = Deciding(self._members, self._append, self.counts)
         self.security: SecurityPlan | None = None
         """Who may ask, of the newest snapshot, also of one that waits for its time; ``None`` before the first."""
         self.keys = KeyRing()
@@ -107,6 +98,11 @@ class Node:
     # ------------------------------------------------------------------ what decides
 
     @property
+    def compiled(self) -> CompiledSnapshot | None:
+        """The snapshot that decides now; ``None`` before the first."""
+        return self.deciding.compiled
+
+    @property
     def stale(self) -> bool:
         """Whether the database has been away long enough that definitions may have changed unseen."""
         return self.upkeep.database_away
@@ -117,19 +113,7 @@ class Node:
 
         Of the newest snapshot, also of one that waits for its time: nobody's variant depends on it.
         """
-        return self._project
-
-    def check_personal(self, unit: str) -> None:
-        """Refuse a unit id that looks like an e-mail address or telephone number, unless the project takes those.
-
-        Raises:
-            Problem: 422, without the id.
-        """
-        refused = personal_id(unit)
-        if refused is not None and not (self._project is not None and self._project.allow_personal_ids):
-            raise Problem(
-                422, "the unit id is personal", code="invalid", errors=[FieldProblem("/unit", "personal_id", refused)]
-            )
+        return self.deciding.project
 
     def now_us(self) -> int:
         """Return the time, microseconds since 1970-01-01 UTC."""
@@ -137,7 +121,7 @@ class Node:
 
     def readiness(self) -> tuple[bool, dict[str, object]]:
         """Return whether this node can decide, and why not or in what state."""
-        compiled = self._compiled
+        compiled = self.deciding.compiled
         problems = []
         if compiled is None:
             problems.append("no snapshot has been published")
@@ -179,13 +163,13 @@ class Node:
         """Take a newly published snapshot and member states; a broken file leaves the last good one in use."""
         now = self.now_us()
         compiled = None
-        if self._compiled is None:
+        if self.deciding.compiled is None:
             with contextlib.suppress(SnapshotMissingError):
                 compiled = self._snapshots.load(now)
         else:
             compiled = self._snapshots.poll(now)
         if compiled is not None:
-            self._compiled = compiled
+            self.deciding.compiled = compiled
             _log.info(
                 "snapshot_loaded",
                 version=compiled.version,
@@ -194,7 +178,7 @@ class Node:
             )
         newest = self._snapshots.newest
         if newest is not None:
-            self._project = newest.source.project
+            self.deciding.project = newest.source.project
             if newest.source.security != self.security:
                 self.security = newest.source.security
                 self.keys = KeyRing(self.security.keys)
@@ -204,104 +188,6 @@ class Node:
             self._problems = problems
             for problem in filter(None, problems):
                 _log.error("published_file_refused", problem=problem)
-
-    async def decide(self, request: DecideRequest) -> Decision:
-        """Decide and return once the decision is on disk; the same question again gets the same answer, unwritten.
-
-        Raises:
-            Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet or the
-                log cannot take the decision now.
-        """
-        decision = self._decide(request)
-        self.counts[decision.reason] += 1
-        if decision.kind is None or decision.decision_id is None:
-            return decision
-        known = self._recent.get(decision.decision_id)
-        if known is None:
-            self._committing[decision.decision_id] = self._append([DecisionRow.from_decision(decision)])
-            self._recent.put(decision.decision_id, decision)
-            if decision.kind == "enrolled" and decision.variant is not None:
-                self._remember_enrolment(decision, decision.variant)
-        durable = self._committing.get(decision.decision_id)
-        if durable is not None:
-            try:
-                await _on_disk(asyncio.shield(durable))
-            except Problem:
-                self._forget(known or decision)
-                raise
-            finally:
-                if durable.done():
-                    self._committing.pop(decision.decision_id, None)
-        return known or decision
-
-    def _decide(self, request: DecideRequest) -> Decision:
-        compiled = self._compiled
-        if compiled is None:
-            raise unavailable("nothing has been published on this node yet", code="no_snapshot")
-        self.check_personal(request.unit)
-        plan = compiled.experiments.get(request.experiment)
-        if plan is not None and request.unit_type not in {None, plan.unit_type}:
-            message = f'this experiment is about units of type "{plan.unit_type}"; send that, or leave it out'
-            raise Problem(
-                422,
-                "this cannot be decided",
-                code="invalid",
-                errors=[FieldProblem("/unit_type", "other_unit_type", message)],
-            )
-        try:
-            return decide(
-                compiled,
-                request.experiment,
-                request.unit,
-                now=self.now_us(),
-                attributes=request.attributes,
-                state=None if plan is None else self._state_for(plan, request.unit),
-                occasion=request.occasion,
-            )
-        except UnknownExperimentError:
-            advice = near(request.experiment, compiled.experiments) or "GET /v1/experiments lists what there is"
-            raise Problem(
-                404,
-                f"no experiment of this key is published; {advice}",
-                code="unknown_experiment",
-                errors=[FieldProblem("/experiment", "unknown_experiment", f"is not published; {advice}")],
-            ) from None
-
-    @property
-    def compiled(self) -> CompiledSnapshot | None:
-        """The snapshot that decides now; ``None`` before the first."""
-        return self._compiled
-
-    def _state_for(self, plan: CompiledExperiment, unit: str) -> MemberState | None:
-        """Return what the experiment needs of a member's state; opt-outs are honoured by those that need nothing."""
-        if plan.needs == "enrolment":
-            return self.member_state(plan.unit_type, unit)
-        if plan.needs == "none" and self._members.nobody_opted_out:
-            return None
-        return self._members.get(plan.unit_type, unit, enrolments=False)
-
-    def member_state(self, unit_type: str, unit: str) -> MemberState:
-        """Return what is known of a member: published, and what this node has decided since."""
-        return with_own_enrolments(self._members.get(unit_type, unit), self._enrolments.get((unit_type, unit)))
-
-    def _remember_enrolment(self, decision: Decision, variant: str) -> None:
-        key = (decision.unit_type, decision.unit)
-        own = self._enrolments.get(key) or {}
-        known = own.get(decision.experiment)
-        if known is None or known.phase < decision.phase:
-            enrolment = Enrolment(decision.phase, variant, decision.at)
-            self._enrolments.put(key, {**own, decision.experiment: enrolment})
-
-    def _forget(self, decision: Decision) -> None:
-        """Forget an answer that did not reach the disk, and the enrolment it made: it was never given."""
-        if decision.decision_id is not None:
-            self._recent.forget(decision.decision_id)
-        key = (decision.unit_type, decision.unit)
-        own = dict(self._enrolments.get(key) or {})
-        made = own.get(decision.experiment)
-        if made is not None and made.since == decision.at:
-            del own[decision.experiment]
-            self._enrolments.put(key, own)
 
     # ------------------------------------------------------------------ the log
 
@@ -324,7 +210,7 @@ class Node:
             for item in rejected
         ]
         if rows or letters:
-            await _on_disk(self._append([*rows, *letters]))
+            await on_disk(self._append([*rows, *letters]))
         duplicates = 0
         for row in rows:
             key = (row.source, row.day, row.event_id)
@@ -345,11 +231,3 @@ class Node:
             raise unavailable("the disk cannot keep up; come again in a second", code="log_full") from None
         except SpoolError:
             raise unavailable("the service is stopping", code="stopping") from None
-
-
-async def _on_disk(durable: asyncio.Future[None]) -> None:
-    try:
-        await durable
-    except SpoolError as error:
-        _log.error("spool_failed", error=type(error).__name__)
-        raise unavailable("the log cannot be written now; come again in a second", code="log_unavailable") from None

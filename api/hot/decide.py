@@ -99,7 +99,7 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
         Problem: 4xx for a wrong request, 503 when nothing is published yet or the log cannot take the decision now.
     """
     request = parse_request(await read_body(scope, receive, limit=MAX_BODY_BYTES))
-    decision = await node.decide(request)
+    decision = await node.deciding.decide(request)
     await send_json(
         send,
         _encode(

@@ -73,10 +73,10 @@ def _explain(services: Services, key: str, asked: ExplainIn) -> Response:
             503, "nothing has been published on this node yet", code="no_snapshot", headers={"Retry-After": "1"}
         )
     compiled = services.node.compiled
-    services.node.check_personal(asked.unit)
+    services.node.deciding.check_personal(asked.unit)
     plan = compiled.experiments.get(key)
     try:
-        state = services.node.member_state(plan.unit_type if plan else "member", asked.unit)
+        state = services.node.deciding.member_state(plan.unit_type if plan else "member", asked.unit)
         decision, steps = explain(
             compiled,
             key,
