@@ -60,6 +60,13 @@ class LazyGroup(click.Group):
         except click.Abort:
             click.echo("Aborted!", err=True)
             sys.exit(1)
+        except ValueError as error:
+            from experiments.errors import InputError
+
+            if not isinstance(error, InputError):
+                raise
+            click.echo(f"equipoise: {error}", err=True)
+            sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

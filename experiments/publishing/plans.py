@@ -25,6 +25,7 @@ from experiments.keeping.repository import Repository
 from experiments.lifecycle import phases
 from experiments.lifecycle.states import ACTIVE
 from experiments.lifecycle.transition import pin
+from experiments.security.keys import security_plan
 
 # What an offer costs us is nobody's business outside.
 _INTERNAL = frozenset({"kind", "redemption_cost", "contact_cost", "point_value", "breakage", "refund_returns_cost"})
@@ -55,12 +56,15 @@ def snapshot_of(repository: Repository, version: str, effective_at: int) -> Snap
     for record in repository.experiments():
         plan = plan_of(repository, record, heads)
         experiments[record.key] = plan if record.state in ACTIVE else _outline(plan)
+    with repository.store.read() as connection:
+        security = security_plan(connection, effective_at)
     return Snapshot(
         version=version,
         effective_at=effective_at,
         experiments=experiments,
         excluded=dict(project.exclude) if project else {},
         project=None if project is None else _project(project),
+        security=security,
     )
 
 

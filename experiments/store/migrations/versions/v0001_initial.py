@@ -12,6 +12,23 @@ KEY_TEXT = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
 def upgrade() -> None:
     """Create the tables."""
     op.create_table(
+        "api_keys",
+        sa.Column("selector", KEY_TEXT, nullable=False),
+        sa.Column("name", KEY_TEXT, nullable=False),
+        sa.Column("environment", KEY_TEXT, nullable=False),
+        sa.Column("verifier", KEY_TEXT, nullable=False),
+        sa.Column("scopes", KEY_TEXT, nullable=False),
+        sa.Column("ack", KEY_TEXT, nullable=False),
+        sa.Column("source", KEY_TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", KEY_TEXT, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("replaces", KEY_TEXT, nullable=True),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("selector", name=op.f("pk_api_keys")),
+    )
+    op.create_table(
         "audit_log",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -135,12 +152,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("experiment", name=op.f("pk_experiment_states")),
     )
     op.create_table(
+        "export_days",
+        sa.Column("table", KEY_TEXT, nullable=False),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("table", "day", name=op.f("pk_export_days")),
+    )
+    op.create_table(
         "identities",
         sa.Column("unit_type", KEY_TEXT, nullable=False),
         sa.Column("unit", KEY_TEXT, nullable=False),
         sa.Column("root", KEY_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_identities")),
     )
+    op.create_index("identities_by_root", "identities", ["unit_type", "root"], unique=False)
     op.create_table(
         "imports",
         sa.Column("id", KEY_TEXT, nullable=False),
@@ -154,6 +179,56 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
+    )
+    op.create_table(
+        "job_files",
+        sa.Column("job", KEY_TEXT, nullable=False),
+        sa.Column("role", KEY_TEXT, nullable=False),
+        sa.Column("content", KEY_TEXT, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("media_type", KEY_TEXT, nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", KEY_TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "role", name=op.f("pk_job_files")),
+    )
+    op.create_table(
+        "job_parts",
+        sa.Column("content", KEY_TEXT, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("bytes", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("content", "number", name=op.f("pk_job_parts")),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("kind", KEY_TEXT, nullable=False),
+        sa.Column("experiment", KEY_TEXT, nullable=True),
+        sa.Column("state", KEY_TEXT, nullable=False),
+        sa.Column("params", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", KEY_TEXT, nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("rows_done", sa.BigInteger(), nullable=False),
+        sa.Column("rows_total", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("holder", KEY_TEXT, nullable=True),
+        sa.Column("heartbeat_at", sa.BigInteger(), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
+    op.create_index(op.f("ix_jobs_state_not_before"), "jobs", ["state", "not_before"], unique=False)
+    op.create_table(
+        "leases",
+        sa.Column("name", KEY_TEXT, nullable=False),
+        sa.Column("holder", KEY_TEXT, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
     op.create_table(
         "links",
@@ -204,16 +279,58 @@ def upgrade() -> None:
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("experiment", "number", name=op.f("pk_reports")),
     )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("webhook", KEY_TEXT, nullable=False),
+        sa.Column("type", KEY_TEXT, nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("state", KEY_TEXT, nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_status", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
+    )
+    op.create_index(
+        op.f("ix_webhook_deliveries_state_next_at"), "webhook_deliveries", ["state", "next_at"], unique=False
+    )
+    op.create_table(
+        "webhooks",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("events", sa.Text(), nullable=False),
+        sa.Column("secrets", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", KEY_TEXT, nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhooks")),
+    )
 
 
 def downgrade() -> None:
     """Remove them, and everything in them."""
+    op.drop_table("webhooks")
+    op.drop_index(op.f("ix_webhook_deliveries_state_next_at"), table_name="webhook_deliveries")
+    op.drop_table("webhook_deliveries")
     op.drop_table("reports")
     op.drop_table("quarantined_events")
     op.drop_table("members")
     op.drop_table("links")
+    op.drop_table("leases")
+    op.drop_index(op.f("ix_jobs_state_not_before"), table_name="jobs")
+    op.drop_table("jobs")
+    op.drop_table("job_parts")
+    op.drop_table("job_files")
     op.drop_table("imports")
+    op.drop_index("identities_by_root", table_name="identities")
     op.drop_table("identities")
+    op.drop_table("export_days")
     op.drop_table("experiment_states")
     op.drop_table("experiment_phases")
     op.drop_table("events")
@@ -223,3 +340,4 @@ def downgrade() -> None:
     op.drop_table("dead_letters")
     op.drop_table("conflicts")
     op.drop_table("audit_log")
+    op.drop_table("api_keys")

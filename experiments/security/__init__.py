@@ -1,0 +1,1 @@
+"""API keys: how they read, where they are kept, and what travels of them."""
