@@ -337,6 +337,12 @@ def _counted(report: Report, language: Language, numbers: Numbers) -> tuple[tupl
     lines.append((_("In the analysis"), numbers.count(population.analysed)))
     if population.immature:
         lines.append((_("of these, with windows not over"), numbers.count(population.immature)))
+    if population.unsent is not None:
+        lines.append((_("of these, due and with no send reported"), numbers.count(population.unsent)))
+    if population.linked:
+        lines.append((_("Linked ids"), numbers.count(population.linked)))
+        lines.append((_("members that these are"), numbers.count(population.linked_units)))
+        lines.append((_("of these, in two variants"), numbers.count(population.linked_conflicts)))
     left_out = dict(population.left_out)
     if report.contaminated and "contaminated" not in left_out:
         left_out["contaminated"] = report.contaminated

@@ -149,6 +149,11 @@ class Experiment(Model):
     population: Literal["assigned", "exposed"] = "assigned"
     exposure_event: Name = "Experiment Viewed"
     """Event that says the unit really met its variant (``population: exposed``)."""
+    windows_start: Literal["decision", "send"] = "decision"
+    """From when outcomes of an assigned unit count: its decision; or its send, and for who was not sent to the time
+    that the send was scheduled for."""
+    send_event: Name = "Message Sent"
+    """Event that says that the message left (``windows_start: send``)."""
     segment: Key | None = None
     """A shared audience; with ``audience`` too, both must hold."""
     audience: Rule | None = None
@@ -202,6 +207,9 @@ class Experiment(Model):
             problems.append((("control",), "control has weight 0, so nothing could be compared; give it a weight"))
         if sum(variant.weight > 0 for variant in self.variants) < 2:
             problems.append((("variants",), "fewer than two variants have a weight above 0; give two a weight"))
+        if self.windows_start == "send" and self.population == "exposed":
+            message = "windows of an exposed population start at the exposure; leave windows_start out, or use assigned"
+            problems.append((("windows_start",), message))
         problems += [
             (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')
             for unit, variant_key in self.overrides.items()

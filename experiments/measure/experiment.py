@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.facts import Census, Facts, take_census, unit_columns
+from experiments.measure.linked import LinkedUnits, resolve
 from experiments.measure.member_days import batches, cells_by_member_day, days_shown
 from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.population import PopulationPlan, Units, select_units
@@ -39,6 +40,8 @@ class MeasuredExperiment:
     """Units whose longest window is not over at ``now``."""
     matured_at_us: int | None
     """When the last unit's longest window is over."""
+    linked: LinkedUnits
+    """Units that are known by several ids."""
 
     @property
     def specs(self) -> list[MetricSpec]:
@@ -95,6 +98,7 @@ def measure_experiment(
         costs: what offers and contacts cost (profit metrics).
         variants: control first; units of other variants are left out.
     """
+    log, population, linked = resolve(log, population)
     units = select_units(log, population)
     parts = tuple(part for metric in metrics for part in metric.parts)
     facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
@@ -109,7 +113,7 @@ def measure_experiment(
     immature = fetch_one(table.filter(table.t0 + window_us > population.now_us).count())
     last = None if units.last_us is None else units.last_us + window_us
     return MeasuredExperiment(
-        units, census, table, tuple(metrics), facts, scans, tuple(variants), cells, int(immature), last
+        units, census, table, tuple(metrics), facts, scans, tuple(variants), cells, int(immature), last, linked
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.measure.days import local_day
+from experiments.measure.sends import starts
 from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
 
@@ -36,6 +37,10 @@ class PopulationPlan:
     time_zone: str
     now_us: int
     """Nothing later than this is read."""
+    send_event: str | None = None
+    """Event from which an assigned unit's windows start; ``None``: they start at the decision."""
+    control: str | None = None
+    """The variant that nothing need be sent to."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ class Units:
     """Analysed units by variant."""
     first_us: int | None
     last_us: int | None
-    """When the first and the last analysed unit entered."""
+    """When the windows of the first and the last analysed unit start."""
+    unsent: int | None = None
+    """Units of other variants than control whose send was due and never reported; ``None`` where nobody asks."""
 
     @property
     def contaminated(self) -> int:
@@ -74,9 +81,15 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
     if entered is not None:
         entered = log.keep(entered, "equipoise_entered")
     rows = entered if entered is not None else kept.mutate(exposed_at=ibis.null("int64"))
+    unsent = None
     if plan.kind == "exposed":
         rows = rows.filter(rows.exposed_at.notnull())
         rows = rows.mutate(t0=rows.exposed_at)
+    elif plan.send_event is not None:
+        rows = rows.left_join(starts(log, plan, kept), "unit").drop("unit_right")
+        rows = rows.mutate(t0=ibis.coalesce(rows.sent_at, rows.scheduled_at))
+        missing = rows.sent_at.isnull() & (rows.variant != plan.control) & (rows.scheduled_at <= plan.now_us)
+        unsent = int(fetch_one(missing.sum()) or 0)
     else:
         rows = rows.mutate(t0=rows.entered_at)
     span = fetch(rows.aggregate(first=rows.t0.min(), last=rows.t0.max()))[0]
@@ -102,6 +115,7 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
         counts=dict(sorted(counts.items())),
         first_us=span["first"],
         last_us=span["last"],
+        unsent=unsent,
     )
 
 

@@ -132,6 +132,15 @@ class Population(msgspec.Struct, frozen=True, kw_only=True):
     """Units left out, by reason: override, excluded, contaminated, conflict, other_phase …"""
     immature: int
     """Units in the analysis whose windows are not over."""
+    unsent: int | None = None
+    """Where windows start at the send: units of other variants than control whose send was due and never reported.
+    They are in the analysis (intention to treat), from the time it was scheduled for."""
+    linked: int = 0
+    """Ids with a decision that were found to be the same unit as another such id."""
+    linked_units: int = 0
+    """The units that these ids are."""
+    linked_conflicts: int = 0
+    """Of these units, those whose ids were given different variants (left out as contaminated)."""
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -185,9 +185,23 @@ _LEFT_OUT: dict[str, Text] = {
 
 
 def log_warnings(
-    left_out: Mapping[str, int], immature: int, too_many_levels: Sequence[str], carry: Text | None
+    left_out: Mapping[str, int],
+    immature: int,
+    too_many_levels: Sequence[str],
+    carry: Text | None,
+    unsent: int = 0,
+    linked: tuple[int, int, int] = (0, 0, 0),
 ) -> list[Text]:
-    """Say who was left out, whose windows are not over, and what else to bear in mind."""
+    """Say who was left out, whose windows are not over, and what else to bear in mind.
+
+    Args:
+        left_out: reason → units.
+        immature: units whose windows are not over.
+        too_many_levels: attributes that cannot be broken down by.
+        carry: what an earlier phase may carry over.
+        unsent: treated units whose send was due and never reported.
+        linked: ids that share their unit with another one, the units that they are, and those of them in two variants.
+    """
     warnings: list[Text] = [carry] if carry else []
     known = {reason: n for reason, n in left_out.items() if reason in _LEFT_OUT}
     if known:
@@ -203,6 +217,24 @@ def log_warnings(
             {
                 "en": f"{immature:,} members are still within their outcome window; they count with what is known.",
                 "zh-CN": f"{immature:,} 名会员仍在观察窗口内，仅按已有结果计入。",
+            }
+        )
+    if unsent:
+        warnings.append(
+            {
+                "en": f"{unsent:,} members whose message was due have no send reported; they count from the scheduled "
+                "time.",
+                "zh-CN": f"{unsent:,} 名会员的消息已到计划发送时间但未收到发送记录，从计划时间起计入。",
+            }
+        )
+    ids, units, conflicts = linked
+    if ids:
+        warnings.append(
+            {
+                "en": f"{ids:,} linked ids count as {units:,} members"
+                + (f"; {conflicts:,} of these were given two variants and are left out." if conflicts else "."),
+                "zh-CN": f"{ids:,} 个已关联的 ID 合并为 {units:,} 名会员计入"
+                + (f"，其中 {conflicts:,} 名跳组，已剔除。" if conflicts else "。"),
             }
         )
     warnings += [

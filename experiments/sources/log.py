@@ -24,13 +24,15 @@ SCANNERS = {"sqlite": "sqlite_scanner", "postgresql": "postgres_scanner"}
 
 @dataclass(frozen=True)
 class LogTables:
-    """What is measured: the two tables of the log, and the decisions that contradicted an earlier one."""
+    """What is measured: the tables of the log, and the decisions that contradicted an earlier one."""
 
     connection: Any
-    """Ibis connection that holds all three."""
+    """Ibis connection that holds them."""
     decisions: Any
     events: Any
     conflicts: Any
+    identities: Any = None
+    """Ids that are known to be one unit with others; ``None`` where the connection has no such table."""
 
     @property
     def dialect(self) -> str:
@@ -43,10 +45,14 @@ class LogTables:
 
 
 def log_tables(connection: Any, *, database: Any = None) -> LogTables:
-    """Return the log in any Ibis connection that has tables ``decisions``, ``events`` and ``conflicts``."""
-    names = ("decisions", "events", "conflicts")
-    decisions, events, conflicts = (connection.table(name, database=database) for name in names)
-    return LogTables(connection, decisions, events, conflicts)
+    """Return the log in any Ibis connection that has tables ``decisions``, ``events`` and ``conflicts``.
+
+    A table ``identities`` is used where there is one.
+    """
+    names = ["decisions", "events", "conflicts"]
+    if "identities" in connection.list_tables(like="^identities$", database=database):
+        names.append("identities")
+    return LogTables(connection, *(connection.table(name, database=database) for name in names))
 
 
 @contextlib.contextmanager
