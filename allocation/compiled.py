@@ -37,7 +37,21 @@ class Offer(dict[str, Any]):
     TypeError: an offer is shared by all decisions and cannot be changed; copy it with dict(offer)
     """
 
-    __slots__ = ()
+    __slots__ = ("_json",)
+    _json: msgspec.Raw
+
+    @property
+    def json(self) -> msgspec.Raw:
+        """The offer as JSON, written once for all answers that carry it.
+
+        >>> bytes(Offer({"key": "coupon-20"}).json)
+        b'{"key":"coupon-20"}'
+        """
+        try:
+            return self._json
+        except AttributeError:
+            self._json = msgspec.Raw(msgspec.json.encode(dict(self)))
+            return self._json
 
     def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
         raise TypeError("an offer is shared by all decisions and cannot be changed; copy it with dict(offer)")
@@ -134,6 +148,8 @@ class CompiledExperiment(msgspec.Struct, frozen=True):
     """Upper bounds of the variants' ranges as digit text, without those at 2**52."""
     outcomes: tuple[Outcome, ...]
     """One for each range: what the hash draws is ``outcomes[bisect_right(uppers, digest)]``."""
+    control: Outcome
+    """What whoever is not enrolled is shown where an answer must name a variant."""
     draw: Draw | None
     """A policy's way of drawing; ``None`` draws by the hash, which `allocation.decide` has written out."""
 
@@ -267,6 +283,7 @@ def compile_experiment(
         traffic=upper_text(bound(share(plan.phase.traffic, "traffic"))),
         uppers=uppers,
         outcomes=tuple(current.outcomes.values())[: len(uppers) + 1],
+        control=current.outcomes.get(plan.control) or next(iter(current.outcomes.values())),
         draw=None if maker is None else maker(plan, current),
     )
 

@@ -113,6 +113,8 @@ class ExperimentPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of this experiment's unit type that take no part: staff, bots."""
     allocation: str = "hash"
     """How a variant is drawn. Any other kind comes with its feature in ``requires``."""
+    control: str = "control"
+    """The variant that whoever is not enrolled is shown where an answer must name one. Decides nothing."""
     requires: tuple[str, ...] = ()
 
     @property

@@ -85,6 +85,7 @@ def _outline(plan: ExperimentPlan) -> ExperimentPlan:
         variants=tuple(VariantPlan(variant.key) for variant in plan.variants),
         phases=plan.phases,
         unit_type=plan.unit_type,
+        control=plan.control,
     )
 
 
@@ -139,6 +140,7 @@ def plan_of(
         holdouts=tuple(_holdouts(pinned.holdouts, known)),
         overrides=dict(definition.overrides),
         excluded=definition.exclude,
+        control=definition.control,
     )
 
 
