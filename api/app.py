@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from api import logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
 from api.listing import Listing
-from api.management import experiments, explanations, reports
+from api.management import definitions, experiments, explanations, reports
 from api.management.hot_spec import with_hot_paths
 from api.services import Services
 from api.state import Node
@@ -64,6 +64,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     if node is not None:
         node.at_end(report_service.close)
     app.register_blueprint(experiments.create_blueprint(services))
+    app.register_blueprint(definitions.create_blueprint(services, experiments.shower(services)))
     app.register_blueprint(reports.create_blueprint(services, report_service))
     app.register_blueprint(explanations.create_blueprint(services))
     listing = Listing(services, report_service)

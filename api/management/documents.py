@@ -11,7 +11,8 @@ from flask import Response, request
 
 from api.errors import FieldProblem, Problem, field_problem, malformed
 from experiments.definitions.errors import DefinitionError
-from experiments.definitions.loader import Loaded, load_text
+from experiments.definitions.loader import Loaded, load_text, load_values
+from experiments.definitions.reader import read_text
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\Z")
@@ -35,9 +36,16 @@ def json_value() -> Any:
         )
     body = request.get_data()
     try:
-        return msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise malformed(error, body) from None
+    try:
+        # Read once more by the reader of definition files: it refuses what no store can keep, such as NUL, and keys
+        # that stand twice, where JSON lets the last one win.
+        read_text(body.decode(), "body.json")
+    except DefinitionError as error:
+        raise definition_problem(error, numbered=isinstance(value, list)) from None
+    return value
 
 
 def json_struct(kind: type[T]) -> T:
@@ -63,8 +71,6 @@ def documents() -> list[Loaded]:
     if JSON_TYPE.match(request.mimetype):
         value = json_value()
         try:
-            # Read once more by the reader of definition files: it refuses keys that stand twice, where JSON lets the
-            # last one win.
             return load_text(request.get_data().decode(), "body.json")
         except DefinitionError as error:
             raise definition_problem(error, numbered=isinstance(value, list)) from None
@@ -74,6 +80,46 @@ def documents() -> list[Loaded]:
         return load_text(yaml_text(), "body.yaml")
     except DefinitionError as error:
         raise definition_problem(error) from None
+
+
+def one_definition(kind: str, key: str | None) -> Loaded:
+    """Return the body of a PUT as a definition of the address's kind and key, which it may leave out.
+
+    Args:
+        kind: of the address.
+        key: of the address; ``None`` where the kind has no key.
+
+    Raises:
+        Problem: 415, 400, or 422 with every wrong field.
+    """
+    try:
+        if is_yaml():
+            read = read_text(yaml_text(), "body.yaml")
+        else:
+            json_value()
+            read = read_text(request.get_data().decode(), "body.json")
+        if len(read) != 1:
+            raise Problem(422, f"one definition is expected here, not {len(read)}; use POST /v1/definitions")
+        value = read[0].value
+        if not isinstance(value, dict):
+            message = f"must be a mapping with the {kind}'s fields"
+            raise _wrong("one thing is wrong; nothing was saved", [FieldProblem("", "invalid", message)])
+        named = {"kind": kind} if key is None else {"kind": kind, "key": key}
+        value = {**named, **value}
+        wrong = [
+            FieldProblem(f"/{name}", "invalid", f'must be "{expected}" here, or left out')
+            for name, expected in named.items()
+            if value[name] != expected
+        ]
+        if wrong:
+            raise _wrong("the address and the body disagree; nothing was saved", wrong)
+        return load_values([value])[0]
+    except DefinitionError as error:
+        raise definition_problem(error) from None
+
+
+def _wrong(detail: str, fields: list[FieldProblem]) -> Problem:
+    return Problem(422, detail, code="invalid_definition", errors=fields)
 
 
 def yaml_text() -> str:

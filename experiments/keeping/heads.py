@@ -50,7 +50,8 @@ HEAD = sa.select(definition_heads, definition_revisions.c.content).join(
 )
 
 
-def _head(row: Row[Any]) -> Head:
+def read_head(row: Row[Any]) -> Head:
+    """Return a row of :data:`HEAD` as a head."""
     definition = contents.load(row.kind, row.content)
     return Head(definition, row.revision, row.version_id, row.salt, row.created_at, row.updated_at)
 
@@ -58,7 +59,7 @@ def _head(row: Row[Any]) -> Head:
 def read_heads(connection: Connection, kind: str | None = None) -> dict[Name, Head]:
     """Return the current revision of everything of a kind, or of all kinds, in the order of kinds and keys."""
     query = HEAD if kind is None else HEAD.where(definition_heads.c.kind == kind)
-    found = {(row.kind, row.key): _head(row) for row in connection.execute(query)}
+    found = {(row.kind, row.key): read_head(row) for row in connection.execute(query)}
     order = list(KINDS)
     return dict(sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
 
@@ -91,7 +92,7 @@ def read_experiment(connection: Connection, key: str) -> ExperimentRecord:
     if row is None:
         raise unknown(connection, "experiment", key)
     state = connection.execute(sa.select(experiment_states).where(experiment_states.c.experiment == key)).one()
-    return _record(_head(row), state, phases.read(connection, key))
+    return _record(read_head(row), state, phases.read(connection, key))
 
 
 def read_experiments(connection: Connection, heads: Mapping[Name, Head] | None = None) -> dict[str, ExperimentRecord]:
