@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,9 @@ from experiments.importing.units import unit_reader
 from experiments.importing.values import CellError, attribute, flag, time_reader, time_zone
 from experiments.keeping.repository import Repository
 from experiments.log.absorb import Absorbed
-from experiments.log.store_rows import replace, stored
+from experiments.log.traits import Statement, merge
 from experiments.sources.file import FileTable
 from experiments.store import Store
-from experiments.store.log_tables import members
-
-_json = msgspec.json.Encoder(order="sorted")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -110,26 +106,6 @@ def _prepare(file: FileTable, mapping: MemberMapping, path: Path, began: int, pr
 
 def _store(connection: Connection, unit_type: str, rows: list[Member]) -> Absorbed:
     """Merge rows into what is stored; equal content counts as a duplicate, older content too."""
-    keys = sorted({(unit_type, row.unit) for row in rows})
-    state: dict[str, tuple[dict[str, Any], bool, int]] = {}
-    for _, unit, text, opted_out, updated_at, _ in stored(connection, members, keys).values():
-        state[unit] = (msgspec.json.decode(text), bool(opted_out), updated_at)
-    before = {unit: (dict(known), out) for unit, (known, out, _) in state.items()}
-    for row in rows:
-        known, out, updated_at = state.get(row.unit, ({}, False, 0))
-        if row.at >= updated_at:
-            out = out if row.opted_out is None else row.opted_out
-            state[row.unit] = (_merged(known, row.attributes), out, row.at)
-    changed = [
-        (unit_type, unit, _json.encode(known).decode(), out, at, "{}")
-        for unit, (known, out, at) in sorted(state.items())
-        if before.get(unit) != (known, out)
-    ]
-    replace(connection, members, changed)
+    changed = merge(connection, [Statement(unit_type, row.unit, row.at, row.attributes, row.opted_out) for row in rows])
     # Several rows on one unit are one change.
-    return Absorbed(events=len(changed), duplicates=len(rows) - len(changed))
-
-
-def _merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    together = {**known, **new}
-    return {name: value for name, value in together.items() if value is not None}
+    return Absorbed(events=changed, duplicates=len(rows) - changed)

@@ -1,22 +1,26 @@
 """Taking rows into the store's log, whoever brings them: the loader from a spool, an import from a file.
 
 Idempotent: the first row of a key wins. A later decision with another variant goes to ``conflicts``; a later event
-with other content is a dead letter; an event from more than ten minutes in the future waits in quarantine.
+with other content is a dead letter; an event from more than ten minutes in the future waits in quarantine. What is said
+about members is merged by `experiments.log.traits`, links of ids by `experiments.log.identities`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from experiments.log.dead_letters import DeadLetter, dead_letter
-from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.identities import link
+from experiments.log.rows import AliasRow, DecisionRow, EventRow, TraitsRow
+from experiments.log.spool import LogRow
 from experiments.log.store_rows import insert_new, stored
+from experiments.log.traits import merge, statement_of
 from experiments.store.log_tables import conflicts, dead_letters, decisions, events, quarantined_events
 
 FUTURE_US = 10 * 60 * 1_000_000
@@ -35,6 +39,9 @@ class Absorbed:
     quarantined: int = 0
     released: int = 0
     """Events whose time has come: they left quarantine and are counted under ``events``."""
+    members: int = 0
+    """Units that are known differently by what was said about them."""
+    links: int = 0
 
     def __iadd__(self, other: Absorbed) -> Self:
         for field in fields(Absorbed):
@@ -42,7 +49,7 @@ class Absorbed:
         return self
 
 
-def absorb(connection: Connection, rows: Sequence[DecisionRow | EventRow | DeadLetter], now: int) -> Absorbed:
+def absorb(connection: Connection, rows: Sequence[LogRow], now: int) -> Absorbed:
     """Take rows into the log, in their order: of two rows with one key the earlier one wins.
 
     Args:
@@ -51,14 +58,24 @@ def absorb(connection: Connection, rows: Sequence[DecisionRow | EventRow | DeadL
         now: our clock, in microseconds.
     """
     absorbed = Absorbed()
-    _absorb_decisions(connection, [row for row in rows if isinstance(row, DecisionRow)], absorbed)
-    arrived = [row for row in rows if isinstance(row, EventRow)]
+    sorted_out: dict[type[LogRow], list[Any]] = {}
+    for row in rows:
+        sorted_out.setdefault(type(row), []).append(row)
+    _absorb_decisions(connection, sorted_out.get(DecisionRow, []), absorbed)
+    # Dead letters go in last and together: every transaction then takes its locks in one order.
+    letters: list[DeadLetter] = sorted_out.get(DeadLetter, [])
+    arrived: list[EventRow] = sorted_out.get(EventRow, [])
     present = [event for event in arrived if event.at <= now + FUTURE_US]
-    absorbed.events += _absorb_events(connection, events, present, absorbed)
+    absorbed.events += _absorb_events(connection, events, present, absorbed, letters)
     if len(present) < len(arrived):
         future = [event for event in arrived if event.at > now + FUTURE_US]
-        absorbed.quarantined += _absorb_events(connection, quarantined_events, future, absorbed)
-    _absorb_dead_letters(connection, [row for row in rows if isinstance(row, DeadLetter)], absorbed)
+        absorbed.quarantined += _absorb_events(connection, quarantined_events, future, absorbed, letters)
+    _absorb_traits(connection, sorted_out.get(TraitsRow, []), absorbed, letters)
+    linked = link(connection, sorted_out.get(AliasRow, []))
+    absorbed.links += linked.added
+    absorbed.duplicates += linked.repeated
+    letters += linked.letters
+    _absorb_dead_letters(connection, letters, absorbed)
     return absorbed
 
 
@@ -69,7 +86,9 @@ def release_quarantined(connection: Connection, now: int) -> Absorbed:
     names = EventRow.__struct_fields__
     found = connection.execute(sa.select(*(quarantined_events.c[name] for name in names)).where(due)).all()
     if found:
-        released = _absorb_events(connection, events, [EventRow(*row) for row in found], absorbed)
+        letters: list[DeadLetter] = []
+        released = _absorb_events(connection, events, [EventRow(*row) for row in found], absorbed, letters)
+        _absorb_dead_letters(connection, letters, absorbed)
         connection.execute(quarantined_events.delete().where(due))
         absorbed.events = absorbed.released = released
     return absorbed
@@ -110,7 +129,9 @@ def _absorb_decisions(connection: Connection, rows: list[DecisionRow], absorbed:
     absorbed.duplicates += len(rows) - inserted - noted
 
 
-def _absorb_events(connection: Connection, table: sa.Table, rows: list[EventRow], absorbed: Absorbed) -> int:
+def _absorb_events(
+    connection: Connection, table: sa.Table, rows: list[EventRow], absorbed: Absorbed, letters: list[DeadLetter]
+) -> int:
     if not rows:
         return 0
     first: dict[tuple[str, int, str], EventRow] = {}
@@ -126,9 +147,34 @@ def _absorb_events(connection: Connection, table: sa.Table, rows: list[EventRow]
     differing = [
         row for row in rows if _content(_event_tuple(row)) != _content(kept[row.source, row.day, row.event_id])
     ]
-    _absorb_dead_letters(connection, [_conflicting(row) for row in differing], absorbed)
+    letters += [_conflicting(row) for row in differing]
     absorbed.duplicates += len(rows) - inserted - len(differing)
     return inserted
+
+
+def _absorb_traits(
+    connection: Connection, rows: list[TraitsRow], absorbed: Absorbed, letters: list[DeadLetter]
+) -> None:
+    statements = []
+    for row in rows:
+        try:
+            statements.append(statement_of(row))
+        except (msgspec.DecodeError, RecursionError):
+            # Its text is not repeated: what is no object of declared attributes may be anything.
+            letters.append(
+                dead_letter(
+                    "member",
+                    "unreadable",
+                    "the attributes are no JSON object",
+                    "{}",
+                    source=row.source,
+                    received_at=row.received_at,
+                    key=row.unit,
+                )
+            )
+    changed = merge(connection, statements)
+    absorbed.members += changed
+    absorbed.duplicates += len(statements) - changed
 
 
 def _absorb_dead_letters(connection: Connection, letters: list[DeadLetter], absorbed: Absorbed) -> None:
@@ -139,7 +185,7 @@ def _absorb_dead_letters(connection: Connection, letters: list[DeadLetter], abso
     absorbed.dead_letters += insert_new(connection, dead_letters, rows)
 
 
-_RECEIVED = list(events.c.keys()).index("received_at")
+_AT, _RECEIVED = (list(events.c.keys()).index(name) for name in ("at", "received_at"))
 
 
 def _event_tuple(row: EventRow) -> tuple[object, ...]:
@@ -164,8 +210,12 @@ def _event_tuple(row: EventRow) -> tuple[object, ...]:
 
 
 def _content(row: tuple[object, ...]) -> tuple[object, ...]:
-    """Return what makes two events the same: everything but when we heard of them."""
-    return row[:_RECEIVED] + row[_RECEIVED + 1 :]
+    """Return what makes two events the same: everything but when we heard of them.
+
+    Their time is the stated one: a repeat that comes later is corrected by another amount.
+    """
+    stated = row[-1]
+    return (*row[:_AT], row[_AT] if stated is None else stated, *row[_RECEIVED + 1 : -1])
 
 
 def _conflicting(row: EventRow) -> DeadLetter:

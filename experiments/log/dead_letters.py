@@ -7,13 +7,15 @@ from typing import Literal
 
 import msgspec
 
-DeadLetterKind = Literal["decision", "event", "member"]
+DeadLetterKind = Literal["decision", "event", "member", "alias"]
 
 DEAD_LETTER_REASONS: dict[str, str] = {
     "invalid": "The row does not have the fields or types that it needs; the detail names them.",
     "unreadable": "The row cannot be read as text or JSON at all.",
     "conflicting_duplicate": "An event of the same source, day and id is stored already, with other content.",
     "personal_id": "The unit id looks like an e-mail address or a telephone number; kept without it.",
+    "generic_id": "An id that stands for many people (null, guest, 0) cannot be linked to one.",
+    "group_too_large": "The link would make more than 50 ids one unit; they count each for itself.",
     "unknown_variant": "The experiment has no such variant.",
     "unknown_currency": "The amount is not in the project's currency.",
     "storage_refused": "The database refuses the row (a NUL character, a number beyond 64 bits).",

@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from experiments.log.absorb import Absorbed, absorb, release_quarantined
 from experiments.log.dead_letters import DeadLetter, DeadLetterKind, dead_letter
-from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.rows import AliasRow, DecisionRow, EventRow, TraitsRow
+from experiments.log.spool import LogRow
 from experiments.log.spool_file import (
     FileLock,
     LoadableSpoolFile,
@@ -34,9 +35,11 @@ from experiments.store import Store, StoreError
 LOCK_NAME = "loader.lock"
 BATCH_ROWS = 20_000
 
-_KINDS: dict[str, tuple[type[DecisionRow | EventRow | DeadLetter], DeadLetterKind]] = {
+_KINDS: dict[str, tuple[type[LogRow], DeadLetterKind]] = {
     "d": (DecisionRow, "decision"),
     "e": (EventRow, "event"),
+    "t": (TraitsRow, "member"),
+    "a": (AliasRow, "alias"),
     "x": (DeadLetter, "event"),
 }
 _REFUSED = (
@@ -205,7 +208,7 @@ class Loader:
             raise StoreError(f"the database could not take the log: {_one_line(error)}") from error
 
 
-def _decode(kind: str, data: bytes, now: int) -> DecisionRow | EventRow | DeadLetter:
+def _decode(kind: str, data: bytes, now: int) -> LogRow:
     if kind not in _KINDS:
         return _refused(kind, "unreadable", f"unknown kind of row {kind!r}", data, now)
     try:

@@ -1,4 +1,4 @@
-"""The two kinds of row the log holds, as they travel from the hot path to the store.
+"""The kinds of row the log holds, as they travel from the hot path to the store.
 
 Times are whole microseconds since 1970-01-01 UTC, money is whole minor units, JSON columns are canonical JSON text.
 """

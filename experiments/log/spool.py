@@ -20,13 +20,13 @@ from typing import Self
 import msgspec
 
 from experiments.log.dead_letters import DeadLetter
-from experiments.log.rows import DecisionRow, EventRow
+from experiments.log.rows import AliasRow, DecisionRow, EventRow, TraitsRow
 from experiments.log.spool_file import OwnedSpoolFile, SpoolError, Synchronous, prepare_folder
 
 __all__ = ["LogRow", "Spool", "SpoolError", "SpoolFullError"]
 
-LogRow = DecisionRow | EventRow | DeadLetter
-KINDS: dict[type[LogRow], str] = {DecisionRow: "d", EventRow: "e", DeadLetter: "x"}
+LogRow = DecisionRow | EventRow | TraitsRow | AliasRow | DeadLetter
+KINDS: dict[type[LogRow], str] = {DecisionRow: "d", EventRow: "e", TraitsRow: "t", AliasRow: "a", DeadLetter: "x"}
 
 DEFAULT_SYNCHRONOUS: Synchronous = "FULL"
 MAX_QUEUED_ROWS = 100_000

@@ -20,7 +20,7 @@ from experiments.log.local_disk import file_system, is_network_file_system
 
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 Record = tuple[int, str, bytes]
-"""Sequence number, kind (``d`` decision, ``e`` event, ``x`` dead letter), the row as JSON."""
+"""Sequence number, kind (a value of ``spool.KINDS``), the row as JSON."""
 
 SUFFIX = ".spool"
 LOCK_SUFFIX = ".lock"

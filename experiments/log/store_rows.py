@@ -41,6 +41,8 @@ def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> 
 
 def stored(connection: Connection, table: sa.Table, keys: Sequence[Row]) -> dict[Row, Row]:
     """Return the rows that the table holds for these primary keys, by key."""
+    if not keys:
+        return {}
     names = [column.name for column in table.c]
     places = [names.index(column.name) for column in table.primary_key]
     rows: list[Row]

@@ -121,9 +121,11 @@ identities = sa.Table(
     sa.Column("unit_type", KeyText, primary_key=True),
     sa.Column("unit", KeyText, primary_key=True),
     sa.Column("root", KeyText, nullable=False),
+    sa.Index("identities_by_root", "unit_type", "root"),
 )
 """What follows from ``links``: each linked id and the id that stands for all of its group (the least of them in byte
-order, whatever the order the links came in). Ids without links are not here: they stand for themselves."""
+order, whatever the order the links came in). Ids without links are not here: they stand for themselves. So does an id
+that is alone under its root: too many ids hang together with it to be one person's."""
 
 imports = sa.Table(
     "imports",

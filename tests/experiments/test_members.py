@@ -56,6 +56,7 @@ def person(unit: str, attributes: str = '{"stage":"dormant"}', opted_out: bool =
         "attributes": attributes,
         "opted_out": opted_out,
         "updated_at": NOW,
+        "stated_at": "{}",
     }
 
 
