@@ -19,6 +19,7 @@ from api import logs
 from api.deciding import Deciding
 from api.durable import on_disk
 from api.errors import unavailable
+from api.last_used import LastUsed
 from api.recent import Bounded
 from api.security import KeyRing
 from api.upkeep import Upkeep
@@ -59,6 +60,7 @@ class Node:
         self.security: SecurityPlan | None = None
         """Who may ask, of the newest snapshot, also of one that waits for its time; ``None`` before the first."""
         self.keys = KeyRing()
+        self.used = LastUsed(settings)
         self._problems: tuple[str | None, str | None] = (None, None)
         self._closers: list[Callable[[], None]] = []
         self._stopping = False
@@ -74,6 +76,7 @@ class Node:
         self._spool = await asyncio.to_thread(Spool, self.settings.spool_dir)
         await asyncio.to_thread(self._load)
         self.upkeep.start()
+        self.used.start()
         self._loop = asyncio.get_running_loop()
         self._poller = asyncio.create_task(self._poll())
 
@@ -90,6 +93,7 @@ class Node:
                 await self._poller
         if self._spool is not None:
             await asyncio.to_thread(self._spool.close)
+        await asyncio.to_thread(self.used.stop)
         for close in self._closers:
             await asyncio.to_thread(close)
         await asyncio.to_thread(self.upkeep.stop)
@@ -106,6 +110,11 @@ class Node:
     def stale(self) -> bool:
         """Whether the database has been away long enough that definitions may have changed unseen."""
         return self.upkeep.database_away
+
+    @property
+    def current(self) -> bool:
+        """Whether the database answers, so that a key which is not known here is none."""
+        return self.upkeep.database_state.word() == "ok"
 
     @property
     def project(self) -> ProjectPlan | None:
