@@ -130,13 +130,15 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             return answers.nothing(plan, unit, occasion, now, "excluded")
 
     place: answers.Place | None = None
-    if plan.needs_enrolment:
+    if plan.needs_enrolment or (state is not None and state.linked):
         place = _place(plan, state)
         goes_on = None if place is not None and plan.sticky else place is not None or not plan.paused
         if visit is not None:
             enrolment = None if state is None else state.enrolments.get(experiment)
             given = {"state_known": known is not None, "enrolment": enrolment}
-            visit("enrolment", goes_on, {**given, "sticky": plan.sticky, "kept_phases": sorted(plan.kept)})
+            linked = 0 if state is None else len(state.linked)
+            kept = {"sticky": plan.sticky, "kept_phases": sorted(plan.kept), "linked": linked}
+            visit("enrolment", goes_on, {**given, **kept})
         if goes_on is False:
             return answers.nothing(plan, unit, occasion, now, "paused", unknown)
 
@@ -153,7 +155,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if not inside:
             reason = "not_in_audience" if inside is not None else "missing_attribute"
             return answers.nothing(plan, unit, occasion, now, reason, unknown, missing)
-    if place is not None:  # enrolled in a phase that the current one keeps: not drawn again
+    if place is not None:  # enrolled in a phase that the current one keeps, or under another id: not drawn again
         if visit is not None:
             visit("kept", None, {"phase": place[0].number, "variant": place[1].variant})
         return answers.enrolled(plan, place, unit, occasion, now, "kept", view, unknown)

@@ -50,12 +50,15 @@ class MemberState(msgspec.Struct, frozen=True):
     attributes: dict[str, Any] = {}
     """Those declared ``stored``."""
     enrolments: dict[str, Enrolment] = {}
-    """Experiment → enrolment."""
+    """Experiment → enrolment; of a unit with several ids the earliest one that any of them has."""
     opted_out: bool = False
     """Opted out of personalisation. Honoured by every experiment, also by those that need no state."""
     state_known: bool = True
     """False when what is published about the member is missing or too old: ``attributes`` are then not looked at.
     An opt-out or enrolment that is known all the same counts; there may be others that are not known."""
+    linked: tuple[str, ...] = ()
+    """The other ids of the same unit. A unit that has some keeps its first variant in every experiment, also in those
+    that need no state: drawn by its own id, another of its ids might get another variant."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -71,6 +71,8 @@ def _enrolment(goes_on: bool | None, detail: dict[str, Any]) -> str:
     if found is None:
         return "not enrolled yet" + ("" if goes_on else ", and a pause takes nobody new")
     words = f"enrolled in {found.variant} (phase {found.phase}) since {instant(found.since)}"
+    if detail["linked"]:
+        words += f", the first of its {detail['linked'] + 1} ids"
     if goes_on is None:
         return f"{words}, and keeps it"
     if found.phase not in detail["kept_phases"]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
+import msgspec
+
 from allocation.decision import Enrolment, MemberState
 
 K = TypeVar("K")
@@ -52,27 +54,30 @@ class Bounded(Generic[K, V]):
         self._items.pop(key, None)
 
 
-def with_own_enrolments(state: MemberState, own: Mapping[str, Enrolment] | None) -> MemberState:
+def with_own_enrolments(state: MemberState, *own: Mapping[str, Enrolment] | None) -> MemberState:
     """Return the published state of a member with the enrolments this node made since.
 
-    Where both know an experiment, the later phase counts; within a phase the published one, which was first.
+    Where both know an experiment, the later phase counts; within a phase the published one, which was first. Of the
+    ids of one unit the one that this node enrolled first counts.
+
+    Args:
+        state: as published.
+        own: what this node decided for each id of the unit, in the order of the ids.
 
     >>> state = MemberState(enrolments={"x": Enrolment(1, "a", 5)})
     >>> with_own_enrolments(state, {"x": Enrolment(1, "b", 9), "y": Enrolment(1, "c", 9)}).enrolments["y"].variant
     'c'
     >>> with_own_enrolments(state, {"x": Enrolment(1, "b", 9)}).enrolments["x"].variant
     'a'
+    >>> with_own_enrolments(state, {"y": Enrolment(1, "c", 9)}, {"y": Enrolment(1, "d", 7)}).enrolments["y"].variant
+    'd'
     """
-    if not own:
-        return state
-    enrolments = dict(state.enrolments)
-    for experiment, enrolment in own.items():
+    enrolments = None
+    made = [enrolment for known in own if known for enrolment in known.items()]
+    for experiment, enrolment in sorted(made, key=lambda item: item[1].since) if len(made) > 1 else made:
+        if enrolments is None:
+            enrolments = dict(state.enrolments)
         published = enrolments.get(experiment)
         if published is None or enrolment.phase > published.phase:
             enrolments[experiment] = enrolment
-    return MemberState(
-        attributes=state.attributes,
-        enrolments=enrolments,
-        opted_out=state.opted_out,
-        state_known=state.state_known,
-    )
+    return state if enrolments is None else msgspec.structs.replace(state, enrolments=enrolments)

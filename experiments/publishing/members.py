@@ -2,7 +2,8 @@
 
 The worker publishes one read-only SQLite file, built from ``members`` (stored attributes, opt-out) and from the
 enrolments in ``decisions`` of the experiments that need them, with a manifest that names it and its SHA-256. Nodes
-read it with one point lookup for each table: bounded cost, no locks, no database.
+read it with one point lookup for each table: bounded cost, no locks, no database. Of units that are known by several
+ids it has the ids and the enrolments in all active experiments; while there are none, nobody looks for them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from experiments.store import Store
 
 MANIFEST = "members.json"
-FORMAT = 1
+FORMAT = 2
+"""1 has no identities. Where nobody is linked the file is written as 1, so that nodes of the version before read it."""
 KEPT = 2
 """How many member files stay on disk: a node may still have the one before open."""
 MAX_AGE_US = 48 * 3600 * 1_000_000
@@ -40,15 +42,22 @@ CREATE TABLE members (unit_type TEXT NOT NULL, unit TEXT NOT NULL, attributes TE
     PRIMARY KEY (unit_type, unit)) WITHOUT ROWID;
 CREATE TABLE enrolments (unit_type TEXT NOT NULL, unit TEXT NOT NULL, experiment TEXT NOT NULL, phase INTEGER NOT NULL,
     variant TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (unit_type, unit, experiment)) WITHOUT ROWID;
+CREATE TABLE identities (unit_type TEXT NOT NULL, unit TEXT NOT NULL, root TEXT NOT NULL,
+    PRIMARY KEY (unit_type, unit)) WITHOUT ROWID;
+CREATE INDEX identities_by_root ON identities (unit_type, root);
 """
 _MEMBER = "SELECT attributes, opted_out FROM members WHERE unit_type = ? AND unit = ?"
 _ENROLMENTS = "SELECT experiment, phase, variant, since FROM enrolments WHERE unit_type = ? AND unit = ?"
+_GROUP = """SELECT other.unit FROM identities unit JOIN identities other ON other.unit_type = unit.unit_type
+    AND other.root = unit.root WHERE unit.unit_type = ? AND unit.unit = ? ORDER BY other.unit"""
 _attributes = msgspec.json.Decoder(dict[str, Any])
 
 MemberRow = tuple[str, str, str, int]
 """unit_type, unit, attributes as a JSON object, opted out (0 or 1)"""
 EnrolmentRow = tuple[str, str, str, int, str, int]
 """unit_type, unit, experiment, phase, variant, since (microseconds)"""
+IdentityRow = tuple[str, str, str]
+"""unit_type, unit, root: only of groups of two ids or more"""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -63,9 +72,17 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int = FORMAT
     opted_out: int | None = None
     """Members who opted out of personalisation; ``None`` when the file does not say."""
+    linked: int = 0
+    """Ids that are not their unit's only one."""
 
 
-def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Iterable[EnrolmentRow]) -> Manifest:
+def write(
+    folder: Path,
+    at: int,
+    members: Iterable[MemberRow],
+    enrolments: Iterable[EnrolmentRow],
+    identities: Iterable[IdentityRow] = (),
+) -> Manifest:
     """Write a member file and its manifest atomically; older ones but one are deleted.
 
     Args:
@@ -73,6 +90,7 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
         at: microseconds since 1970 UTC up to which the rows are complete.
         members: each unit once.
         enrolments: each unit and experiment once.
+        identities: each id of a unit with several.
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = sorted(folder.glob("members-*.sqlite"))
@@ -86,14 +104,24 @@ def write(folder: Path, at: int, members: Iterable[MemberRow], enrolments: Itera
             connection.execute("BEGIN")
             connection.executemany("INSERT INTO members VALUES (?, ?, ?, ?)", members)
             connection.executemany("INSERT INTO enrolments VALUES (?, ?, ?, ?, ?, ?)", enrolments)
+            connection.executemany("INSERT INTO identities VALUES (?, ?, ?)", identities)
             connection.execute("COMMIT")
             counts = [
                 connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]  # noqa: S608 - our own words
-                for rows in ("members", "enrolments", "members WHERE opted_out")
+                for rows in ("members", "enrolments", "members WHERE opted_out", "identities")
             ]
         finally:
             connection.close()
-    manifest = Manifest(final.name, _sha256(final), at, counts[0], counts[1], opted_out=counts[2])
+    manifest = Manifest(
+        final.name,
+        _sha256(final),
+        at,
+        counts[0],
+        counts[1],
+        format=FORMAT if counts[3] else 1,
+        opted_out=counts[2],
+        linked=counts[3],
+    )
     with atomic.replacing(folder / MANIFEST) as temporary:
         temporary.write_bytes(msgspec.json.encode(manifest))
     atomic.keep_newest(list(folder.glob("members-*.sqlite")), KEPT)
@@ -105,19 +133,26 @@ def published(folder: Path) -> bool:
     return (folder / MANIFEST).exists()
 
 
-def write_from_store(store: Store, folder: Path, experiments: Mapping[str, int], at: int) -> Manifest:
+def write_from_store(
+    store: Store, folder: Path, experiments: Mapping[str, int], at: int, active: Mapping[str, int] | None = None
+) -> Manifest:
     """Rebuild the member file from the store.
 
     Args:
-        store: where ``members`` and ``decisions`` are.
+        store: where ``members``, ``decisions`` and ``identities`` are.
         folder: the snapshot folder.
-        experiments: experiment → first phase whose members keep what they have; only these need enrolments.
+        experiments: experiment → first phase whose members keep what they have; only these need everybody's enrolments.
         at: microseconds since 1970 UTC; the loader has put everything acknowledged before it into the store.
+        active: the same of all experiments that give variants: those need the enrolments of linked units.
     """
     import sqlalchemy as sa
 
-    from experiments.store.log_tables import decisions
+    from experiments.store.log_tables import decisions, identities
     from experiments.store.log_tables import members as members_table
+
+    # An id that is alone under its root belongs to a group too large to be anybody: it is not linked.
+    roots = sa.select(identities.c.unit_type, identities.c.root).where(identities.c.unit != identities.c.root)
+    several = sa.tuple_(identities.c.unit_type, identities.c.root).in_(roots)
 
     def member_rows() -> Iterator[MemberRow]:
         query = sa.select(members_table).order_by(members_table.c.unit_type, members_table.c.unit)
@@ -130,6 +165,11 @@ def write_from_store(store: Store, folder: Path, experiments: Mapping[str, int],
             partition_by=(c.unit_type, c.unit, c.experiment), order_by=(c.at, c.decision_id)
         )
         wanted = [sa.and_(c.experiment == key, c.phase >= phase) for key, phase in sorted(experiments.items())]
+        others = {key: phase for key, phase in (active or {}).items() if key not in experiments}
+        if others and connection.scalar(sa.select(identities.c.unit).limit(1)) is not None:
+            linked = sa.select(identities.c.unit_type, identities.c.unit).where(several)
+            of_others = [sa.and_(c.experiment == key, c.phase >= phase) for key, phase in sorted(others.items())]
+            wanted.append(sa.and_(sa.or_(*of_others), sa.tuple_(c.unit_type, c.unit).in_(linked)))
         if not wanted:
             return
         ranked = (
@@ -145,8 +185,14 @@ def write_from_store(store: Store, folder: Path, experiments: Mapping[str, int],
         for row in connection.execution_options(stream_results=True).execute(query):
             yield row.unit_type, row.unit, row.experiment, row.phase, row.variant, row.at
 
+    def identity_rows() -> Iterator[IdentityRow]:
+        c = identities.c
+        query = sa.select(c.unit_type, c.unit, c.root).where(several).order_by(c.unit_type, c.unit)
+        for row in connection.execution_options(stream_results=True).execute(query):
+            yield row.unit_type, row.unit, row.root
+
     with store.read() as connection:
-        return write(folder, at, member_rows(), enrolment_rows())
+        return write(folder, at, member_rows(), enrolment_rows(), identity_rows())
 
 
 def _sha256(path: Path) -> str:
@@ -197,9 +243,16 @@ class MemberStates:
         """Whether the file in use says that no member opted out: experiments that need no state can pass it over."""
         return self.manifest is not None and self.manifest.opted_out == 0
 
+    @property
+    def nobody_linked(self) -> bool:
+        """Whether the file in use says that every unit has one id: experiments that need no state can pass it over."""
+        return self.manifest is not None and not self.manifest.linked
+
     def get(self, unit_type: str, unit: str, *, enrolments: bool = True) -> MemberState:
         """Return what is known about a unit: one point lookup, two with its enrolments.
 
+        Of a unit with several ids (which costs two lookups for each of them) the earliest enrolment in an experiment
+        counts, whichever id has it, and so does an opt-out under any of them; attributes are those of the id asked for.
         A unit that the file does not have is a known one without attributes and enrolments. ``state_known`` is false
         when there is no file, or it is too old; an old file's opt-outs and enrolments count all the same.
         """
@@ -209,19 +262,43 @@ class MemberStates:
             if self._connection is None:
                 return UNKNOWN
             try:
+                group = self._group(self._connection, unit_type, unit)
                 member = self._connection.execute(_MEMBER, (unit_type, unit)).fetchone()
-                found = self._connection.execute(_ENROLMENTS, (unit_type, unit)).fetchall() if enrolments else ()
+                opted_out = bool(member and member[1])
+                found = {}
+                if enrolments or group:
+                    found = self._enrolments(self._connection, unit_type, group or (unit,))
+                for other in group:
+                    row = None if opted_out else self._connection.execute(_MEMBER, (unit_type, other)).fetchone()
+                    opted_out = opted_out or bool(row and row[1])
             except sqlite3.Error as error:
                 self.problem = f"the member file cannot be read: {error}"
                 return UNKNOWN
-        opted_out = bool(member and member[1])
         # What happened stays true however old the file is: opt-outs and enrolments. Attributes do not.
         return MemberState(
             attributes=_attributes.decode(member[0]) if member and not self._too_old else {},
-            enrolments={key: Enrolment(phase, variant, since) for key, phase, variant, since in found},
+            enrolments=found,
             opted_out=opted_out,
             state_known=not self._too_old,
+            linked=tuple(other for other in group if other != unit),
         )
+
+    def _group(self, connection: sqlite3.Connection, unit_type: str, unit: str) -> tuple[str, ...]:
+        """Return all ids of the unit in byte order; none when it has but one."""
+        if self.nobody_linked:
+            return ()
+        return tuple(row[0] for row in connection.execute(_GROUP, (unit_type, unit)))
+
+    def _enrolments(
+        self, connection: sqlite3.Connection, unit_type: str, units: tuple[str, ...]
+    ) -> dict[str, Enrolment]:
+        found: dict[str, Enrolment] = {}
+        for unit in units:
+            for key, phase, variant, since in connection.execute(_ENROLMENTS, (unit_type, unit)):
+                known = found.get(key)
+                if known is None or since < known.since:
+                    found[key] = Enrolment(phase, variant, since)
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 
 from experiments.publishing import members
@@ -14,9 +16,9 @@ from experiments.publishing.members import MAX_AGE_US, MemberStates
 from experiments.publishing.publish import publish_members
 from experiments.settings import Settings
 from experiments.store import Store
-from experiments.store.log_tables import decisions
+from experiments.store.log_tables import decisions, identities
 from experiments.store.log_tables import members as members_table
-from tests.experiments.small_shop import NOW, changed, launched
+from tests.experiments.small_shop import NOW, changed, launched, walk
 
 
 def decision(unit: str, at: int, variant: str | None = "a", phase: int = 1, **fields: object) -> dict[str, object]:
@@ -100,6 +102,63 @@ def test_after_a_reassignment_earlier_enrolments_no_longer_count(store: Store, t
     states = MemberStates(settings.snapshot_dir)
     assert states.get("member", "old").enrolments == {}
     assert states.get("member", "both").enrolments["winback"].variant == "control"
+
+
+def test_of_linked_units_it_holds_every_enrolment_and_the_earliest_counts_for_all(store: Store, tmp_path: Path) -> None:
+    repository = launched(store)
+    plain = {"audience": None, "breakdowns": [], "layer": None, "metrics": {"primary": ["visits"]}}
+    repository.apply([changed(repository, key="plain", **plain)], "ann")
+    walk(store, "plain", "review", "testing", "running")
+    settings = Settings.from_env({}, data=str(tmp_path / "data"))
+    rows = [
+        decision("m-1", NOW + 5, "control", experiment="plain"),
+        decision("m-2", NOW + 2, "a", experiment="plain"),
+        decision("alone", NOW + 2, "a", experiment="plain"),
+        decision("crowd-1", NOW + 2, "a", experiment="plain"),
+        decision("m-2", NOW + 3, "a"),
+    ]
+    fill(store, [person("m-1"), person("m-3", '{"tier":"gold"}', opted_out=True)], rows)
+    manifest = publish_members(store, settings, NOW)
+    states = MemberStates(settings.snapshot_dir)
+    states.refresh(NOW)
+    assert states.nobody_linked
+    assert (manifest.format, manifest.linked, manifest.enrolments) == (1, 0, 1), "the version before reads it"
+    groups = {"m-1": "m-1", "m-2": "m-1", "m-3": "m-1", "crowd-1": "crowd-1"}
+    with store.begin() as connection:
+        connection.execute(
+            sa.insert(identities), [{"unit_type": "member", "unit": u, "root": r} for u, r in groups.items()]
+        )
+    manifest = publish_members(store, settings, NOW + 1)
+    assert (manifest.format, manifest.linked, manifest.enrolments) == (members.FORMAT, 3, 3)
+    states.refresh(NOW)
+    assert not states.nobody_linked
+    for unit in ("m-1", "m-2", "m-3"):
+        for state in (states.get("member", unit), states.get("member", unit, enrolments=False)):
+            assert set(state.linked) == {"m-1", "m-2", "m-3"} - {unit}
+            assert {key: found.variant for key, found in state.enrolments.items()} == {"plain": "a", "winback": "a"}
+            assert state.opted_out, "an opt-out under one of them is the person's"
+    assert states.get("member", "m-1").attributes == {"stage": "dormant"}
+    for unit in ("alone", "crowd-1", "nobody"):
+        state = states.get("member", unit)
+        assert (state.linked, state.enrolments, state.opted_out) == ((), {}, False)
+    assert states.get("store", "m-1").linked == ()
+
+
+def test_a_file_of_the_format_before_is_read(tmp_path: Path) -> None:
+    manifest = write(tmp_path, NOW)
+    old = tmp_path / manifest.file
+    with sqlite3.connect(old) as connection:
+        connection.execute("DROP TABLE identities")
+    connection.close()
+    data = msgspec.json.encode(
+        {"file": old.name, "sha256": hashlib.sha256(old.read_bytes()).hexdigest(), "at": NOW, "members": 1,
+         "enrolments": 0, "format": 1}
+    )  # fmt: skip
+    (tmp_path / members.MANIFEST).write_bytes(data)
+    states = MemberStates(tmp_path)
+    assert states.refresh(NOW)
+    assert states.nobody_linked
+    assert states.get("member", "m-1").attributes == {"stage": "dormant"}
 
 
 def write(folder: Path, at: int, stage: str = "dormant") -> members.Manifest:
