@@ -1,7 +1,8 @@
 """Publishing: what stands in the store becomes what every node decides with, by files on disk.
 
-A snapshot is published two seconds ahead of its ``effective_at``, so that all nodes swap together. When nothing that
-decides has changed, nothing is published.
+It goes through a table of the store (`experiments.publishing.published`), so that many hosts have the same. A snapshot
+is published two seconds ahead of its ``effective_at``, so that all nodes swap together. When nothing that decides has
+changed, nothing is published.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from pathlib import Path
 import msgspec
 
 from allocation.plan import Snapshot
-from allocation.snapshot import SnapshotError, encode
+from allocation.snapshot import SnapshotError, encode, parse
 from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.states import ACTIVE
 from experiments.lifecycle.transition import transition
 from experiments.log.loader import Loader
 from experiments.log.spool_file import FileLock
-from experiments.publishing import members, snapshot_file
+from experiments.publishing import members, published, snapshot_file
 from experiments.publishing.plans import plan_of, snapshot_of
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
@@ -45,9 +46,10 @@ LOCK_NAME = "publish.lock"
 def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_us: int = AHEAD_US) -> str:
     """Publish the snapshot of the store; return its version (the current one when nothing that decides has changed).
 
-    The first comes with member states. Where members newly keep what they have (an experiment was paused, or opened a
-    phase that keeps), the spools are drained and the enrolled set is sealed in the member file *before* the snapshot
-    that relies on it is written.
+    It is written into the store once, under a lock, and copied into this host's folder; other hosts copy it when they
+    call this. The first comes with member states. Where members newly keep what they have (an experiment was paused, or
+    opened a phase that keeps), the spools are drained and the enrolled set is sealed in the member file *before* the
+    snapshot that relies on it is written.
 
     Args:
         store: where the definitions are.
@@ -61,25 +63,67 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
     turn = FileLock.take(folder / LOCK_NAME, wait=True)
     try:
         last = _newest(folder)
-        snapshot = build_snapshot(store, at)
-        unchanged = last is not None and content_digest(last) == content_digest(snapshot)
-        newly_needed = not unchanged and not _needing(snapshot) <= (_needing(last) if last else set())
-        # From the first snapshot on, so that the first decisions of a deployment know whom they are about.
-        if newly_needed or not members.published(folder):
-            publish_member_states(store, settings, at)
-        if last is not None and unchanged:
-            return last.version
-        known = snapshot_file.versions(folder)
-        if known and snapshot.version <= known[-1]:
-            # Versions sort by time, also when the clock was set back.
-            stamp = int(known[-1].partition("-")[0]) + 1
-            snapshot = msgspec.structs.replace(snapshot, version=_version(stamp, snapshot))
-        effective_at = at + ahead_us if last is not None else at
-        snapshot_file.write(folder, msgspec.structs.replace(snapshot, effective_at=effective_at))
+        sealed = _needing(last) if last else set()
+        while True:
+            snapshot, body = _agreed(store, folder, last, sealed, at, ahead_us)
+            newly_needed = not _needing(snapshot) <= sealed
+            # From the first snapshot on, so that the first decisions of a deployment know whom they are about.
+            if newly_needed or not members.published(folder):
+                publish_member_states(store, settings, at)
+            if snapshot.version:
+                break
+            sealed |= _needing(snapshot)
+        if last is None or last.version != snapshot.version:
+            snapshot_file.write_document(folder, snapshot.version, body)
         return snapshot.version
     finally:
         if turn is not None:
             turn.release()
+
+
+def _agreed(
+    store: Store, folder: Path, last: Snapshot | None, sealed: set[tuple[str, int, bool]], at: int, ahead_us: int
+) -> tuple[Snapshot, bytes]:
+    """Return the snapshot that all hosts have or shall have, and its document.
+
+    It is without version while its enrolled are to be sealed yet.
+
+    Args:
+        store: where the definitions are, and what was published.
+        folder: of this host.
+        last: the newest snapshot in it.
+        sealed: what `_needing` says of experiments whose enrolled are in this host's member file.
+        at: microseconds since 1970 UTC.
+        ahead_us: how long after ``at`` a new snapshot takes effect.
+    """
+    with published.turn(store) as connection:
+        newest = published.newest(connection)
+        # Read with the lock held: whatever was committed before is in it.
+        snapshot = build_snapshot(store, at)
+        digest = content_digest(snapshot)
+        known = max(snapshot_file.versions(folder), default="")  # whole or not
+        if newest is not None and newest.version >= known:
+            if last is not None and last.version == newest.version and newest.content_digest == digest:
+                return last, b""
+            if newest.content_digest == digest or not published.supersedes(connection, newest):
+                # As it was written, also what this program does not know of.
+                body = published.document(connection, newest.version)
+                return parse(body), body
+        alone = newest is None or newest.version < known
+        if alone and last is not None and last.version == known and content_digest(last) == digest:
+            snapshot = last  # of this folder alone until now
+        else:
+            if not _needing(snapshot) <= sealed:
+                return msgspec.structs.replace(snapshot, version=""), b""
+            newest_known = max(known, newest.version if newest is not None else "")
+            if newest_known and snapshot.version <= newest_known:
+                # Versions sort by time, also when the clock was set back.
+                snapshot = msgspec.structs.replace(snapshot, version=_version(_stamp(newest_known) + 1, snapshot))
+            first = last is None and newest is None
+            snapshot = msgspec.structs.replace(snapshot, effective_at=at if first else at + ahead_us)
+        if newest is None or newest.version < snapshot.version:
+            published.insert(connection, snapshot, digest, at)
+        return snapshot, encode(snapshot)
 
 
 def build_snapshot(store: Store, now: int) -> Snapshot:
@@ -90,6 +134,10 @@ def build_snapshot(store: Store, now: int) -> Snapshot:
 
 def _version(stamp: int, snapshot: Snapshot) -> str:
     return f"{stamp:016d}-{content_digest(snapshot)[:8]}"
+
+
+def _stamp(version: str) -> int:
+    return int(version.partition("-")[0])
 
 
 def _needing(snapshot: Snapshot) -> set[tuple[str, int, bool]]:
@@ -132,12 +180,14 @@ def publish_members(store: Store, settings: Settings, now: int) -> members.Manif
     """
     repository = Repository(store)
     heads = repository.heads()
+    active = {record.key: record for record in repository.experiments() if record.state in ACTIVE}
     needing = {
-        record.key: record.kept_since
-        for record in repository.experiments()
-        if record.state in ACTIVE and plan_of(repository, record, heads).needs == "enrolment"
+        key: record.kept_since
+        for key, record in active.items()
+        if plan_of(repository, record, heads).needs == "enrolment"
     }
-    return members.write_from_store(store, settings.snapshot_dir, needing, now)
+    everywhere = {key: record.kept_since for key, record in active.items()}
+    return members.write_from_store(store, settings.snapshot_dir, needing, now, everywhere)
 
 
 def move(

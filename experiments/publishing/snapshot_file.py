@@ -35,8 +35,12 @@ def versions(folder: Path) -> list[str]:
 
 def write(folder: Path, snapshot: Snapshot) -> Path:
     """Write a snapshot atomically and delete all but the last three."""
-    body = encode(snapshot)
-    path = path_of(folder, snapshot.version)
+    return write_document(folder, snapshot.version, encode(snapshot))
+
+
+def write_document(folder: Path, version: str, body: bytes) -> Path:
+    """Write a snapshot, encoded already, atomically and delete all but the last three."""
+    path = path_of(folder, version)
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     atomic.keep_newest(list(folder.glob("snapshot-*.json")), KEPT)

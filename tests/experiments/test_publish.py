@@ -92,7 +92,9 @@ def test_the_project_travels_with_the_snapshot(store: Store, settings: Settings)
     repository = definitions(store)
     publish(store, settings, NOW)
     snapshots = SnapshotFile(settings.snapshot_dir)
-    assert snapshots.load(NOW).source.project == ProjectPlan("CNY", 2, allow_personal_ids=False)
+    assert snapshots.load(NOW).source.project == ProjectPlan(
+        "CNY", 2, allow_personal_ids=False, stored={"stage": "string", "tier": "string"}
+    )
     repository.apply([repository.project().model_copy(update={"allow_personal_ids": True})], "ann")
     publish(store, settings, NOW + SECOND)
     assert snapshots.poll(NOW + SECOND) is None

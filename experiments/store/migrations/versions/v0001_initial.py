@@ -66,6 +66,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dead_letters")),
     )
+    op.create_index("dead_letters_by_arrival", "dead_letters", ["received_at", "id"], unique=False)
     op.create_table(
         "decisions",
         sa.Column("decision_id", KEY_TEXT, nullable=False),
@@ -157,6 +158,21 @@ def upgrade() -> None:
         sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("table", "day", name=op.f("pk_export_days")),
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("caller", KEY_TEXT, nullable=False),
+        sa.Column("method", KEY_TEXT, nullable=False),
+        sa.Column("path", KEY_TEXT, nullable=False),
+        sa.Column("key", KEY_TEXT, nullable=False),
+        sa.Column("fingerprint", KEY_TEXT, nullable=False),
+        sa.Column("attempt", KEY_TEXT, nullable=False),
+        sa.Column("locked_until", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.BigInteger(), nullable=True),
+        sa.Column("headers", sa.Text(), nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("caller", "method", "path", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_table(
         "identities",
@@ -251,6 +267,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_members")),
     )
     op.create_table(
+        "published_snapshots",
+        sa.Column("version", KEY_TEXT, nullable=False),
+        sa.Column("content_digest", KEY_TEXT, nullable=False),
+        sa.Column("effective_at", sa.BigInteger(), nullable=False),
+        sa.Column("published_at", sa.BigInteger(), nullable=False),
+        sa.Column("definitions", sa.BigInteger(), nullable=False),
+        sa.Column("program", KEY_TEXT, nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_published_snapshots")),
+    )
+    op.create_table(
         "quarantined_events",
         sa.Column("source", KEY_TEXT, nullable=False),
         sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -270,12 +297,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_quarantined_events")),
     )
     op.create_table(
+        "replicas",
+        sa.Column("replica", KEY_TEXT, nullable=False),
+        sa.Column("loaded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("replica", name=op.f("pk_replicas")),
+    )
+    op.create_table(
         "reports",
         sa.Column("experiment", KEY_TEXT, nullable=False),
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("phase", sa.BigInteger(), nullable=False),
         sa.Column("computed_at", sa.BigInteger(), nullable=False),
         sa.Column("content_hash", KEY_TEXT, nullable=False),
+        sa.Column("reading", KEY_TEXT, nullable=True),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("experiment", "number", name=op.f("pk_reports")),
     )
@@ -319,7 +353,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_webhook_deliveries_state_next_at"), table_name="webhook_deliveries")
     op.drop_table("webhook_deliveries")
     op.drop_table("reports")
+    op.drop_table("replicas")
     op.drop_table("quarantined_events")
+    op.drop_table("published_snapshots")
     op.drop_table("members")
     op.drop_table("links")
     op.drop_table("leases")
@@ -330,6 +366,7 @@ def downgrade() -> None:
     op.drop_table("imports")
     op.drop_index("identities_by_root", table_name="identities")
     op.drop_table("identities")
+    op.drop_table("idempotency_keys")
     op.drop_table("export_days")
     op.drop_table("experiment_states")
     op.drop_table("experiment_phases")
@@ -337,6 +374,7 @@ def downgrade() -> None:
     op.drop_table("definition_revisions")
     op.drop_table("definition_heads")
     op.drop_table("decisions")
+    op.drop_index("dead_letters_by_arrival", table_name="dead_letters")
     op.drop_table("dead_letters")
     op.drop_table("conflicts")
     op.drop_table("audit_log")
