@@ -125,7 +125,9 @@ class Front:
         try:
             if method not in route.methods:
                 raise method_not_allowed(route.allowed)
-            caller = ANYBODY if route.need is None else authenticate(self.node, scope, route.need)
+            caller = ANYBODY
+            if route.need is not None and not route.own_door:
+                caller = authenticate(self.node, scope, route.need)
             await route.answer(self.node, caller, scope, receive, send)
         except Problem as problem:
             await route.refuse(scope, send, problem)

@@ -1,41 +1,23 @@
-"""What decides in a running node: the snapshot in use, the members' states, and the answers given lately.
-
-An answer is given when its row is durable. The same question again gets the same answer, also after the snapshot has
-changed, and is not written again.
-"""
+"""What decides in a running node: the snapshot in use, and what is known of members."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
-from allocation.decide import UnknownExperimentError, decide
-from allocation.decision import Decision, Enrolment, MemberState
+from allocation.decide import decide
+from allocation.decision import Decision, MemberState
 from allocation.plan import ProjectPlan
-from api.durable import on_disk
+from api.answered import Ack, Answered, Answers, Append
 from api.errors import FieldProblem, Problem, near, unavailable
-from api.recent import Bounded, with_own_enrolments
-from experiments.log.rows import DecisionRow
+from api.recent import with_own_enrolments
 from experiments.personal import personal_id
 from experiments.publishing.members import MemberStates
 
 if TYPE_CHECKING:
     from api.hot.decide import DecideRequest
-    from experiments.log.spool import LogRow
-
-RECENT_ANSWERS = 50_000
-RECENT_UNITS = 100_000
-
-
-class Append(Protocol):
-    """Puts rows into the log."""
-
-    def __call__(self, rows: Sequence[LogRow]) -> asyncio.Future[None]:
-        """Return what is resolved when they are durable; raises `Problem` when they are not taken."""
 
 
 class Deciding:
@@ -46,13 +28,18 @@ class Deciding:
         """The snapshot that decides now; ``None`` before the first."""
         self.project: ProjectPlan | None = None
         """What the door must know of the project; ``None`` while none is defined."""
+        self.answered = Answered(append, counts)
         self._members = members
-        self._append = append
-        self._counts = counts
-        self._recent: Bounded[str, Decision] = Bounded(RECENT_ANSWERS)
-        self._committing: dict[str, asyncio.Future[None]] = {}
-        """Commits that recent answers, and those who ask the same again, still wait for."""
-        self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
+
+    def snapshot(self) -> CompiledSnapshot:
+        """Return the snapshot that decides now.
+
+        Raises:
+            Problem: 503 before the first.
+        """
+        if self.compiled is None:
+            raise unavailable("nothing has been published on this node yet", code="no_snapshot")
+        return self.compiled
 
     def check_personal(self, unit: str) -> None:
         """Refuse a unit id that looks like an e-mail address or telephone number, unless the project takes those.
@@ -66,42 +53,59 @@ class Deciding:
                 422, "the unit id is personal", code="invalid", errors=[FieldProblem("/unit", "personal_id", refused)]
             )
 
-    async def decide(self, request: DecideRequest) -> Decision:
-        """Decide and return once the decision is on disk; the same question again gets the same answer, unwritten.
+    async def decide(
+        self, request: DecideRequest, *, source: str = "decide", send_at: int | None = None, ack: Ack = "spool"
+    ) -> Decision:
+        """Decide and return once the decision is durable; the same question again gets the same answer, unwritten.
+
+        Args:
+            request: experiment, unit, and what is known of the unit.
+            source: who decided, for the log.
+            send_at: when the message is scheduled to leave, microseconds since 1970 UTC.
+            ack: what is waited for.
 
         Raises:
             Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet or the
                 log cannot take the decision now.
         """
-        decision = self._decide(request)
-        self._counts[decision.reason] += 1
-        if decision.kind is None or decision.decision_id is None:
-            return decision
-        known = self._recent.get(decision.decision_id)
-        if known is None:
-            self._committing[decision.decision_id] = self._append([DecisionRow.from_decision(decision)])
-            self._recent.put(decision.decision_id, decision)
-            if decision.kind == "enrolled" and decision.variant is not None:
-                self._remember_enrolment(decision, decision.variant)
-        durable = self._committing.get(decision.decision_id)
-        if durable is not None:
-            try:
-                await on_disk(asyncio.shield(durable))
-            except Problem:
-                self._forget(known or decision)
-                raise
-            finally:
-                if durable.done():
-                    self._committing.pop(decision.decision_id, None)
-        return known or decision
+        answers = Answers(self.answered, source, send_at)
+        decision = answers.add(self._decide(request))
+        if answers.waiting:
+            await answers.durable(ack)
+        return decision
 
     def _decide(self, request: DecideRequest) -> Decision:
-        compiled = self.compiled
-        if compiled is None:
-            raise unavailable("nothing has been published on this node yet", code="no_snapshot")
+        compiled = self.snapshot()
         self.check_personal(request.unit)
-        plan = compiled.experiments.get(request.experiment)
-        if plan is not None and request.unit_type not in {None, plan.unit_type}:
+        plan = self.plan(compiled, request.experiment, request.unit_type)
+        return decide(
+            compiled,
+            request.experiment,
+            request.unit,
+            now=time.time_ns() // 1000,
+            attributes=request.attributes,
+            state=None if plan is None else self.state_for(plan, request.unit),
+            occasion=request.occasion,
+        )
+
+    def plan(self, compiled: CompiledSnapshot, experiment: str, unit_type: str | None) -> CompiledExperiment | None:
+        """Return the experiment; ``None`` for one that is published but that this node cannot decide.
+
+        Raises:
+            Problem: 404 for an unknown experiment, 422 for another unit type than it is about.
+        """
+        plan = compiled.experiments.get(experiment)
+        if plan is None:
+            if experiment in compiled.refused:
+                return None
+            advice = near(experiment, compiled.experiments) or "GET /v1/experiments lists what there is"
+            raise Problem(
+                404,
+                f"no experiment of this key is published; {advice}",
+                code="unknown_experiment",
+                errors=[FieldProblem("/experiment", "unknown_experiment", f"is not published; {advice}")],
+            )
+        if unit_type is not None and unit_type != plan.unit_type:
             message = f'this experiment is about units of type "{plan.unit_type}"; send that, or leave it out'
             raise Problem(
                 422,
@@ -109,28 +113,11 @@ class Deciding:
                 code="invalid",
                 errors=[FieldProblem("/unit_type", "other_unit_type", message)],
             )
-        try:
-            return decide(
-                compiled,
-                request.experiment,
-                request.unit,
-                now=time.time_ns() // 1000,
-                attributes=request.attributes,
-                state=None if plan is None else self._state_for(plan, request.unit),
-                occasion=request.occasion,
-            )
-        except UnknownExperimentError:
-            advice = near(request.experiment, compiled.experiments) or "GET /v1/experiments lists what there is"
-            raise Problem(
-                404,
-                f"no experiment of this key is published; {advice}",
-                code="unknown_experiment",
-                errors=[FieldProblem("/experiment", "unknown_experiment", f"is not published; {advice}")],
-            ) from None
+        return plan
 
-    def _state_for(self, plan: CompiledExperiment, unit: str) -> MemberState | None:
-        """Return what the experiment needs of a member's state; opt-outs are honoured by those that need nothing."""
-        if plan.needs == "enrolment":
+    def state_for(self, plan: CompiledExperiment, unit: str) -> MemberState | None:
+        """Return what the experiment needs of a member's state; those that need nothing honour opt-outs and links."""
+        if plan.needs == "enrolment" or not self._members.nobody_linked:
             return self.member_state(plan.unit_type, unit)
         if plan.needs == "none" and self._members.nobody_opted_out:
             return None
@@ -138,23 +125,7 @@ class Deciding:
 
     def member_state(self, unit_type: str, unit: str) -> MemberState:
         """Return what is known of a member: published, and what this node has decided since."""
-        return with_own_enrolments(self._members.get(unit_type, unit), self._enrolments.get((unit_type, unit)))
-
-    def _remember_enrolment(self, decision: Decision, variant: str) -> None:
-        key = (decision.unit_type, decision.unit)
-        own = self._enrolments.get(key) or {}
-        known = own.get(decision.experiment)
-        if known is None or known.phase < decision.phase:
-            enrolment = Enrolment(decision.phase, variant, decision.at)
-            self._enrolments.put(key, {**own, decision.experiment: enrolment})
-
-    def _forget(self, decision: Decision) -> None:
-        """Forget an answer that did not reach the disk, and the enrolment it made: it was never given."""
-        if decision.decision_id is not None:
-            self._recent.forget(decision.decision_id)
-        key = (decision.unit_type, decision.unit)
-        own = dict(self._enrolments.get(key) or {})
-        made = own.get(decision.experiment)
-        if made is not None and made.since == decision.at:
-            del own[decision.experiment]
-            self._enrolments.put(key, own)
+        state = self._members.get(unit_type, unit)
+        return with_own_enrolments(
+            state, *(self.answered.enrolments(unit_type, known) for known in sorted((unit, *state.linked)))
+        )

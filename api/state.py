@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from allocation.compiled import CompiledSnapshot
 from allocation.plan import ProjectPlan, SecurityPlan
 from api import logs
+from api.answered import Ack
 from api.deciding import Deciding
-from api.durable import on_disk
+from api.durable import LogWriter, on_disk
 from api.errors import unavailable
 from api.last_used import LastUsed
 from api.recent import Bounded
@@ -56,7 +57,9 @@ class Node:
         self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
         self._snapshots = SnapshotFile(settings.snapshot_dir)
         self._members = MemberStates(settings.snapshot_dir)
-        self.deciding = Deciding(self._members, self._append, self.counts)
+        self.deciding = Deciding(self._members, self.append, self.counts)
+        self.store_writer: LogWriter | None = None
+        """Writes straight into the database, for callers who wait for that (``ack = "store"``)."""
         self.security: SecurityPlan | None = None
         """Who may ask, of the newest snapshot, also of one that waits for its time; ``None`` before the first."""
         self.keys = KeyRing()
@@ -219,7 +222,7 @@ class Node:
             for item in rejected
         ]
         if rows or letters:
-            await on_disk(self._append([*rows, *letters]))
+            await on_disk(self.append([*rows, *letters]))
         duplicates = 0
         for row in rows:
             key = (row.source, row.day, row.event_id)
@@ -231,12 +234,30 @@ class Node:
         self.counts["events_rejected"] += len(letters)
         return duplicates
 
-    def _append(self, rows: Sequence[LogRow]) -> asyncio.Future[None]:
-        if self._spool is None:
+    def append(self, rows: Sequence[LogRow], ack: Ack = "spool") -> asyncio.Future[None]:
+        """Put rows into the log; what is returned is resolved when they are where the caller wants to know them.
+
+        Raises:
+            Problem: 503 when they cannot be taken now; nothing of them is kept then.
+        """
+        writer: LogWriter | None = self.store_writer if ack == "store" else self._spool
+        if writer is None:
             raise unavailable("the log is not open", code="log_unavailable")
         try:
-            return self._spool.append_async(rows)
+            durable = writer.append_async(rows)
         except SpoolFullError:
             raise unavailable("the disk cannot keep up; come again in a second", code="log_full") from None
         except SpoolError:
             raise unavailable("the service is stopping", code="stopping") from None
+        if ack != "none":
+            return durable
+        durable.add_done_callback(_note_failure)
+        taken = durable.get_loop().create_future()
+        taken.set_result(None)
+        return taken
+
+
+def _note_failure(durable: asyncio.Future[None]) -> None:
+    """Say that rows nobody waits for did not reach the disk."""
+    if not durable.cancelled() and (error := durable.exception()) is not None:
+        _log.error("spool_failed", error=type(error).__name__)

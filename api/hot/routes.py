@@ -32,6 +32,8 @@ class Route(msgspec.Struct, frozen=True):
     answer: Any  # Handler: msgspec does not know callables
     refuse: Any = send_problem
     """Writes a `Problem`, also one of the door, in the error shape of this address."""
+    own_door: bool = False
+    """Whether the handler authenticates by itself, because what the door cannot do has an answer of its own there."""
     cross_origin: bool = False
     """Whether pages of other origins may ask, when the operator names those origins."""
 
@@ -42,7 +44,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 EXACT: dict[str, Route] = {
-    "/v1/decide": Route(("POST",), "decide", decide.answer),
+    "/v1/decide": Route(("GET", "POST"), "decide", decide.answer, own_door=True),
     "/v1/events": Route(("POST",), "ingest", events.answer),
 }
 PREFIXES: dict[str, Route] = {}

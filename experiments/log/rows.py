@@ -47,7 +47,7 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     """When the message is scheduled to leave, where that is known at the decision: for every variant, control too."""
 
     @classmethod
-    def from_decision(cls, decision: Decision) -> DecisionRow:
+    def from_decision(cls, decision: Decision, source: str = "decide", send_at: int | None = None) -> DecisionRow:
         """Return the row that the log keeps of an answer.
 
         Raises:
@@ -71,6 +71,8 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
             decision.frozen,
             decision.holdout,
             decision.snapshot,
+            source,
+            send_at,
         )
 
 

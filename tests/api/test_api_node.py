@@ -207,7 +207,7 @@ def test_a_log_that_cannot_be_written_is_503_at_once(tmp_path: Path) -> None:
             assert headers[b"content-type"] == b"application/problem+json"
             assert answer["detail"] == "the service is stopping"
         # What was not acknowledged is not remembered either.
-        assert len(front.node.deciding._recent) == 0
+        assert len(front.node.deciding.answered.recent) == 0
 
     in_node(check, tmp_path)
 
@@ -227,7 +227,7 @@ def test_an_answer_that_did_not_reach_the_disk_leaves_nothing_behind(tmp_path: P
         status, _, _ = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-9"})
         assert status == 503
         assert front.node.deciding.member_state("member", "m-9").enrolments == {}
-        assert len(front.node.deciding._recent) == 1
+        assert len(front.node.deciding.answered.recent) == 1
         # Another occasion of a member whose first answer was kept: that enrolment stays.
         body = {"experiment": "winback", "unit": "m-8", "occasion": "send-2"}
         assert (await post(front, "/v1/decide", body))[0] == 503
@@ -276,12 +276,12 @@ def test_the_collector_does_not_follow_what_is_remembered(tmp_path: Path) -> Non
 
     async def check(front: Front) -> None:
         await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
-        (decision,) = front.node.deciding._recent._items.values()
-        (enrolments,) = front.node.deciding._enrolments._items.values()
+        (decision,) = front.node.deciding.answered.recent._items.values()
+        (enrolments,) = front.node.deciding.answered._enrolments._items.values()
         assert enrolments["winback"].variant == decision.variant
         assert not gc.is_tracked(decision)
         assert not gc.is_tracked(enrolments)
-        assert front.node.deciding._committing == {}
+        assert front.node.deciding.answered.committing == {}
 
     in_node(check, tmp_path)
 
