@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "explain": "Say step by step why a member gets a variant.",
     "export": "Write definitions as YAML.",
     "import": "Import decisions or events that another tool recorded.",
+    "keys": "Make, list, rotate and revoke API keys.",
     "migrate": "Create or upgrade the database.",
     "preview": "Check a draft before launch: counts, cost, overlap.",
     "report": "Compute and show an experiment's report.",

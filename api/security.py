@@ -54,11 +54,21 @@ ANYBODY = Caller("anybody", None, SCOPES)
 class Door(Protocol):
     """What `authenticate` must know; a running node does."""
 
-    settings: Settings
-    security: SecurityPlan | None
-    """Who may ask; ``None`` before the first snapshot."""
-    keys: KeyRing
-    used: LastUsed
+    @property
+    def settings(self) -> Settings:
+        """Of the deployment."""
+
+    @property
+    def security(self) -> SecurityPlan | None:
+        """Who may ask; ``None`` before the first snapshot."""
+
+    @property
+    def keys(self) -> KeyRing:
+        """The keys that work."""
+
+    @property
+    def used(self) -> LastUsed:
+        """Where uses of keys are noted."""
 
     @property
     def current(self) -> bool:

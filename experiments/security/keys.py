@@ -304,7 +304,7 @@ def _find(live: list[ApiKey], name_or_selector: str) -> ApiKey:
 
 
 def _unknown(live: list[ApiKey], name_or_selector: str) -> UnknownApiKeyError:
-    if key_text.read(name_or_selector) is not None:  # a whole key by mistake: it must not be repeated
+    if name_or_selector.startswith("eqp_"):  # a key, or a part of one, by mistake: it must not be repeated
         return UnknownApiKeyError("name a key by its name or selector, never by its whole text")
     names = sorted({key.name for key in live})
     if not names:
