@@ -11,10 +11,10 @@ from apiflask import APIFlask
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from api import logs
+from api import guard, logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
 from api.listing import Listing
-from api.management import definitions, experiments, explanations, reports
+from api.management import audit, dead_letters, definitions, experiments, explanations, idempotency, keys, reports
 from api.management.hot_spec import with_hot_paths
 from api.services import Services
 from api.state import Node
@@ -58,7 +58,9 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.spec_processor(cast("Any", with_hot_paths))
     app.extensions["equipoise"] = services
     app.before_request(_begin)
+    guard.install(app, services)
     app.after_request(_finish)
+    idempotency.install(app, services)
     _register_errors(app)
     report_service = reports.Reports(services)
     if node is not None:
@@ -67,6 +69,9 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(definitions.create_blueprint(services, experiments.shower(services)))
     app.register_blueprint(reports.create_blueprint(services, report_service))
     app.register_blueprint(explanations.create_blueprint(services))
+    app.register_blueprint(keys.create_blueprint(services))
+    app.register_blueprint(dead_letters.create_blueprint(services))
+    app.register_blueprint(audit.create_blueprint(services))
     listing = Listing(services, report_service)
     pages = create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site)
     pages.enable_openapi = False  # type: ignore[attr-defined]

@@ -107,7 +107,7 @@ class TransitionBody(BaseModel, extra="forbid"):
 
 def shower(services: Services) -> Render:
     """Return how an experiment is answered with."""
-    return lambda key, status, notes: _full(_experiment(services, key), status=status, notes=notes)
+    return lambda key, status, notes: _full(experiment_record(services, key), status=status, notes=notes)
 
 
 def create_blueprint(services: Services) -> APIBlueprint:
@@ -133,13 +133,13 @@ def create_blueprint(services: Services) -> APIBlueprint:
     @describe(Description({200: ExperimentOut}, etag=True))
     def get_experiment(key: str) -> Response:
         """Return one experiment; the ETag is what a later PUT must name."""
-        return _full(_experiment(services, key))
+        return _full(experiment_record(services, key))
 
     @blueprint.get("/experiments/<key>/phases")
     @describe(Description({200: PhasesOut}))
     def get_phases(key: str) -> Response:
         """Return the phases of an experiment: the periods with one split, by which its members are counted."""
-        record = _experiment(services, key)
+        record = experiment_record(services, key)
         return respond({"items": [_phase(phase) for phase in record.phases], "next_cursor": None})
 
     @blueprint.post("/experiments/<key>/transitions")
@@ -164,7 +164,7 @@ def create_blueprint(services: Services) -> APIBlueprint:
             )
         match = request.headers.get("If-Match")
         version_id = None if match is None else version_from(match)
-        _experiment(services, key)
+        experiment_record(services, key)
         try:
             transition(services.store, key, asked.to, actor(), asked.reason, services.now_us(), version_id)
         except TransitionError as error:
@@ -173,12 +173,17 @@ def create_blueprint(services: Services) -> APIBlueprint:
             raise Problem(412, str(error), code="stale_version") from None
         publish(services.patient_store, services.settings, services.now_us())
         services.definitions_changed()
-        return _full(_experiment(services, key))
+        return _full(experiment_record(services, key))
 
     return blueprint
 
 
-def _experiment(services: Services, key: str) -> ExperimentRecord:
+def experiment_record(services: Services, key: str) -> ExperimentRecord:
+    """Return an experiment.
+
+    Raises:
+        Problem: 404 when there is none of this key.
+    """
     try:
         return services.repository().experiment(known_key(EXPERIMENT, key))
     except UnknownKeyError as error:

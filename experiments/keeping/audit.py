@@ -86,12 +86,45 @@ def rows(store: Store, kind: str | None = None, key: str | None = None) -> list[
         return [AuditRow(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def page(
+    store: Store,
+    *,
+    limit: int,
+    before: int | None = None,
+    kind: str | None = None,
+    key: str | None = None,
+    actor: str | None = None,
+) -> list[AuditRow]:
+    """Return the trail, the latest first.
+
+    Args:
+        store: where it is kept.
+        limit: how many rows at most.
+        before: number of the last row that was returned.
+        kind: only rows about this kind of thing.
+        key: only rows about the thing of this key.
+        actor: only what this one did.
+    """
+    c = audit_log.c
+    query = sa.select(audit_log).order_by(c.number.desc()).limit(limit)
+    for column, wanted in ((c.kind, kind), (c.key, key), (c.actor, actor)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if before is not None:
+        query = query.where(c.number < before)
+    with store.read() as connection:
+        return [AuditRow(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
+
+
 def broken_at(store: Store) -> int | None:
     """Return the number of the first row that does not fit the one before it; ``None`` when the chain holds."""
     previous, expected = FIRST_HASH, 1
-    for row in rows(store):
-        fields = [row.number, row.at, row.actor, row.action, row.kind, row.key, row.detail, row.reason, previous]
-        if row.number != expected or row.previous_hash != previous or row.hash != seal(fields):
-            return row.number
-        previous, expected = row.hash, expected + 1
+    with store.read() as connection:
+        # Row by row: the trail grows for ever.
+        query = sa.select(audit_log).order_by(audit_log.c.number).execution_options(yield_per=1_000)
+        for row in connection.execute(query):
+            fields = [row.number, row.at, row.actor, row.action, row.kind, row.key, row.detail, row.reason, previous]
+            if row.number != expected or row.previous_hash != previous or row.hash != seal(fields):
+                return int(row.number)
+            previous, expected = row.hash, expected + 1
     return None

@@ -63,12 +63,13 @@ def snapshot_of(repository: Repository, version: str, effective_at: int) -> Snap
         effective_at=effective_at,
         experiments=experiments,
         excluded=dict(project.exclude) if project else {},
-        project=None if project is None else _project(project),
+        project=None if project is None else project_plan(project),
         security=security,
     )
 
 
-def _project(project: Project) -> ProjectPlan:
+def project_plan(project: Project) -> ProjectPlan:
+    """Return what the door must know of a project."""
     return ProjectPlan(
         currency=project.currency,
         minor_digits=money.exponent(project.currency),

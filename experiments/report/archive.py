@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from experiments.report.document import Report
 from experiments.store import Store
 from experiments.store.report_tables import reports
+from experiments.webhooks.reports import announce_report
 
 
 def save(store: Store, report: Report, *, now: int | None = None) -> int:
@@ -31,7 +33,7 @@ def save(store: Store, report: Report, *, now: int | None = None) -> int:
             # Two that compute the same report take turns; SQLite transactions do so by themselves.
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})
         newest = connection.execute(
-            sa.select(reports.c.number, reports.c.content_hash)
+            sa.select(reports.c.number, reports.c.content_hash, reports.c.document)
             .where(reports.c.experiment == key)
             .order_by(reports.c.number.desc())
             .limit(1)
@@ -46,10 +48,33 @@ def save(store: Store, report: Report, *, now: int | None = None) -> int:
                 phase=report.plan.phase or 1,
                 computed_at=time.time_ns() // 1000 if now is None else now,
                 content_hash=report.content_hash,
+                reading=None if report.verdict is None else report.verdict.code,
                 document=msgspec.json.encode(report).decode(),
             )
         )
         return number
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One report in the list of an experiment's reports."""
+
+    number: int
+    phase: int
+    computed_at: int
+    content_hash: str
+    reading: str | None
+    """The decision's code."""
+
+
+def page(store: Store, key: str, before: int | None, limit: int) -> list[Kept]:
+    """Return an experiment's reports, the newest first, those below a number, at most ``limit``."""
+    columns = [reports.c[name] for name in Kept.__dataclass_fields__]
+    query = sa.select(*columns).where(reports.c.experiment == key).order_by(reports.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(reports.c.number < before)
+    with store.read() as connection:
+        return [Kept(*row) for row in connection.execute(query)]
 
 
 def latest(store: Store, key: str) -> Report | None:

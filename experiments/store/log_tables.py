@@ -87,6 +87,7 @@ dead_letters = sa.Table(
     sa.Column("source", KeyText, nullable=False),
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Index("dead_letters_by_arrival", "received_at", "id"),
 )
 """What was refused, as it came, with the reason: never a silent drop."""
 

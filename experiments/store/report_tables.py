@@ -14,6 +14,8 @@ reports = sa.Table(
     sa.Column("phase", sa.BigInteger, nullable=False),
     sa.Column("computed_at", sa.BigInteger, nullable=False),
     sa.Column("content_hash", KeyText, nullable=False),
+    sa.Column("reading", KeyText),
     sa.Column("document", sa.Text, nullable=False),
 )
-"""Reports of an experiment, numbered from 1; ``document`` is the Report as JSON."""
+"""Reports of an experiment, numbered from 1; ``document`` is the Report as JSON, ``reading`` its decision's code, for
+lists of reports."""
