@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from typing import Any, cast
 
 import sqlalchemy as sa
 from apiflask import APIFlask
@@ -14,8 +13,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from api import guard, logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
 from api.listing import Listing
-from api.management import audit, dead_letters, definitions, experiments, explanations, idempotency, keys, reports
-from api.management.hot_spec import with_hot_paths
+from api.management import (
+    audit,
+    dead_letters,
+    definitions,
+    experiments,
+    explanations,
+    idempotency,
+    keys,
+    openapi,
+    reports,
+)
 from api.services import Services
 from api.state import Node
 from api.web.blueprint import create_blueprint as create_pages
@@ -55,7 +63,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
         json_errors=False,
     )
     app.config["SYNC_LOCAL_SPEC"] = False
-    app.spec_processor(cast("Any", with_hot_paths))
+    openapi.install(app)
     app.extensions["equipoise"] = services
     app.before_request(_begin)
     guard.install(app, services)

@@ -176,6 +176,9 @@ def respond(document: object, status: int = 200, headers: Mapping[str, str] | No
     """Return a document as JSON."""
     response = Response(msgspec.json.encode(document), status, content_type="application/json")
     response.headers.update(dict(headers or {}))
+    if status == 200 and "ETag" in response.headers and request.method in {"GET", "HEAD"}:
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        response.make_conditional(request)
     return response
 
 

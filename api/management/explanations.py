@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 from apiflask import APIBlueprint
 from flask import Response, request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from allocation.decide import UnknownExperimentError, explain
 from allocation.decision import REASONS, OccasionError
@@ -15,6 +15,7 @@ from allocation.hashing import UnitError
 from api.errors import FieldProblem, Problem, malformed, near
 from api.explanation import sentence
 from api.management import documents
+from api.management.describing import Description, describe
 from api.management.documents import respond
 from api.services import Services
 
@@ -29,14 +30,45 @@ class ExplainIn(msgspec.Struct, forbid_unknown_fields=True):
     occasion: str = ""
 
 
+class ExplainBody(BaseModel, extra="forbid"):
+    """Who is asked about, and what a decide call would have sent."""
+
+    unit: Annotated[str, Field(min_length=1, max_length=256)]
+    attributes: dict[str, str | int | float | bool | list[str] | None] = {}
+    occasion: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+
+
+class StepOut(BaseModel, extra="allow"):
+    """One step, with what was looked at."""
+
+    text: str
+    """The step as a sentence."""
+
+
 class ExplanationOut(BaseModel):
     """The answer and the steps to it, in their order."""
 
     experiment: str
+    revision: int
+    phase: int
     variant: str | None
     reason: str
     meaning: str
-    steps: list[dict[str, Any]]
+    missing_attribute: str | None
+    state_unknown: bool
+    snapshot: str
+    steps: list[StepOut]
+
+
+class ExplainQuery(BaseModel, extra="forbid"):
+    """The same in the address."""
+
+    unit: Annotated[str, Field(max_length=1_000)]
+    attributes: Annotated[str, Field(description="JSON object")] = "{}"
+    occasion: Annotated[str, Field(max_length=64)] = ""
+
+
+_UNKNOWN = {404: "No experiment of this key is published"}
 
 
 def create_blueprint(services: Services) -> APIBlueprint:
@@ -44,13 +76,17 @@ def create_blueprint(services: Services) -> APIBlueprint:
     blueprint = APIBlueprint("explanations", __name__, url_prefix="/v1", tag="Explanations")
 
     @blueprint.post("/experiments/<key>/explain")
-    @blueprint.output(ExplanationOut)
+    @describe(
+        Description(
+            {200: ExplanationOut}, body=ExplainBody, need="report", example={"unit": "member-1"}, problems=_UNKNOWN
+        )
+    )
     def post_explain(key: str) -> Response:
         """Explain one unit's variant; the unit stands in the body, so that no address contains it."""
         return _explain(services, key, documents.json_struct(ExplainIn))
 
     @blueprint.get("/experiments/<key>/explain")
-    @blueprint.output(ExplanationOut)
+    @describe(Description({200: ExplanationOut}, query=ExplainQuery, problems={**_UNKNOWN, 422: "A wrong unit"}))
     def get_explain(key: str) -> Response:
         """The same for typing by hand: ``?unit=…&attributes={"cart_minor":900}``. No log of ours keeps the query."""
         unit = request.args.get("unit")
