@@ -1,16 +1,19 @@
-"""HTTP over httptools: an end to every request head, and answers that leave in one piece.
+"""HTTP over httptools: an end to every request head, and less work for a request.
 
-The parser itself takes heads of any length, for any time. uvicorn writes an answer's head and body one after the other,
-which is two system calls here, two packets, and two wake-ups of the caller.
+The parser itself takes heads of any length, for any time. uvicorn sets a timer after every answer and looks at headers
+for upgrades that we do not offer; here each connection has one timer, and answers leave as `api.exchange` sends them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, cast
+import urllib.parse
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.exchange import Exchange
 
 MAX_HEAD_BYTES = 65_536
 """Of a request line with its headers, about: what came together with its end is not looked at again."""
@@ -23,59 +26,19 @@ _TOO_LARGE = (
 )
 
 
-class JoinedWrites:
-    r"""A transport that keeps an answer's head until its body comes.
-
-    >>> class Wire:
-    ...     def write(self, data):
-    ...         print(data)
-    >>> joined = JoinedWrites(Wire())
-    >>> joined.write(b"HTTP/1.1 200 OK\r\n\r\n"); joined.write(b"{}")
-    b'HTTP/1.1 200 OK\r\n\r\n{}'
-    """
-
-    __slots__ = ("_held", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """Write, or keep what is only a head; an interim answer (100 Continue) has no body to wait for."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        elif data.endswith(b"\r\n\r\n") and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
-            self._held = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write what is kept: there is no body."""
-        if self._held:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Close when everything is written."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes connections whose request head grows too long or takes too long."""
 
     _head_bytes = 0
     _head_since: float | None = None
     """When the head that is being read began; ``None`` between the end of a head and the next request."""
+    _idle_since: float | None = None
+    """When the last answer was complete; ``None`` while there is a request."""
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to keep time."""
         super().connection_made(transport)
-        self._joined = JoinedWrites(transport)
-        self.transport = cast("asyncio.Transport", self._joined)
         self._head_since = time.monotonic()
         self._watch = self.loop.call_later(HEAD_S, self._look)
 
@@ -98,20 +61,48 @@ class Protocol(HttpToolsProtocol):
         """Note that a head begins."""
         super().on_message_begin()
         self._head_since = time.monotonic()
+        self._idle_since = None
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """Note that it is complete."""
+        """Note that it is complete, and make the exchange; as uvicorn's, without what we never ask of it."""
         self._head_since = None
-        super().on_headers_complete()
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        url = httptools.parse_url(self.url)
+        scope["raw_path"] = raw = url.path
+        path = raw.decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        before, exchange = self.cycle, Exchange(self, version != "1.0" and parser.should_keep_alive())
+        self.cycle = exchange
+        if before is None or before.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:  # sent before the answer to the last one: waits its turn
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
 
     def on_response_complete(self) -> None:
-        """Let go of a head that has no body, as for HEAD."""
-        self._joined.flush()
-        super().on_response_complete()
+        """Begin what waited for the end of this answer, or note since when nothing is asked."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            exchange, app = self.pipeline.pop()
+            self._start_asgi_task(exchange, app)
+        else:
+            self._idle_since = time.monotonic()
 
     def _look(self) -> None:
-        if self._head_since is not None and time.monotonic() - self._head_since >= HEAD_S:
+        # One timer for a connection, not one for each request: looked at twice as seldom as it could be.
+        now = time.monotonic()
+        if (self._head_since is not None and now - self._head_since >= HEAD_S) or (
+            self._idle_since is not None and now - self._idle_since >= self.timeout_keep_alive
+        ):
             self.transport.close()
-        else:  # one timer for a connection, not one for each request: looked at twice as seldom as it could be
+        else:
             self._watch = self.loop.call_later(HEAD_S, self._look)
