@@ -40,6 +40,8 @@ class Answered:
     def __init__(self, append: Append, counts: Counter[str]) -> None:
         self.counts = counts
         self.recent: Bounded[str, Decision] = Bounded(RECENT_ANSWERS)
+        self.stored: Bounded[str, None] = Bounded(RECENT_ANSWERS)
+        """Recent answers that are known to be in the database."""
         self.committing: dict[str, asyncio.Future[None]] = {}
         """Commits that recent answers, and those who ask the same again, still wait for."""
         self._append = append
@@ -84,10 +86,17 @@ class Answered:
             for decision in made:
                 self.forget(decision)
             raise
-        for row in rows:
-            self.committing[row.decision_id] = durable
+        for decision in made:
+            self.committing[decision.decision_id or ""] = durable
         durable.add_done_callback(functools.partial(self._written, made))
+        if ack == "store":
+            durable.add_done_callback(functools.partial(self._stored, rows))
         return durable
+
+    def _stored(self, rows: Sequence[DecisionRow], durable: asyncio.Future[None]) -> None:
+        if not durable.cancelled() and durable.exception() is None:
+            for row in rows:
+                self.stored.put(row.decision_id, None)
 
     def _written(self, made: Sequence[Decision], durable: asyncio.Future[None]) -> None:
         """Note that a commit is over; what it failed to write is forgotten."""
@@ -101,9 +110,10 @@ class Answered:
 class Answers:
     """Answers of one request, written in one commit; what was answered lately is repeated and not written again."""
 
-    __slots__ = ("_answered", "_made", "_rows", "_send_at", "_source", "_waits")
+    __slots__ = ("_ack", "_answered", "_made", "_rows", "_send_at", "_source", "_waits")
 
-    def __init__(self, answered: Answered, source: str, send_at: int | None = None) -> None:
+    def __init__(self, answered: Answered, source: str, send_at: int | None = None, ack: Ack = "spool") -> None:
+        self._ack = ack
         self._answered = answered
         self._source = source
         self._send_at = send_at
@@ -124,6 +134,10 @@ class Answers:
         if decision_id is None:
             return decision
         known = answered.recent.get(decision_id)
+        if known is not None and self._ack == "store" and decision_id not in answered.stored:
+            # It may be in the spool alone yet: repeated to the database, which takes it once.
+            self._rows.append(DecisionRow.from_decision(known, self._source, send_at or self._send_at))
+            return known
         if known is not None:
             durable = answered.committing.get(decision_id)
             if durable is not None:
@@ -134,15 +148,15 @@ class Answers:
         answered.remember(decision)
         return decision
 
-    async def durable(self, ack: Ack) -> None:
+    async def durable(self) -> None:
         """Write what is new and wait for it. Must follow `add` with no ``await`` between: who asks the same waits too.
 
         Raises:
             Problem: 503 when the log cannot take it now; nothing of it is remembered then.
         """
-        if self._made:
-            self._waits.add(self._answered.write(self._rows, self._made, ack))
-        if ack != "none":
+        if self._rows:
+            self._waits.add(self._answered.write(self._rows, self._made, self._ack))
+        if self._ack != "none":
             for wait in self._waits:
                 # Shielded: others may wait for the same commit, and it goes on whoever hangs up.
                 await on_disk(asyncio.shield(wait))

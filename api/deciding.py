@@ -68,10 +68,10 @@ class Deciding:
             Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet or the
                 log cannot take the decision now.
         """
-        answers = Answers(self.answered, source, send_at)
+        answers = Answers(self.answered, source, send_at, ack)
         decision = answers.add(self._decide(request))
         if answers.waiting:
-            await answers.durable(ack)
+            await answers.durable()
         return decision
 
     def _decide(self, request: DecideRequest) -> Decision:

@@ -294,7 +294,7 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     """
     request = parse_batch(await read_body(scope, receive))
     rows, rejected = read_events(request, received_at=node.now_us(), project=node.project)
-    duplicates = await node.log_events(request.source, rows, rejected)
+    duplicates = await node.log_events(request.source, rows, rejected, caller.ack)
     reply = EventsReply(
         accepted=len(rows),
         rejected=[RejectedEvent(item.index, item.code, item.detail) for item in rejected],

@@ -158,7 +158,7 @@ class Loader:
                 try:
                     last = spool.last()
                     while last and (records := spool.read(self._batch_rows)):
-                        stats.absorbed += self._load(records)
+                        stats.absorbed += self.take(records)
                         spool.forget(records[-1][0])
                         if records[-1][0] >= last:
                             break
@@ -178,8 +178,12 @@ class Loader:
                 remove(path)
                 stats.adopted += 1
 
-    def _load(self, records: Sequence[Record]) -> Absorbed:
-        """Take records into the store in one transaction; a row that the database refuses becomes a dead letter."""
+    def take(self, records: Sequence[Record]) -> Absorbed:
+        """Take records into the store in one transaction; a row that the database refuses becomes a dead letter.
+
+        Raises:
+            StoreError: when the database is away or full; nothing was taken.
+        """
         now = self._clock()
         rows = [_decode(kind, data, now) for _, kind, data in records]
         try:
@@ -188,8 +192,8 @@ class Loader:
         except _REFUSED as error:
             if len(records) > 1:
                 half = len(records) // 2
-                absorbed = self._load(records[:half])
-                absorbed += self._load(records[half:])
+                absorbed = self.take(records[:half])
+                absorbed += self.take(records[half:])
                 return absorbed
             _, kind, data = records[0]
             letter = _refused(kind, "storage_refused", _one_line(error), data, now)

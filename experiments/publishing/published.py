@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from allocation.plan import Snapshot
@@ -159,6 +159,17 @@ class Replica:
             connection.execute(row.on_conflict_do_update(index_elements=["replica"], set_={"loaded_at": now}))
         self._marked_at = now
         return True
+
+    def mark_stored(self, now: int) -> None:
+        """Tell all hosts, this one too, that rows were brought straight into the store.
+
+        Args:
+            now: microseconds since 1970 UTC.
+        """
+        dialect = postgresql if self._store.dialect == "postgresql" else sqlite
+        row = dialect.insert(replicas).values(replica=f"{self._name}:store", loaded_at=now)
+        with self._store.begin() as connection:
+            connection.execute(row.on_conflict_do_update(index_elements=["replica"], set_={"loaded_at": now}))
 
 
 def _name_of(data_dir: Path) -> str:
