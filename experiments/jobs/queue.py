@@ -185,16 +185,14 @@ def claim(
         now: microseconds since 1970 UTC; by default the database's.
     """
     c = jobs.c
-    while True:
+    while _anything_due(store, kinds, now):
         with store.begin() as connection:
             allowed(connection)
             at = database_now(connection) if now is None else now
-            silent = sa.and_(c.state == "running", c.heartbeat_at <= at - round(SILENT_S * 1e6))
-            due = sa.and_(c.state == "queued", c.not_before <= at)
             row = (
                 connection.execute(
                     sa.select(jobs)
-                    .where(sa.or_(due, silent), c.kind.in_(list(kinds)))
+                    .where(_due(at), c.kind.in_(list(kinds)))
                     .order_by(c.created_at, c.id)
                     .limit(1)
                     .with_for_update(skip_locked=True)
@@ -213,6 +211,7 @@ def claim(
             taken = {"state": "running", "holder": holder, "heartbeat_at": at, "started_at": started_at}
             connection.execute(mine.values(**taken, attempts=c.attempts + 1))
             return _one(connection, row["id"])
+    return None
 
 
 def beat(store: Store, job: Job, rows_done: int | None = None, rows_total: int | None = None) -> None:
@@ -274,6 +273,20 @@ def give_back(store: Store, job: Job) -> None:
     """
     with store.begin() as connection:
         _update_mine(connection, job, state="queued", holder=None, attempts=job.attempts - 1)
+
+
+def _due(at: int) -> sa.ColumnElement[bool]:
+    c = jobs.c
+    silent = sa.and_(c.state == "running", c.heartbeat_at <= at - round(SILENT_S * 1e6))
+    return sa.or_(sa.and_(c.state == "queued", c.not_before <= at), silent)
+
+
+def _anything_due(store: Store, kinds: Collection[str], now: int | None) -> bool:
+    """Look without taking a lock that writers wait for: mostly there is nothing."""
+    with store.read() as connection:
+        at = database_now(connection) if now is None else now
+        query = sa.select(jobs.c.id).where(_due(at), jobs.c.kind.in_(list(kinds))).limit(1)
+        return bool(connection.execute(query).all())
 
 
 def _update_mine(connection: Connection, job: Job, **values: Any) -> None:

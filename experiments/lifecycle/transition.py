@@ -25,6 +25,7 @@ from experiments.lifecycle import phases
 from experiments.lifecycle.states import ACTIVE, MOVES, STATES, State
 from experiments.store import Store
 from experiments.store.definition_tables import experiment_states
+from experiments.webhooks.events import announce
 
 NEEDS_REASON = frozenset({"decided"})
 """States whose move must say why: a decision without its reason teaches nobody."""
@@ -88,6 +89,7 @@ def transition(
             detail=detail,
             reason=reason,
         )
+        announce(connection, "experiment.transitioned", {"experiment": key, **detail, "actor": actor, "reason": reason})
         if state == "running":
             for action, opened, _ in phases.follow(connection, record, record.definition, at):
                 audit.append(connection, at=at, actor=actor, action=action, kind="experiment", key=key, detail=opened)

@@ -52,6 +52,7 @@ def save(store: Store, report: Report, *, now: int | None = None) -> int:
                 document=msgspec.json.encode(report).decode(),
             )
         )
+        announce_report(connection, report, number, None if newest is None else newest.document)
         return number
 
 
