@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
+from types import CoroutineType
 from typing import Any
 
 from api.errors import CONTENT_TYPE, Problem, request_id_from
@@ -44,12 +46,12 @@ def declared_length(scope: Scope) -> int | None:
     Raises:
         Problem: 400 when it is not a number.
     """
-    text = header(scope, b"content-length")
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit():
-        raise Problem(400, "Content-Length is not a number", code="bad_header")
-    return int(text)
+    for key, value in scope["headers"]:
+        if key == b"content-length":
+            if not value.isdigit():
+                raise Problem(400, "Content-Length is not a number", code="bad_header")
+            return int(value)
+    return None
 
 
 async def read_body(
@@ -106,7 +108,7 @@ async def read_body(
 def _at_hand(receive: Receive) -> Message | None:
     """Return the next message if it is there already, as most bodies are with their head: those need no timer."""
     asked = receive()
-    if not isinstance(asked, Coroutine):
+    if not isinstance(asked, CoroutineType):
         return None
     try:
         asked.send(None)
@@ -139,14 +141,13 @@ async def _discard(receive: Receive) -> None:
 
 async def send_json(send: Send, body: bytes, status: int = 200) -> None:
     """Send JSON bytes as the whole answer; nothing of ours may be cached by a proxy."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE, _NOSNIFF],
-        }
-    )
+    await send({"type": "http.response.start", "status": status, "headers": _json_headers(len(body))})
     await send({"type": "http.response.body", "body": body})
+
+
+@lru_cache(2_048)
+def _json_headers(length: int) -> tuple[tuple[bytes, bytes], ...]:
+    return (_JSON, (b"content-length", b"%d" % length), _NO_STORE, _NOSNIFF)
 
 
 async def send_problem(scope: Scope, send: Send, problem: Problem, extra: Mapping[str, str] | None = None) -> None:
