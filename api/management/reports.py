@@ -1,4 +1,4 @@
-"""``/v1/experiments/KEY/report``: the stored report, computed anew when asked for or grown old; those before it."""
+"""``/v1/experiments/KEY/report``: the stored report, computed anew when asked for; those before it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ from pydantic import BaseModel, Field
 
 from api import logs
 from api.errors import Problem, unavailable
-from api.management.computing import ReportFailedError, ReportTimeoutError, ReportWorker
 from api.management.describing import Description, describe, query
 from api.management.documents import respond
 from api.management.experiments import experiment_record
 from api.management.paging import PageQuery, page
 from api.management.times import iso
 from api.services import Services
-from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.records import ExperimentRecord
 from experiments.lifecycle.states import LAUNCHED
 from experiments.report import archive
 from experiments.report.document import Breakdown, Report
+from experiments.report.worker import ReportFailedError, ReportTimeoutError, ReportWorker
 from experiments.store.report_tables import reports as reports_table
 
-OLD_AFTER_US = 300_000_000
-"""A running experiment's report is computed anew in the background when it is read after so long."""
-LIVE = frozenset({"running", "paused"})
 WAIT_S = 120.0
 
 _log = logs.get("reports")
@@ -46,16 +42,11 @@ class Reports:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="equipoise-report")
         self._guard = threading.Lock()
         self._under_way: set[str] = set()
-        self._checked_at_us: dict[str, int] = {}
         self._parsed: dict[str, tuple[int, Report]] = {}
 
     def latest(self, key: str) -> Report | None:
-        """Return the stored report; one that has grown old is computed anew in the background."""
-        found = self._stored(key)
-        known_at_us = max(self._checked_at_us.get(key, 0), found[1] if found else 0)
-        if self.services.now_us() - known_at_us > OLD_AFTER_US:
-            self._refresh_behind(key)
-        return found[0] if found else None
+        """Return the stored report; `experiments.jobs.refreshing` keeps those of live experiments fresh."""
+        return self._stored(key)
 
     def compute(self, key: str) -> Report:
         """Compute and keep a report now, or wait for the one under way.
@@ -75,54 +66,44 @@ class Reports:
         found = self._stored(key)
         if found is None:
             raise unavailable("the report could not be kept; come again", code="report_failed")
-        return found[0]
+        return found
 
     def compute_behind(self, key: str) -> None:
         """Have a report computed and kept; whoever asks for it next finds it."""
-        self._refresh_behind(key, always=True)
+        with self._guard:
+            if key in self._under_way:
+                return
+            self._under_way.add(key)
+        self._pool.submit(self._refresh, key)
 
     def close(self) -> None:
         """End the process that computes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._worker.stop()
 
-    def _stored(self, key: str) -> tuple[Report, int] | None:
-        """Return the newest kept report, parsed once for each number, and when it was computed."""
-        c = reports_table.c
-        query = sa.select(c.number, c.computed_at).where(c.experiment == key).order_by(c.number.desc()).limit(1)
+    def _stored(self, key: str) -> Report | None:
+        """Return the newest kept report, parsed once for each number."""
+        query = sa.select(sa.func.max(reports_table.c.number)).where(reports_table.c.experiment == key)
         with self.services.store.read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
+            number = connection.scalar(query)
+        if number is None:
             return None
         known = self._parsed.get(key)
-        if known is None or known[0] != row.number:
-            report = archive.load(self.services.store, key, row.number)
+        if known is None or known[0] != number:
+            report = archive.load(self.services.store, key, number)
             if report is None:
                 return None
-            known = self._parsed[key] = (row.number, report)
-        return known[1], row.computed_at
+            known = self._parsed[key] = (number, report)
+        return known[1]
 
     def _compute(self, key: str) -> None:
         began_us = self.services.now_us()
         self._worker.compute(key, began_us, timeout_s=WAIT_S)
-        now_us = self._checked_at_us[key] = self.services.now_us()
-        _log.info("report_computed", experiment=key, ms=(now_us - began_us) // 1000)
+        _log.info("report_computed", experiment=key, ms=(self.services.now_us() - began_us) // 1000)
 
-    def _refresh_behind(self, key: str, *, always: bool = False) -> None:
-        with self._guard:
-            if key in self._under_way:
-                return
-            self._under_way.add(key)
-        self._pool.submit(self._refresh, key, always)
-
-    def _refresh(self, key: str, always: bool) -> None:
-        # Whatever happens, not again for a while: the stored report stays.
-        self._checked_at_us[key] = self.services.now_us()
+    def _refresh(self, key: str) -> None:
         try:
-            if always or self.services.repository().experiment(key).state in LIVE:
-                self._compute(key)
-        except UnknownKeyError:
-            pass
+            self._compute(key)
         except ReportFailedError as error:
             _log.warning("report_failed", experiment=key, error=str(error))
         except Exception as error:  # noqa: BLE001 - nobody waits for this one

@@ -1,21 +1,13 @@
-"""A process of its own for computing reports: analysis packages and their memory stay out of the one that answers.
-
-It is started with the first report that is asked for, stays warm, runs at low priority, and ends with its parent.
-"""
+"""Computing reports in a process of their own, which stays warm from one report to the next."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import threading
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
+from experiments.jobs.child import Child
 from experiments.settings import Settings
-
-NICENESS = 5
 
 
 class ReportFailedError(RuntimeError):
@@ -40,8 +32,7 @@ class ReportWorker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._turn = threading.Lock()
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._child: Child | None = None
 
     def compute(self, key: str, now_us: int, *, timeout_s: float) -> None:
         """Compute an experiment's report and keep it in the store.
@@ -78,32 +69,19 @@ class ReportWorker:
         self._end()
 
     def _started(self) -> Connection:
-        if self._pipe is None or self._process is None or not self._process.is_alive():
+        if self._child is None or not self._child.alive:
             self._end()
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(
-                target=_work, args=(theirs, self._settings), name="equipoise-reports", daemon=True
-            )
-            self._process.start()
-            theirs.close()
-        return self._pipe
+            self._child = Child("equipoise-reports", _work, self._settings)
+        return self._child.pipe
 
     def _end(self) -> None:
-        process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
-        if pipe is not None:
-            pipe.close()
-        if process is not None:
-            process.terminate()
-            process.join(2)
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
 
 def _work(pipe: Connection, settings: Settings) -> None:
     """Run in the worker: compute what is asked for until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the parent too, who decides
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
     from experiments.store import open_store
 
     store = open_store(settings.database_url)
