@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from allocation.decision import Decision, Enrolment
 from api.durable import on_disk
+from api.metrics import Assigned
 from api.recent import Bounded
 from experiments.log.rows import DecisionRow
 
@@ -37,8 +38,8 @@ class Append(Protocol):
 class Answered:
     """What this node remembers of its answers."""
 
-    def __init__(self, append: Append, counts: Counter[str]) -> None:
-        self.counts = counts
+    def __init__(self, append: Append, assigned: Counter[Assigned]) -> None:
+        self.assigned = assigned
         self.recent: Bounded[str, Decision] = Bounded(RECENT_ANSWERS)
         self.stored: Bounded[str, None] = Bounded(RECENT_ANSWERS)
         """Recent answers that are known to be in the database."""
@@ -129,7 +130,7 @@ class Answers:
     def add(self, decision: Decision, send_at: int | None = None) -> Decision:
         """Take an answer; return it, or the one that was given to the same question before."""
         answered = self._answered
-        answered.counts[decision.reason] += 1
+        answered.assigned[decision.experiment, decision.variant, decision.reason] += 1
         decision_id = decision.decision_id
         if decision_id is None:
             return decision

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.metadata
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -18,6 +19,7 @@ from typing import Any, cast
 import msgspec
 
 from api import logs
+from api.database_state import UpkeepView
 from api.errors import Problem, unavailable
 from api.hot import routes
 from api.hot.http import (
@@ -26,12 +28,14 @@ from api.hot.http import (
     Receive,
     Scope,
     Send,
+    header,
     method_not_allowed,
     read_body,
     send_json,
     send_options,
     send_problem,
 )
+from api.metrics import FigureFile
 from api.security import ANYBODY, authenticate
 from api.state import Node
 from experiments.settings import Settings
@@ -52,9 +56,15 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logs.get("front")
 
 
-def create_asgi(settings: Settings) -> Front:
-    """Return the ASGI application of one deployment."""
-    return Front(Node(settings))
+def create_asgi(settings: Settings, upkeep: UpkeepView | None = None, figures: FigureFile | None = None) -> Front:
+    """Return the ASGI application of one serving process.
+
+    Args:
+        settings: of the deployment.
+        upkeep: who loads spools and publishes on this host; by default a thread of this process.
+        figures: where the counters are left for who collects them.
+    """
+    return Front(Node(settings, upkeep, figures))
 
 
 class Front:
@@ -75,28 +85,42 @@ class Front:
         if kind != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        started = False
+        began = time.perf_counter()
+        status = 0
 
         async def tracked(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal status
+            if not status:
+                status = message["status"]
             await send(message)
 
         try:
             await self._route(scope, receive, tracked)
         except Problem as problem:
-            if started:
+            if status:
                 raise
+            status = problem.status
             await send_problem(scope, send, problem)
         except ClientGone:
             return
         except Exception as error:
-            _log.error("request_failed", path=_known_path(scope["path"]), error=type(error).__name__, exc_info=True)
-            if started:
+            _log.error(
+                "request_failed",
+                path=_known_path(scope["path"]),
+                error=type(error).__name__,
+                exc_info=True,
+                **logs.trace_of(header(scope, b"x-request-id"), header(scope, b"traceparent")),
+            )
+            if status:
                 raise
+            status = 503
             await send_problem(
                 scope, send, unavailable("something failed on our side; the log has it", code="internal_failure")
             )
+        finally:
+            template = _template(scope["path"])
+            if template is not None and status:  # Flask counts its own, by its rules
+                self.node.metrics.observe(template, _method(scope["method"]), status, time.perf_counter() - began)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -199,6 +223,28 @@ def _wsgi_safe(scope: Scope, body: bytes) -> Scope:
     if body or scope["method"] in {"POST", "PUT", "PATCH"}:
         headers.append((b"content-length", b"%d" % len(body)))
     return {**scope, "query_string": query, "headers": headers}
+
+
+def _template(path: str) -> str | None:
+    """Return the address's template for the metrics; ``None`` is Flask's.
+
+    >>> _template("/v1/decide"), _template("/v1/experiments/x")
+    ('/v1/decide', None)
+    """
+    if path in routes.EXACT or path in _METHODS:
+        return path
+    for prefix in routes.PREFIXES:
+        if path.startswith(prefix):
+            return prefix + "{key}"
+    return None
+
+
+_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _method(method: str) -> str:
+    """Return a method as a label: callers may write anything there."""
+    return method if method in _KNOWN_METHODS else "other"
 
 
 def _known_path(path: str) -> str:

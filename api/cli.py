@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Start the service.",
     "sql": "Print an experiment's assignment as SQL.",
     "transition": "Move an experiment to its next state.",
+    "worker": "Do the deployment's jobs without serving.",
 }
 
 

@@ -12,6 +12,7 @@ from allocation.decision import Decision, MemberState
 from allocation.plan import ProjectPlan
 from api.answered import Ack, Answered, Answers, Append
 from api.errors import FieldProblem, Problem, near, unavailable
+from api.metrics import Assigned
 from api.recent import with_own_enrolments
 from experiments.personal import personal_id
 from experiments.publishing.members import MemberStates
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 class Deciding:
     """Decides from what was published last, and remembers what it answered."""
 
-    def __init__(self, members: MemberStates, append: Append, counts: Counter[str]) -> None:
+    def __init__(self, members: MemberStates, append: Append, assigned: Counter[Assigned]) -> None:
         self.compiled: CompiledSnapshot | None = None
         """The snapshot that decides now; ``None`` before the first."""
         self.project: ProjectPlan | None = None
         """What the door must know of the project; ``None`` while none is defined."""
-        self.answered = Answered(append, counts)
+        self.answered = Answered(append, assigned)
         self._members = members
 
     def snapshot(self) -> CompiledSnapshot:

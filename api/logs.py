@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,12 +19,13 @@ import structlog
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str = "info", *, plain: bool | None = None) -> None:
+def configure(level: str = "info", *, plain: bool | None = None, process: str | None = None) -> None:
     """Send structlog, and the warnings of what uses the standard library, to stderr.
 
     Args:
         level: one of ``LEVELS``. At ``info`` no request that only looks is written down.
         plain: lines for people instead of JSON; by default when stderr is a terminal.
+        process: of a host's several, as every line shall name it.
     """
     people = sys.stderr.isatty() if plain is None else plain
     handler = logging.StreamHandler(sys.stderr)
@@ -32,6 +34,7 @@ def configure(level: str = "info", *, plain: bool | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _named(process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _where_it_failed,
@@ -45,13 +48,50 @@ def configure(level: str = "info", *, plain: bool | None = None) -> None:
     )
 
 
+def _named(process: str | None) -> structlog.typing.Processor:
+    def name(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if process is not None:
+            event["process"] = process
+        return event
+
+    return name
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+def trace_of(request_id: str | None, traceparent: str | None) -> dict[str, str]:
+    """Return the fields by which a line is found from the caller's side; what is no plain id is left out.
+
+    Args:
+        request_id: the caller's ``X-Request-Id``.
+        traceparent: its header of that name (W3C Trace Context).
+
+    >>> trace_of("send-42", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    {'request_id': 'send-42', 'trace_id': '0af7651916cd43dd8448eb211c80319c'}
+    >>> trace_of("has spaces", "no")
+    {}
+    """
+    fields = {}
+    if request_id is not None and _REQUEST_ID.match(request_id):
+        fields["request_id"] = request_id
+    found = _TRACEPARENT.match(traceparent) if traceparent is not None else None
+    if found is not None:
+        fields["trace_id"] = found[1]
+    return fields
+
+
+_SHORTENED = frozenset({"at", "level", "part", "event", "request_id", "trace_id", "process"})
+
+
 def plain_line(event: Mapping[str, object]) -> str:
     """Return an event as a line to look at.
 
     >>> plain_line({"part": "node", "event": "stopped", "level": "info", "at": "2026-03-03T08:00:00.25Z", "answers": 7})
     '08:00:00 info     node: stopped  answers=7'
     """
-    rest = {name: value for name, value in event.items() if name not in {"at", "level", "part", "event", "request_id"}}
+    rest = {name: value for name, value in event.items() if name not in _SHORTENED}
     words = f"{str(event.get('at', ''))[11:19]} {event.get('level', ''):<8} {event.get('part', '')}: {event['event']}"
     return "  ".join([words, *(f"{name}={value}" for name, value in rest.items())])
 

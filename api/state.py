@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,15 @@ from allocation.compiled import CompiledSnapshot
 from allocation.plan import ProjectPlan, SecurityPlan
 from api import logs
 from api.answered import Ack
+from api.database_state import UpkeepView
 from api.deciding import Deciding
 from api.durable import LogWriter, on_disk
 from api.errors import unavailable
 from api.last_used import LastUsed
+from api.metrics import FigureFile, Metrics
 from api.recent import Bounded
 from api.security import KeyRing
+from api.store_writer import StoreWriter
 from api.upkeep import Upkeep
 from experiments.log.dead_letters import dead_letter
 from experiments.log.rows import EventRow
@@ -38,6 +41,8 @@ MAX_ITEM_BYTES = 32_768
 """Of a refused event, what a dead letter keeps at most."""
 RECENT_EVENTS = 100_000
 POLL_S = 0.5
+TICK_S = 0.1
+READY_REQUIRES_DB = "EQUIPOISE_READY_REQUIRES_DB"
 
 _log = logs.get("node")
 
@@ -45,20 +50,30 @@ _log = logs.get("node")
 class Node:
     """One process of the service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, upkeep: UpkeepView | None = None, figures: FigureFile | None = None) -> None:
+        """Make it, not yet started.
+
+        Args:
+            settings: of the deployment.
+            upkeep: who loads spools and publishes on this host; by default a thread of this process.
+            figures: where the counters are left for who collects them.
+        """
         self.settings = settings
-        self.upkeep = Upkeep(settings, published=self._look_now)
-        self.counts: Counter[str] = Counter()
-        """Answers and events by what became of them; no member labels."""
+        self.upkeep: UpkeepView = Upkeep(settings) if upkeep is None else upkeep
+        self.metrics = Metrics()
+        self.counts = self.metrics.counts
+        """Events by what became of them."""
+        self.stale = False
+        """Whether the database has been away long enough that definitions may have changed unseen."""
+        self._figures = figures
+        self._requires_database = os.environ.get(READY_REQUIRES_DB, "").lower() in {"1", "true", "yes"}
         self._spool: Spool | None = None
         self._poller: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._look = asyncio.Event()
-        self._events: Bounded[tuple[str, int, str], None] = Bounded(RECENT_EVENTS)
         self._snapshots = SnapshotFile(settings.snapshot_dir)
         self._members = MemberStates(settings.snapshot_dir)
-        self.deciding = Deciding(self._members, self.append, self.counts)
-        self.store_writer: LogWriter | None = None
+        self.deciding = Deciding(self._members, self.append, self.metrics.assigned)
+        self.ingested = Ingested(self.append, self.counts)
+        self.store_writer = StoreWriter(settings)
         """Writes straight into the database, for callers who wait for that (``ack = "store"``)."""
         self.security: SecurityPlan | None = None
         """Who may ask, of the newest snapshot, also of one that waits for its time; ``None`` before the first."""
@@ -76,11 +91,13 @@ class Node:
         Raises:
             SpoolError: when the spool folder cannot be written: nothing could be acknowledged.
         """
+        before = self._figures.read() if self._figures is not None else None
+        if before is not None:
+            self.metrics.resume(before)
         self._spool = await asyncio.to_thread(Spool, self.settings.spool_dir)
         await asyncio.to_thread(self._load)
         self.upkeep.start()
         self.used.start()
-        self._loop = asyncio.get_running_loop()
         self._poller = asyncio.create_task(self._poll())
 
     def at_end(self, close: Callable[[], None]) -> None:
@@ -96,11 +113,13 @@ class Node:
                 await self._poller
         if self._spool is not None:
             await asyncio.to_thread(self._spool.close)
+        await asyncio.to_thread(self.store_writer.close)
         await asyncio.to_thread(self.used.stop)
         for close in self._closers:
             await asyncio.to_thread(close)
+        self._leave_figures()
         await asyncio.to_thread(self.upkeep.stop)
-        _log.info("stopped", **self.counts)
+        _log.info("stopped", **self.metrics.totals())
 
     # ------------------------------------------------------------------ what decides
 
@@ -108,11 +127,6 @@ class Node:
     def compiled(self) -> CompiledSnapshot | None:
         """The snapshot that decides now; ``None`` before the first."""
         return self.deciding.compiled
-
-    @property
-    def stale(self) -> bool:
-        """Whether the database has been away long enough that definitions may have changed unseen."""
-        return self.upkeep.database_away
 
     @property
     def current(self) -> bool:
@@ -143,11 +157,18 @@ class Node:
             problems.append("the latest commit to the spool failed")
         if self._stopping:
             problems.append("stopping")
+        if self.upkeep.tables_current is False:
+            problems.append(
+                "the database's tables are not those of this program: see the log, or run equipoise migrate"
+            )
+        database = self.upkeep.database_state
+        if self._requires_database and database.word() == "degraded":
+            problems.append("the database does not answer")
         document: dict[str, object] = {
             "ready": not problems,
             "problems": problems,
             "snapshot": None if compiled is None else compiled.version,
-            "database": self.upkeep.database,
+            "database": database.word(),
             "stale": self.stale,
         }
         if compiled is not None and compiled.refused:
@@ -155,21 +176,31 @@ class Node:
         return not problems, document
 
     async def _poll(self) -> None:
+        seen, next_load = self.upkeep.published, time.monotonic() + POLL_S
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._look.wait()
-            self._look.clear()
+            await asyncio.sleep(TICK_S)
+            self.stale = self.upkeep.database_state.away()
+            published = self.upkeep.published
+            if published == seen and time.monotonic() < next_load and not self._snapshots.due(self.now_us()):
+                continue
+            seen, next_load = published, time.monotonic() + POLL_S
             try:
                 await asyncio.to_thread(self._load)
+                self._leave_figures()
             except OSError as error:  # the folder itself is away: what is in memory goes on deciding
                 _log.error("snapshot_folder_unreadable", error=type(error).__name__)
 
-    def _look_now(self) -> None:
-        """Look for published files at once; called by the upkeep's thread when it has written one."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: there is nobody left to look
-                self._loop.call_soon_threadsafe(self._look.set)
+    def _leave_figures(self) -> None:
+        if self._figures is None:
+            return
+        figures = self.metrics.figures()
+        compiled = self.deciding.compiled
+        if compiled is not None:
+            figures.snapshot_age_s = max(0.0, (self.now_us() - compiled.effective_at) / 1e6)
+        if self._spool is not None:
+            figures.spool_queued_rows = self._spool.queued_rows
+        figures.file_refused = any(self._problems)
+        self._figures.write(figures)
 
     def _load(self) -> None:
         """Take a newly published snapshot and member states; a broken file leaves the last good one in use."""
@@ -203,37 +234,6 @@ class Node:
 
     # ------------------------------------------------------------------ the log
 
-    async def log_events(self, source: str, rows: Sequence[EventRow], rejected: Sequence[Rejected]) -> int:
-        """Put events and dead letters on disk in one commit; return how many ids this node has seen lately.
-
-        Raises:
-            Problem: 503 when the log cannot take them now; nothing is kept then.
-        """
-        now = self.now_us()
-        letters = [
-            dead_letter(
-                "event",
-                item.code,
-                item.detail,
-                item.raw[:MAX_ITEM_BYTES].decode("utf-8", "backslashreplace").replace("\0", "\\x00"),
-                source=source,
-                received_at=now,
-            )
-            for item in rejected
-        ]
-        if rows or letters:
-            await on_disk(self.append([*rows, *letters]))
-        duplicates = 0
-        for row in rows:
-            key = (row.source, row.day, row.event_id)
-            if key in self._events:
-                duplicates += 1
-            else:
-                self._events.put(key, None)
-        self.counts["events_accepted"] += len(rows)
-        self.counts["events_rejected"] += len(letters)
-        return duplicates
-
     def append(self, rows: Sequence[LogRow], ack: Ack = "spool") -> asyncio.Future[None]:
         """Put rows into the log; what is returned is resolved when they are where the caller wants to know them.
 
@@ -246,8 +246,11 @@ class Node:
         try:
             durable = writer.append_async(rows)
         except SpoolFullError:
-            raise unavailable("the disk cannot keep up; come again in a second", code="log_full") from None
+            raise unavailable("more waits to be written than can be; come again in a second", code="log_full") from None
         except SpoolError:
+            if ack == "store" and not self._stopping:
+                detail = "the database does not answer, and this key waits for it; come again in a second"
+                raise unavailable(detail, code="store_away") from None
             raise unavailable("the service is stopping", code="stopping") from None
         if ack != "none":
             return durable

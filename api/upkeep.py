@@ -1,22 +1,27 @@
-"""What one process does in the background when it is the whole deployment: load spools, publish snapshots and members.
+"""What one process of a host does in the background: load spools, publish snapshots and member states.
 
-Runs on one thread of its own, which is also the only place on the serving side that waits for the database. The store
-is imported there, after start-up: answering does not wait for it.
+It is the only one that waits for the database on its own account. `api.serving` runs it in a process of its own, so
+that its work takes no time from answering; a `Node` without one runs it on a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from api import logs
+from api.database_state import DatabaseState
+from api.pulse import Pulse
+from api.serving.findings import Findings
 from experiments.settings import Settings
 
 if TYPE_CHECKING:
+    from api.serving.board import Board
     from experiments.log.loader import Loader
+    from experiments.publishing.published import Replica
     from experiments.store import Store
 
 TICK_S = 0.2
@@ -26,80 +31,109 @@ MEMBERS_S = 5.0
 """How often member states are published at most."""
 MEMBERS_AGE_S = 3600.0
 """How old they may get when nothing changes: nodes do not look at those of the day before yesterday."""
-AWAY_AFTER_S = 3.0
-"""Answers are marked stale once the database has not answered for so long."""
-HUNG_AFTER_S = 15.0
-"""The same for a database that neither answers nor refuses."""
 BACK_OFF_S = 2.0
+DRAIN_S = 7.0
+"""How long the end waits for the serving processes to close their spools."""
 
 _log = logs.get("upkeep")
 
 
 class Upkeep:
-    """The background thread, and what it last learned of the database."""
+    """The work, and what was last learned of the database."""
 
-    def __init__(self, settings: Settings, published: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings, board: Board | None = None, *, started_by: int | None = None) -> None:
         """Make it, not yet started.
 
         Args:
             settings: of the deployment.
-            published: called on the thread when a file has been published.
+            board: of this host's processes, where there are several.
+            started_by: the process that started this one; when that is gone, this ends.
         """
         self.settings = settings
-        self._published = published
+        self._board = board
+        self._started_by = started_by
         self._store: Store | None = None
         self._loader: Loader | None = None
+        self._replica: Replica | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._last_contact: float | None = None
+        self._pulse = Pulse(settings.database_url, after_each=self._tell)
+        self._contacted_at: float | None = None
         self._failed_since: float | None = None
-        self._definitions: int | None = None
-        self._imported: int | None = None
+        self._tables_current: bool | None = None
+        self._published = 0
+        self._nudges = 0.0
+        self._definitions: tuple[int, str | None] | None = None
+        self._imported: tuple[int | None, int | None] | None = None
         self._members_due = True
+        self._mark_due = False
         self._members_next = 0.0
+        self.findings = Findings()
+        self.quarantined = 0
+        """Events from the future that the loader has put into quarantine since this began."""
 
     # ------------------------------------------------------------- what others read
 
     @property
-    def database_away(self) -> bool:
-        """Whether the database has failed, or hung, for longer than a moment."""
-        now = time.monotonic()
-        if self._failed_since is not None:
-            return self._last_contact is None or now - self._failed_since > AWAY_AFTER_S
-        return self._last_contact is not None and now - self._last_contact > HUNG_AFTER_S
+    def database_state(self) -> DatabaseState:
+        """What is known of the database."""
+        return DatabaseState(
+            contacted_at=self._contacted_at, failed_since=self._failed_since, asked_at=self._pulse.asked_at
+        )
 
     @property
-    def database(self) -> str:
-        """``ok``, ``degraded`` (away), or ``unknown`` before the first contact."""
-        if self.database_away or self._failed_since is not None:
-            return "degraded"
-        return "unknown" if self._last_contact is None else "ok"
+    def tables_current(self) -> bool | None:
+        """Whether the database's tables are those of this program; ``None`` while nobody could look."""
+        return self._tables_current
+
+    @property
+    def published(self) -> int:
+        """A number that grows whenever a file has been published."""
+        return self._published
+
+    @property
+    def loader(self) -> Loader | None:
+        """What loads the spools; ``None`` before the first run."""
+        return self._loader
 
     def definitions_changed(self) -> None:
-        """Publish soon: somebody changed a definition or a state through this node."""
+        """Publish soon: somebody changed a definition or a state."""
         self._definitions = None
         self._wake.set()
 
     # ------------------------------------------------------------- life
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="equipoise-upkeep", daemon=True)
+        """Run on a thread."""
+        self._thread = threading.Thread(target=self.run, name="equipoise-upkeep", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 8.0) -> None:
         """Load what the closed spool holds, as far as time allows, and stop; the next start loads what is left."""
-        self._stop.set()
-        self._wake.set()
+        self.ask_to_stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def ask_to_stop(self) -> None:
+        """Have it end soon; may be called in a signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end has been asked for, or who started this process is gone."""
+        return self._stop.is_set() or (self._started_by is not None and os.getppid() != self._started_by)
+
+    def run(self) -> None:
+        """Work until the end is asked for; then load what the serving processes leave, and end."""
+        self._pulse.start()
         next_check = 0.0
-        while not self._stop.is_set():
+        while not self.stopping:
             now = time.monotonic()
+            self._look_for_nudges()
             try:
+                self._migrate()
                 self._load_spools()
                 if now >= next_check or self._definitions is None:
                     self._publish_definitions()
@@ -108,23 +142,57 @@ class Upkeep:
                 aged = now >= self._members_next + MEMBERS_AGE_S
                 if now >= self._members_next and (self._members_due or aged):
                     self._publish_members()
+                if self._board is not None:
+                    self.findings.read(self._open())
             except Exception as error:  # noqa: BLE001 - whatever fails here is tried again; serving goes on
                 self._failed(error)
-                self._wake.wait(BACK_OFF_S)
+                self._pause(BACK_OFF_S)
             else:
                 self._reached()
-                self._wake.wait(TICK_S)
-            self._wake.clear()
-        with contextlib.suppress(Exception):
-            self._load_spools()
+                self._pause(TICK_S)
+        self._drain()
+        self._pulse.stop()
         if self._store is not None:
             self._store.close()
+
+    def _pause(self, seconds: float) -> None:
+        self._tell()
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.stopping:
+            if self._wake.wait(min(left, TICK_S)):
+                break
+        self._wake.clear()
+
+    def _drain(self) -> None:
+        """Load what is left, once the serving processes have closed their spools or their time is over."""
+        from api.serving.board import SERVING
+
+        deadline = time.monotonic() + DRAIN_S
+        with contextlib.suppress(Exception):
+            while self._board and SERVING in self._board.serving_states() and time.monotonic() < deadline:
+                self._load_spools()
+                time.sleep(0.05)
+            self._load_spools()
+
+    def _look_for_nudges(self) -> None:
+        if self._board is not None and self._board.nudges != self._nudges:
+            self._nudges = self._board.nudges
+            self._definitions = None
+
+    def _tell(self) -> None:
+        if self._board is not None:
+            self._board.tell(self.database_state, self._tables_current)
+
+    def _has_published(self) -> None:
+        self._published += 1
+        if self._board is not None:
+            self._board.has_published()
 
     def _reached(self) -> None:
         if self._failed_since is not None:
             _log.info("database_back", away_s=round(time.monotonic() - self._failed_since, 1))
         self._failed_since = None
-        self._last_contact = time.monotonic()
+        self._contacted_at = time.monotonic()
 
     def _failed(self, error: Exception) -> None:
         if self._failed_since is None:
@@ -142,47 +210,63 @@ class Upkeep:
             self._store = open_store(self.settings.database_url)
         return self._store
 
+    def _migrate(self) -> None:
+        """Bring the tables up to date once the database can be reached: it may have been away at the start."""
+        if self._tables_current:
+            return
+        from experiments.store.migrate import upgrade
+
+        try:
+            applied = upgrade(self._open())
+        except Exception:
+            if not self.database_state.silent():
+                self._tables_current = False
+            raise
+        self._tables_current = True
+        if applied:
+            _log.info("database_migrated", applied=applied)
+
     def _load_spools(self) -> None:
         if self._loader is None:
             from experiments.log.loader import Loader
 
             self._loader = Loader(self.settings.spool_dir, self._open())
         absorbed = self._loader.run_once().absorbed
-        if absorbed.decisions:
-            self._members_due = True
+        self.quarantined += absorbed.quarantined
+        if absorbed.decisions or absorbed.members or absorbed.links:
+            self._members_due = self._mark_due = True
+        if self._mark_due:
+            self._mark_due = not self._publications().mark_loaded(time.time_ns() // 1000)
         if absorbed.dead_letters or absorbed.conflicts:
             _log.warning("log_refused", dead_letters=absorbed.dead_letters, conflicts=absorbed.conflicts)
 
-    def _publish_definitions(self) -> None:
-        """Publish a snapshot when a definition or state has changed since this node last did."""
-        import sqlalchemy as sa
+    def _publications(self) -> Replica:
+        if self._replica is None:
+            from experiments.publishing.published import Replica
 
+            self._replica = Replica(self._open(), self.settings.data_dir)
+        return self._replica
+
+    def _publish_definitions(self) -> None:
+        """Publish when a definition or state has changed since this last looked, or another host has published."""
         from experiments.publishing import snapshot_file
         from experiments.publishing.publish import publish
-        from experiments.store.definition_tables import audit_log
 
-        store = self._open()
-        with store.read() as connection:
-            newest = connection.scalar(sa.select(sa.func.max(audit_log.c.number))) or 0
+        newest = self._publications().newest_change()
         if newest == self._definitions:
             return
         known = snapshot_file.versions(self.settings.snapshot_dir)
-        version = publish(store, self.settings, time.time_ns() // 1000)
-        self._definitions = newest
+        version = publish(self._open(), self.settings, time.time_ns() // 1000)
+        # What is asked for above is older than what was published: a change in between is noticed the next time.
+        self._definitions = (newest[0], version)
         self._members_due = True
-        self._published()
+        self._has_published()
         if version not in known:
             _log.info("snapshot_published", version=version)
 
     def _notice_imports(self) -> None:
-        """Publish member states soon when another process has imported members or decisions."""
-        import sqlalchemy as sa
-
-        from experiments.store.log_tables import imports
-
-        query = sa.select(sa.func.max(imports.c.finished_at)).where(imports.c.kind.in_(("members", "decisions")))
-        with self._open().read() as connection:
-            newest = connection.scalar(query)
+        """Publish member states soon when another process, or another host, has brought members or decisions."""
+        newest = self._publications().newest_rows()
         if newest != self._imported:
             self._imported = newest
             self._members_due = True
@@ -197,7 +281,7 @@ class Upkeep:
         except Exception:
             self._members_due = True
             raise
-        self._published()
+        self._has_published()
         # The file is rebuilt from the whole store: what takes long is done less often, a twentieth of the time at most.
         now = time.monotonic()
         self._members_next = now + max(MEMBERS_S, 20 * (now - began))

@@ -180,8 +180,10 @@ async def answer(node: Node, _caller: Caller, scope: Scope, receive: Receive, se
     if request.on_failure == "error":
         failure.headers.setdefault("Retry-After", "1")
         raise failure
-    node.counts["fallback"] += 1
-    await send_json(send, _encode(fallback(node, request)))
+    answer = fallback(node, request)
+    known = node.compiled is not None and request.experiment in node.compiled.experiments
+    node.metrics.assigned[request.experiment if known else "", answer.variant, "fallback"] += 1
+    await send_json(send, _encode(answer))
 
 
 def _enter(node: Node, scope: Scope) -> tuple[Caller | None, Problem | None]:

@@ -95,6 +95,14 @@ class SnapshotFile:
         """The newest whole snapshot, which may wait for its time still."""
         return self._pending or self._current
 
+    def due(self, now: int) -> bool:
+        """Return whether a snapshot that waited for its time has reached it.
+
+        Args:
+            now: microseconds since 1970 UTC.
+        """
+        return self._pending is not None and self._pending.effective_at <= now
+
     def load(self, now: int | None = None) -> CompiledSnapshot:
         """Return the newest whole snapshot that is due; when none is due yet, the newest whole one.
 

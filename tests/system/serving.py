@@ -69,6 +69,21 @@ class Server:
             time.sleep(0.1)
         raise AssertionError("the server did not get ready:\n" + "".join(self.errors[-40:]))
 
+    def children(self, name: str = "serving") -> list[int]:
+        """Return the process ids below the supervisor that serve, or (``upkeep``) do the upkeep.
+
+        Upkeep is the one that was started first and is nicer than the others.
+        """
+        parent = self.process.pid
+        found = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        upkeep = [child for child in found if os.getpriority(os.PRIO_PROCESS, child) > 0]
+        return upkeep if name == "upkeep" else [child for child in found if child not in upkeep]
+
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the service's log about one kind of event."""
+        lines = [json.loads(line) for line in list(self.errors) if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
         self.process.send_signal(signal_number)
         return self.process.wait(timeout_s)
@@ -87,11 +102,22 @@ def run(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = No
 
 @contextlib.contextmanager
 def serving(
-    data: Path, *, database: str | None = None, ready: bool = True, arguments: Sequence[str] = ()
+    data: Path,
+    *,
+    database: str | None = None,
+    ready: bool = True,
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     options = ["--data", str(data), *(["--database", database] if database else [])]
+    if "--metrics" not in arguments:
+        arguments = ["--metrics", "off", *arguments]
     process = subprocess.Popen(
-        command(*options, "serve", "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*options, "serve", "--port", "0", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
     )
     server = Server(process, "127.0.0.1", 0)
     try:

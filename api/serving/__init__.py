@@ -1,0 +1,1 @@
+"""The processes of a host: a supervisor, an upkeep process, and those that answer."""

@@ -1,0 +1,42 @@
+"""Before anybody answers: the folders, and the tables of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from api.cli import UserError
+from experiments.settings import Settings
+
+
+def prepare(settings: Settings, tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Make the folders and migrate. A database that is away stops nobody who has a snapshot to decide from.
+
+    Args:
+        settings: of the deployment.
+        tell: is given what was done.
+        warn: is given what is wrong but stops nobody.
+
+    Raises:
+        UserError: when there is nothing to serve from.
+    """
+    from experiments.log.spool_file import SpoolError, prepare_folder
+    from experiments.store import StoreError, open_store
+    from experiments.store.migrate import upgrade
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        prepare_folder(settings.spool_dir)
+        store = open_store(settings.database_url)
+        try:
+            for migration in upgrade(store):
+                tell(f"Database: applied {migration}")
+        finally:
+            store.close()
+    except SpoolError as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
+    except StoreError as error:
+        if not any(settings.snapshot_dir.glob("snapshot-*")):
+            raise UserError(f"{error}; there is no published snapshot to decide from either") from None
+        warn(f"{error}; deciding from the last published snapshot until it is back")
