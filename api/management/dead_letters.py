@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 
 from allocation.plan import ProjectPlan
 from api.errors import Problem
-from api.hot.events import BadEventError, read_event
+from api.hot.event_row import BadEventError
+from api.hot.events import read_event
 from api.management.calling import actor
 from api.management.describing import Description, describe, query
 from api.management.documents import respond

@@ -18,7 +18,7 @@ from pydantic import BaseModel, create_model
 from api.errors import Problem
 from api.management import documents
 from api.management.calling import actor
-from api.management.describing import Description, describe, query
+from api.management.describing import Description, Unnamed, describe, query
 from api.management.documents import etag, respond, version_from
 from api.management.paging import PageQuery, page
 from api.management.times import iso
@@ -257,7 +257,7 @@ def _add_writing(blueprint: APIBlueprint, services: Services, kind: Kind, show: 
     model = one_model(kind)
     described = Description(
         {200: model, 201: model},
-        body={"application/json": _body_schema(kind), "application/yaml": {"type": "string"}},
+        body={"application/json": Unnamed(kind.model), "application/yaml": {"type": "string"}},
         if_match="required",
         etag=True,
         problems={404: "If-Match names a version of what does not exist"},
@@ -358,20 +358,6 @@ def _change(change: Change) -> dict[str, object]:
         "revision": change.revision,
         "version_id": change.version_id,
         "notes": list(change.notes),
-    }
-
-
-def _body_schema(kind: Kind) -> dict[str, Any]:
-    """Return what a PUT takes: shorthands too, which the model of the answer has written out."""
-    model = kind.model.model_json_schema()
-    names = sorted(set(model["properties"]) - {"made"})
-    wanted = [name for name in model.get("required", ()) if name not in {"kind", "key"}]
-    return {
-        "type": "object",
-        "description": f"The fields of {_one(kind)}; docs/definitions.md tells the shorthands each of them takes.",
-        "properties": {name: {} for name in names},
-        "required": wanted,
-        "additionalProperties": False,
     }
 
 

@@ -17,6 +17,13 @@ Q = TypeVar("Q", bound=BaseModel)
 
 
 @dataclass(frozen=True)
+class Unnamed:
+    """A definition as a body whose address says its kind and key already."""
+
+    model: type[BaseModel]
+
+
+@dataclass(frozen=True)
 class Description:
     """One address and method."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from flask import Flask
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from api.management.describing import Description, described
+from api.management.describing import Description, Unnamed, described
 from api.management.hot_spec import ProblemDocument, with_hot_paths
 from experiments.definitions.base import KEY
 
@@ -65,11 +65,11 @@ def completed(app: Flask, spec: Schema) -> Schema:
         for method in rule.methods or ()
         if method not in {"HEAD", "OPTIONS"}
     }
-    schemas = _components(_models(found.values()))
-    spec.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+    schemas = Schemas(found.values())
+    spec.setdefault("components", {}).setdefault("schemas", {}).update(schemas.components)
     for (path, method), description in found.items():
         operation = spec["paths"][path][method]
-        _complete(operation, description, method)
+        _complete(operation, description, method, schemas)
     for path, operations in spec["paths"].items():
         for operation in operations.values():
             if isinstance(operation, dict):
@@ -91,12 +91,12 @@ def security(need: str | None) -> list[dict[str, list[str]]]:
     return [{}, *({name: [need]} for name in SECURITY_SCHEMES)]
 
 
-def _complete(operation: Schema, description: Description, method: str) -> None:
+def _complete(operation: Schema, description: Description, method: str, schemas: Schemas) -> None:
     operation["parameters"] = [*operation.get("parameters", ()), *_parameters(description, method)]
     if description.body is not None:
         operation["requestBody"] = {
             "required": description.body_required,
-            "content": _content(description.body, description.example),
+            "content": _content(description.body, schemas.taken, description.example),
         }
     problems = {**_ALWAYS, **description.problems}
     if description.body is not None:
@@ -112,7 +112,7 @@ def _complete(operation: Schema, description: Description, method: str) -> None:
         problems.setdefault(404, "There is none of this name")
     responses: dict[str, Schema] = {}
     for status, model in description.answers.items():
-        responses[str(status)] = {"description": _MEANINGS[status], "content": _content(model)}
+        responses[str(status)] = {"description": _MEANINGS[status], "content": _content(model, schemas.given)}
         headers = dict(description.headers.get(status, {}))
         if description.etag and status != 202:
             headers["ETag"] = "Which version this is"
@@ -203,42 +203,89 @@ def _path(rule: Rule) -> str:
     return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule)
 
 
-def _content(body: Any, example: Any = None) -> Schema:
-    by_type = body if isinstance(body, Mapping) and all("/" in name for name in body) else {"application/json": body}
-    content: Schema = {name: {"schema": _schema(part)} for name, part in by_type.items()}
+def _content(body: Any, schema: Callable[[Any], Schema], example: Any = None) -> Schema:
+    content: Schema = {name: {"schema": schema(part)} for name, part in _by_type(body).items()}
     if example is not None:
         content["application/json"]["examples"] = {"example": {"value": example}}
     return content
 
 
-def _schema(part: Any) -> Schema:
-    if isinstance(part, type):
-        return {"$ref": REF.format(model=part.__name__)}
-    if isinstance(part, Mapping):
-        return dict(part)
-    return {"anyOf": [_schema(model) for model in part.__args__]}  # a union
+def _by_type(body: Any) -> Mapping[str, Any]:
+    return body if isinstance(body, Mapping) and all("/" in name for name in body) else {"application/json": body}
 
 
-def _models(descriptions: Iterable[Description]) -> set[type]:
-    found: set[type] = {ProblemDocument}
-    for description in descriptions:
-        for part in [description.body, *description.answers.values()]:
-            for model in part.values() if isinstance(part, Mapping) else [part]:
-                found.update(kind for kind in getattr(model, "__args__", [model]) if isinstance(kind, type))
-    return found
+class Schemas:
+    """The models of all addresses as components: as they are taken, with shorthands, and as they are given."""
+
+    def __init__(self, descriptions: Iterable[Description]) -> None:
+        self._refs: dict[Any, Schema] = {}
+        self.components: dict[str, Schema] = {}
+        asked: set[tuple[type[BaseModel], Literal["validation", "serialization"]]] = set()
+        structs: set[type] = {ProblemDocument}
+        unnamed: set[type[BaseModel]] = set()
+        for description in descriptions:
+            for mode, part in _parts(description):
+                if isinstance(part, Unnamed):
+                    unnamed.add(part.model)
+                    asked.add((part.model, "validation"))
+                elif issubclass(part, BaseModel):
+                    asked.add((part, mode))
+                else:
+                    structs.add(part)
+        ordered = sorted(asked, key=lambda pair: (pair[0].__name__, pair[1]))
+        refs, written = models_json_schema(ordered, ref_template=REF)
+        self._refs |= refs
+        self.components |= written["$defs"]
+        self._add_structs(sorted(structs, key=lambda kind: kind.__name__))
+        for model in unnamed:
+            self._add_unnamed(model)
+
+    def taken(self, part: Any) -> Schema:
+        """Return the schema of a body."""
+        if isinstance(part, Unnamed):
+            return {"$ref": REF.format(model=f"{part.model.__name__}Body")}
+        return self._one(part, "validation")
+
+    def given(self, part: Any) -> Schema:
+        """Return the schema of an answer."""
+        return self._one(part, "serialization")
+
+    def _one(self, part: Any, mode: str) -> Schema:
+        if isinstance(part, Mapping):
+            return dict(part)
+        if isinstance(part, type):
+            return self._refs.get((part, mode)) or {"$ref": REF.format(model=part.__name__)}
+        return {"anyOf": [self._one(kind, mode) for kind in part.__args__]}  # a union
+
+    def _add_structs(self, structs: Sequence[type]) -> None:
+        _, made = msgspec.json.schema_components(structs, schema_hook=_any_json, ref_template=_MSGSPEC_REF)
+        twice = self.components.keys() & made.keys()
+        if twice:
+            raise RuntimeError(f"two models share a name in the OpenAPI document: {', '.join(sorted(twice))}")
+        self.components |= made
+
+    def _add_unnamed(self, model: type[BaseModel]) -> None:
+        """Add a definition's body: kind and key may be absent, and what the service made is not written by hand."""
+        whole = self.components[self._refs[model, "validation"]["$ref"].rpartition("/")[2]]
+        properties = {name: part for name, part in whole["properties"].items() if name != "made"}
+        required = [name for name in whole.get("required", ()) if name not in {"kind", "key"}]
+        self.components[f"{model.__name__}Body"] = {
+            **{name: part for name, part in whole.items() if name not in {"title", "required"}},
+            "properties": properties,
+            **({"required": required} if required else {}),
+        }
 
 
-def _components(models: set[type]) -> dict[str, Schema]:
-    ordered = sorted(models, key=lambda model: model.__name__)
-    of_pydantic = [model for model in ordered if issubclass(model, BaseModel)]
-    of_msgspec = [model for model in ordered if issubclass(model, msgspec.Struct)]
-    _, written = models_json_schema([(model, "validation") for model in of_pydantic], ref_template=REF)
-    made: dict[str, Schema] = dict(written["$defs"])
-    _, structs = msgspec.json.schema_components(of_msgspec, schema_hook=_any_json, ref_template=_MSGSPEC_REF)
-    twice = made.keys() & structs.keys()
-    if twice:
-        raise RuntimeError(f"two models share a name in the OpenAPI document: {', '.join(sorted(twice))}")
-    return made | structs
+def _parts(description: Description) -> Iterator[tuple[Literal["validation", "serialization"], Any]]:
+    """Yield every model of an address, and whether it is taken or given."""
+    for part in _by_type(description.body).values():
+        if isinstance(part, type | Unnamed):
+            yield "validation", part
+    for answer in description.answers.values():
+        for part in _by_type(answer).values():
+            for kind in getattr(part, "__args__", [part]):
+                if isinstance(kind, type):
+                    yield "serialization", kind
 
 
 def _plain_code(value: Any) -> Any:

@@ -181,13 +181,13 @@ VariantKey = Annotated[str, BeforeValidator(_text), AfterValidator(_no_edge_spac
 """Like a key, with spaces allowed, so that variants of an imported file keep their names."""
 Name = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=200)]
 """Text that must match something outside, such as an event name or a property."""
-Text = Annotated[dict[str, str], BeforeValidator(language_map)]
+Text = Annotated[dict[str, str], BeforeValidator(language_map, json_schema_input_type=str | dict[str, str])]
 """A language map; see :func:`language_map`."""
-Share = Annotated[str, BeforeValidator(_share)]
+Share = Annotated[str, BeforeValidator(_share, json_schema_input_type=str | float)]
 """A share from 0 to 1 as exact decimal text."""
-Margin = Annotated[str, BeforeValidator(_positive_share)]
+Margin = Annotated[str, BeforeValidator(_positive_share, json_schema_input_type=str | float)]
 """A relative size above 0 as exact decimal text: ``"30%"`` becomes ``"0.3"``."""
-Amount = Annotated[str, BeforeValidator(money.amount)]
+Amount = Annotated[str, BeforeValidator(money.amount, json_schema_input_type=str | float)]
 """Money in major units of the project currency, as decimal text."""
 Count = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 Instant = Annotated[

@@ -56,7 +56,7 @@ def percent_off(value: object) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
-PercentOff = Annotated[str, BeforeValidator(percent_off)]
+PercentOff = Annotated[str, BeforeValidator(percent_off, json_schema_input_type=str | float)]
 
 # What each kind needs and what it may have besides; everything else is refused for that kind.
 _NEEDS: dict[str, tuple[str, ...]] = {
