@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from api.errors import Problem
-from api.hot import decide, events
+from api.hot import decide, decide_batch, events, segment
 from api.hot.http import Receive, Scope, Send, send_problem
 from api.security import Caller, Need
 
@@ -45,7 +45,9 @@ class Route(msgspec.Struct, frozen=True):
 
 EXACT: dict[str, Route] = {
     "/v1/decide": Route(("GET", "POST"), "decide", decide.answer, own_door=True),
+    "/v1/decide/batch": Route(("POST",), "decide", decide_batch.answer),
     "/v1/events": Route(("POST",), "ingest", events.answer),
+    **dict.fromkeys(segment.KINDS, Route(("POST",), "ingest", segment.answer, refuse=segment.refuse, own_door=True)),
 }
 PREFIXES: dict[str, Route] = {}
 """Prefix, ending in "/" → route; the longest one wins."""

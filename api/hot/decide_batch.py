@@ -1,0 +1,207 @@
+"""``POST /v1/decide/batch``: up to 10,000 members at a time, JSON or NDJSON, each with a result of its own.
+
+One bad member never fails the rest. All that is to be logged is logged in one commit; what this node answered lately is
+repeated and not written again. All members are decided as things stood when the batch arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from allocation.decide import decide
+from allocation.decision import Decision, OccasionError
+from allocation.hashing import UnitError
+from api.answered import Answers
+from api.errors import FieldProblem, Problem
+from api.hot.batch_request import Batch, read_batch, wants_lines
+from api.hot.decide import MAX_ATTRIBUTES, offer_json, send_at_us
+from api.hot.http import Receive, Scope, Send, read_body
+from experiments.personal import personal_id
+
+if TYPE_CHECKING:
+    from allocation.compiled import CompiledExperiment, CompiledSnapshot
+    from api.deciding import Deciding
+    from api.security import Caller
+    from api.state import Node
+
+MAX_BODY_BYTES = 16_000_000
+"""Room for 10,000 members with 1,600 bytes of attributes each."""
+BODY_TIMEOUT_S = 30.0
+PIECE = 500
+"""Members that are decided before others are served again: about a millisecond."""
+
+
+class MemberReply(msgspec.Struct, frozen=True, gc=False):
+    """What one member gets: the fields of ``/v1/decide``, and the unit, to join by."""
+
+    unit: str
+    decision_id: str | None
+    experiment: str
+    variant: str | None
+    enrolled: bool
+    reason: str
+    offer: msgspec.Raw | None
+    revision: int
+    phase: int
+    occasion: str
+    holdout: str | None
+    fallback: bool
+    stale: bool
+    state_unknown: bool
+    missing_attribute: str | None
+    snapshot: str
+
+
+class MemberError(msgspec.Struct, frozen=True, gc=False):
+    """What is wrong with one member of a batch; never its id."""
+
+    code: str
+    message: str
+    pointer: str = ""
+    """JSON pointer into the member as sent."""
+
+
+class MemberRefused(msgspec.Struct, frozen=True, gc=False):
+    """In the place of a member that could not be decided."""
+
+    index: int
+    """Its place in the batch, from 0."""
+    error: MemberError
+
+
+class BatchReply(msgspec.Struct, frozen=True):
+    """The answer to a batch: one item for each member, in the order they were sent."""
+
+    items: list[MemberReply | MemberRefused]
+    refused: int
+    """How many of them are errors."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+    """Decide every member, log them in one commit, and answer once they are durable.
+
+    Raises:
+        Problem: 4xx for what is no batch, or one of an unknown experiment; 503 when nothing is published yet or the log
+            cannot take it now. Nothing is kept then.
+    """
+    body = await read_body(scope, receive, limit=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
+    batch = read_batch(scope, body)
+    compiled = node.deciding.snapshot()
+    if batch.experiment is not None:
+        node.deciding.plan(compiled, batch.experiment, batch.unit_type)  # an unknown one fails the batch, not each
+    decided: list[Decision | FieldProblem] = []
+    work = _decisions(node, compiled, batch)
+    answers = Answers(node.deciding.answered, "decide", send_at_us(batch.send_at), caller.ack)
+    while True:
+        before = len(decided)
+        for one in work:
+            decided.append(one)
+            if len(decided) - before == PIECE:
+                break
+        else:
+            break
+        await asyncio.sleep(0)
+    # From here to the commit nothing else runs, so that nobody is told what is not on its way to the disk.
+    stale, add = node.stale, answers.add
+    items: list[MemberReply | MemberRefused] = [
+        _reply(add(one), stale)
+        if isinstance(one, Decision)
+        else MemberRefused(index, MemberError(one.code, one.message, one.pointer))
+        for index, one in enumerate(decided)
+    ]
+    if answers.waiting:
+        await answers.durable()
+    await _send(send, items, lines=wants_lines(scope, batch))
+
+
+def _decisions(node: Node, compiled: CompiledSnapshot, batch: Batch) -> Iterator[Decision | FieldProblem]:
+    """Decide one member after the other."""
+    deciding, now = node.deciding, node.now_us()
+    personal = deciding.project is not None and deciding.project.allow_personal_ids
+    plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
+    state_for = deciding.state_for
+    for member in batch.members:
+        if isinstance(member, FieldProblem):
+            yield member
+            continue
+        experiment = member.experiment or batch.experiment or ""
+        unit = member.unit
+        if experiment not in plans:
+            plans[experiment] = _plan(deciding, compiled, experiment, batch.unit_type)
+        plan = plans[experiment]
+        try:
+            if isinstance(plan, FieldProblem):
+                yield plan
+            elif not personal and (refused := personal_id(unit)) is not None:
+                yield FieldProblem("/unit", "personal_id", refused)
+            elif len(member.attributes) > MAX_ATTRIBUTES:
+                yield FieldProblem("/attributes", "too_many", f"at most {MAX_ATTRIBUTES} attributes are allowed")
+            else:
+                yield decide(
+                    compiled,
+                    experiment,
+                    unit,
+                    now=now,
+                    attributes=member.attributes,
+                    state=None if plan is None else state_for(plan, unit),
+                    occasion=batch.occasion if member.occasion is None else member.occasion,
+                )
+        except UnitError as error:
+            yield FieldProblem("/unit", "bad_unit", str(error))
+        except OccasionError as error:
+            yield FieldProblem("/occasion", "bad_occasion", str(error))
+
+
+def _plan(
+    deciding: Deciding, compiled: CompiledSnapshot, experiment: str, unit_type: str | None
+) -> CompiledExperiment | FieldProblem | None:
+    if not experiment:
+        return FieldProblem("/experiment", "missing", "name the experiment in the member, or for the whole batch")
+    try:
+        return deciding.plan(compiled, experiment, unit_type)
+    except Problem as problem:
+        return problem.errors[0]
+
+
+def _reply(decision: Decision, stale: bool) -> MemberReply:
+    return MemberReply(
+        decision.unit,
+        decision.decision_id,
+        decision.experiment,
+        decision.variant,
+        decision.variant is not None,
+        decision.reason,
+        offer_json(decision.offer),
+        decision.revision,
+        decision.phase,
+        decision.occasion,
+        decision.holdout,
+        False,
+        stale,
+        decision.state_unknown,
+        decision.missing_attribute,
+        decision.snapshot,
+    )
+
+
+async def _send(send: Send, items: list[MemberReply | MemberRefused], *, lines: bool) -> None:
+    if lines:
+        body, kind = _encoder.encode_lines(items), b"application/x-ndjson"
+    else:
+        refused = sum(type(item) is MemberRefused for item in items)
+        body, kind = _encoder.encode(BatchReply(items, refused)), b"application/json"
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
