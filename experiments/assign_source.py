@@ -90,18 +90,18 @@ def make_source(
     """
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
     types.pop("file_row_number", None)
-    unit = _unit(guess_unit_column(list(types), compiled.unit_type, unit_column, path), types, path)
+    unit = unit_sql(guess_unit_column(list(types), compiled.unit_type, unit_column, path), types, path)
     stored = None if member_file is None or opt_outs_only else "s.attributes"
     needed = dict.fromkeys((*(compiled.rule.attributes if compiled.rule else ()), *compiled.frozen))
     attributes = [
-        _attribute(name, f"a{i}", compiled, types, path, stored, needed_by_rule=_in_rule(compiled, name))
+        attribute_column(name, f"a{i}", compiled, types, path, stored, needed_by_rule=_in_rule(compiled, name))
         for i, name in enumerate(needed)
     ]
-    opted_out = [f"({text})" for text in _opt_outs(types, member_file is not None)]
+    opted_out = [f"({text})" for text in opt_out_tests(types, member_file is not None)]
     unclear = "FALSE"
     if types.get("opted_out", "BOOLEAN") != "BOOLEAN":
         said = 'CAST(f."opted_out" AS VARCHAR)'
-        unclear = f"COALESCE(trim({said}) <> '' AND ({_boolean_text(said)}) IS NULL, FALSE)"
+        unclear = f"COALESCE(trim({said}) <> '' AND ({boolean_text(said)}) IS NULL, FALSE)"
     frozen = [f"{_DUCK.literal(_key(a.name))} || {a.json}" for a in attributes if a.name in compiled.frozen]
     selected = [
         f"{unit} AS unit",
@@ -144,7 +144,12 @@ def _attach(connection: Any, path: Path) -> None:
     connection.execute(f"ATTACH {_DUCK.literal(str(path))} AS state (TYPE sqlite, READ_ONLY)")
 
 
-def _unit(column: str, types: dict[str, str], path: str) -> str:
+def unit_sql(column: str, types: dict[str, str], path: str) -> str:
+    """Return SQL of a column of unit ids as text.
+
+    Raises:
+        InputError: when they are neither text nor whole numbers.
+    """
     quoted = f"f.{_DUCK.column(column)}"
     if types[column] == "VARCHAR":
         return quoted
@@ -161,25 +166,27 @@ def _key(name: str) -> str:
     return msgspec.json.encode(name).decode() + ":"
 
 
-def _opt_outs(types: dict[str, str], stored: bool) -> list[str]:
+def opt_out_tests(types: dict[str, str], stored: bool) -> list[str]:
+    """Return conditions, any of which says that a member opted out: of a column, and of a member file."""
     tests = []
     if "opted_out" in types:
         column = 'f."opted_out"'
         boolean = types["opted_out"] == "BOOLEAN"
-        tests.append(f"COALESCE({column if boolean else _boolean_text(f'CAST({column} AS VARCHAR)')}, FALSE)")
+        tests.append(f"COALESCE({column if boolean else boolean_text(f'CAST({column} AS VARCHAR)')}, FALSE)")
     if stored:
         tests.append("COALESCE(s.opted_out, 0) <> 0")
     return tests
 
 
-def _boolean_text(text: str) -> str:
+def boolean_text(text: str) -> str:
+    """Return SQL that reads text as a boolean; NULL where it is none."""
     return (
         f"CASE WHEN lower(trim({text})) IN ('true', 't', 'yes', 'y', '1', '1.0', '是') THEN TRUE "
         f"WHEN lower(trim({text})) IN ('false', 'f', 'no', 'n', '0', '0.0', '否') THEN FALSE END"
     )
 
 
-def _attribute(
+def attribute_column(
     name: str,
     alias: str,
     compiled: CompiledExperiment,
@@ -189,6 +196,11 @@ def _attribute(
     *,
     needed_by_rule: bool,
 ) -> Attribute:
+    """Return where one attribute comes from; ``stored`` is SQL of the member file's attributes, if there is one.
+
+    Raises:
+        InputError: for a column of another type, or one that is missing and needed.
+    """
     declared = compiled.plan.attributes[name]
     kind: AttributeType = declared.type
     if name not in types:
@@ -232,7 +244,7 @@ def _from_text(column: str, kind: AttributeType) -> tuple[str, str]:
     if kind == "number":
         value = f"NULLIF(TRY_CAST(trim({column}) AS DOUBLE), 'NaN'::DOUBLE)"
     elif kind == "boolean":
-        value = _boolean_text(column)
+        value = boolean_text(column)
     else:
         is_list = f"json_valid({column}) AND json_type({column}) = 'ARRAY'"
         value = f"CASE WHEN {is_list} THEN CAST(json_extract({column}, '$') AS VARCHAR[]) END"

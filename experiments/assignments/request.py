@@ -1,0 +1,148 @@
+"""What is asked for with a list, and the identity that follows from it: asking twice is asking once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from allocation.decision import check_occasion
+from experiments.errors import InputError
+
+KIND = "assignments"
+"""The kind of such jobs."""
+LIST, PLAN, RESULT = "list", "plan", "result"
+"""Roles of a job's files: what came in, what it is decided with, what goes out."""
+
+FORMATS: dict[str, str] = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+"""How the answer can be written → its media type."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ListRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A list and what to do with it. What is left at its default is no part of the identity, so fields can be added.
+
+    >>> a = ListRequest("winback", "00ff")
+    >>> a.job_id == ListRequest("winback", "00ff").job_id, a.job_id == ListRequest("winback", "00ff", "june").job_id
+    (True, False)
+    """
+
+    experiment: str
+    sha256: str
+    """Of the list's bytes, hex."""
+    occasion: str = ""
+    unit_column: str | None = None
+    """``None``: the one likely column."""
+    send_at: int | None = None
+    """When the messages are scheduled to leave, for every variant; microseconds since 1970 UTC."""
+    format: Literal["csv", "parquet"] = "csv"
+    encoding: str | None = None
+    """Of a CSV; found out when ``None``."""
+
+    @property
+    def job_id(self) -> str:
+        """The job's id: 32 hex digits that follow from everything here."""
+        text = msgspec.json.encode(self, order="sorted")
+        return hashlib.sha256(b"equipoise-assignments:" + text).hexdigest()[:32]
+
+    @property
+    def source(self) -> str:
+        """What the decisions have as their source in the log."""
+        return f"list:{self.job_id}"
+
+    @property
+    def file_name(self) -> str:
+        """What the answer is called."""
+        return "-".join(filter(None, (self.experiment, self.occasion, self.job_id[:8]))) + f".{self.format}"
+
+    def params(self) -> dict[str, Any]:
+        """Return the request as the job keeps it."""
+        return dict(msgspec.to_builtins(self))
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> ListRequest:
+        """Return the request that a job keeps.
+
+        Raises:
+            InputError: for one of a newer version.
+        """
+        try:
+            return msgspec.convert(dict(params), cls)
+        except msgspec.ValidationError as error:
+            raise InputError(
+                f"this version does not know what the job asks for ({error}); upgrade the worker"
+            ) from None
+
+
+PARAMETERS = ("occasion", "unit_column", "send_at", "format", "encoding")
+"""What can be said in the query of a request."""
+
+
+def read_request(experiment: str, sha256: str, given: Mapping[str, str]) -> ListRequest:
+    """Return the request that parameters ask for.
+
+    Args:
+        experiment: its key.
+        sha256: of the list.
+        given: `PARAMETERS` as text.
+
+    Raises:
+        OccasionError: for an unusable occasion.
+        InputError: for any other unusable parameter, which it names.
+
+    >>> read_request("w", "00", {"send_at": "2026-03-03T09:00:00+08:00"}).send_at
+    1772499600000000
+    """
+    unknown = sorted(set(given) - set(PARAMETERS))
+    if unknown:
+        raise InputError(f"{unknown[0]}: is no parameter here; there are {', '.join(PARAMETERS)}")
+    chosen = given.get("format") or "csv"
+    if chosen not in FORMATS:
+        raise InputError(f"format: is {chosen[:20]!r}; write csv or parquet")
+    column = given.get("unit_column") or None
+    if column is not None and (len(column) > 256 or not column.isprintable()):
+        raise InputError("unit_column: is no name of a column")
+    return ListRequest(
+        experiment=experiment,
+        sha256=sha256,
+        occasion=check_occasion(given.get("occasion", "")),
+        unit_column=column,
+        send_at=None if not given.get("send_at") else read_moment("send_at", given["send_at"]),
+        format="parquet" if chosen == "parquet" else "csv",
+        encoding=_encoding(given.get("encoding") or None),
+    )
+
+
+def read_moment(name: str, text: str) -> int:
+    """Return an ISO 8601 time with its zone in microseconds since 1970 UTC.
+
+    Raises:
+        InputError: naming the parameter.
+    """
+    try:
+        # A plus sign that a caller did not write as %2B arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        raise InputError(f"{name}: is no ISO 8601 time; write it like 2026-03-03T09:00:00+08:00") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{name}: has no time zone; add Z or an offset such as +08:00")
+    if not EARLIEST <= moment < LATEST:
+        raise InputError(f"{name}: does not lie between the years 2000 and 2100")
+    delta = moment - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _encoding(name: str | None) -> str | None:
+    import codecs
+
+    if name is None:
+        return None
+    try:
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise InputError("encoding: is no text encoding; leave it out, or write utf-8 or gb18030") from None
