@@ -21,7 +21,7 @@ import msgspec
 from api import logs
 from api.database_state import UpkeepView
 from api.errors import Problem, unavailable
-from api.hot import routes
+from api.hot import cross_origin, routes
 from api.hot.http import (
     ClientGone,
     Message,
@@ -143,6 +143,13 @@ class Front:
 
     async def _hot(self, route: routes.Route, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
+        if route.cross_origin:
+            origin = cross_origin.allowed_origin(scope, self.node.settings.cors_origins)
+            if origin is not None and cross_origin.is_preflight(scope):
+                await cross_origin.send_preflight(send, origin, route.allowed)
+                return
+            if origin is not None:
+                send = cross_origin.readable_by(origin, send)
         if method == "OPTIONS":
             await send_options(send, route.allowed)
             return

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import InputError
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+_PUBLIC = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Settings:
     """SQLAlchemy address: ``sqlite:///…`` or ``postgresql+psycopg://…``."""
     auth_required: bool = False
     """Whether requests need an API key even while none was ever made."""
+    public_url: str | None = None
+    """Where callers reach the service, for links in answers; ``None`` makes them relative."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask the addresses made for browsers; ``*`` is all of them."""
 
     @property
     def spool_dir(self) -> Path:
@@ -42,9 +50,11 @@ class Settings:
         """Read ``EQUIPOISE_DATA`` (default ``./equipoise-data``) and ``EQUIPOISE_DATABASE_URL``; arguments win.
 
         ``EQUIPOISE_AUTH=required`` asks for API keys from the start, before the first is made.
+        ``EQUIPOISE_PUBLIC_URL`` and ``EQUIPOISE_CORS_ORIGINS`` (separated by commas) are for browsers and links.
 
         Raises:
-            InputError: when ``EQUIPOISE_AUTH`` is another word: a misspelt one must not leave the service open.
+            InputError: when ``EQUIPOISE_AUTH`` is another word: a misspelt one must not leave the service open. When
+                an address is none.
         """
         env = os.environ if environ is None else environ
         data_dir = Path(data or env.get("EQUIPOISE_DATA") or "equipoise-data").absolute()
@@ -54,4 +64,13 @@ class Settings:
         auth = env.get("EQUIPOISE_AUTH", "")
         if auth not in {"", "required"}:
             raise InputError(f"EQUIPOISE_AUTH is {auth!r}; set it to required, or leave it out")
-        return cls(data_dir=data_dir, database_url=url, auth_required=bool(auth))
+        public = env.get("EQUIPOISE_PUBLIC_URL") or None
+        if public is not None and not _PUBLIC.fullmatch(public):
+            raise InputError(f"EQUIPOISE_PUBLIC_URL is {public!r}; write it like https://equipoise.example.com")
+        origins = tuple(text.strip() for text in env.get("EQUIPOISE_CORS_ORIGINS", "").split(",") if text.strip())
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise InputError(
+                    f"EQUIPOISE_CORS_ORIGINS has {origin!r}; an origin is like https://shop.example.com, with no path"
+                )
+        return cls(data_dir, url, bool(auth), public, origins)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from api.errors import Problem
-from api.hot import decide, decide_batch, events, segment
+from api.hot import decide, decide_batch, events, ofrep, ofrep_bulk, ofrep_stream, segment
 from api.hot.http import Receive, Scope, Send, send_problem
 from api.security import Caller, Need
 
@@ -48,8 +48,15 @@ EXACT: dict[str, Route] = {
     "/v1/decide/batch": Route(("POST",), "decide", decide_batch.answer),
     "/v1/events": Route(("POST",), "ingest", events.answer),
     **dict.fromkeys(segment.KINDS, Route(("POST",), "ingest", segment.answer, refuse=segment.refuse, own_door=True)),
+    ofrep.FLAGS: Route(("POST",), "decide", ofrep_bulk.answer, refuse=ofrep.refuse, cross_origin=True),
+    ofrep_stream.STREAM: Route(("GET",), None, ofrep_stream.answer, refuse=ofrep.refuse, cross_origin=True),
 }
-PREFIXES: dict[str, Route] = {}
+PREFIXES: dict[str, Route] = {
+    ofrep.FLAGS + "/": Route(("POST",), "decide", ofrep.answer, refuse=ofrep.refuse, cross_origin=True),
+    ofrep.ROOT: Route(
+        ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), None, ofrep.unknown, refuse=ofrep.refuse, cross_origin=True
+    ),
+}
 """Prefix, ending in "/" → route; the longest one wins."""
 
 
