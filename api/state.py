@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from allocation.compiled import CompiledSnapshot
 from allocation.plan import ProjectPlan, SecurityPlan
@@ -19,27 +18,19 @@ from api import logs
 from api.answered import Ack
 from api.database_state import UpkeepView
 from api.deciding import Deciding
-from api.durable import LogWriter, on_disk
+from api.durable import LogWriter
 from api.errors import unavailable
+from api.ingested import Ingested
 from api.last_used import LastUsed
 from api.metrics import FigureFile, Metrics
-from api.recent import Bounded
 from api.security import KeyRing
 from api.store_writer import StoreWriter
 from api.upkeep import Upkeep
-from experiments.log.dead_letters import dead_letter
-from experiments.log.rows import EventRow
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
 from experiments.publishing.members import MemberStates
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
 
-if TYPE_CHECKING:
-    from api.hot.events import Rejected
-
-MAX_ITEM_BYTES = 32_768
-"""Of a refused event, what a dead letter keeps at most."""
-RECENT_EVENTS = 100_000
 POLL_S = 0.5
 TICK_S = 0.1
 READY_REQUIRES_DB = "EQUIPOISE_READY_REQUIRES_DB"

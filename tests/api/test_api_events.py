@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from allocation.plan import ProjectPlan
 from api.errors import Problem
-from api.hot.events import BadEventError, parse_batch, read_event, read_events
+from api.hot.event_row import BadEventError
+from api.hot.events import parse_batch, read_event, read_events
 from experiments.log.dead_letters import DEAD_LETTER_REASONS
 
 NOW = 1_772_600_000_000_000
