@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.exchange import Exchange
+from api.hot.http import ENDLESS
 
 MAX_HEAD_BYTES = 65_536
 """Of a request line with its headers, about: what came together with its end is not looked at again."""
@@ -96,6 +97,13 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(exchange, app)
         else:
             self._idle_since = time.monotonic()
+
+    def shutdown(self) -> None:
+        """Let a request under way end; one that never would by itself is ended now."""
+        super().shutdown()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and cycle.scope.get(ENDLESS):
+            self.transport.close()
 
     def _look(self) -> None:
         # One timer for a connection, not one for each request: looked at twice as seldom as it could be.

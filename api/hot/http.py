@@ -22,6 +22,9 @@ LINGER_S = 1.0
 MAX_DISCARDED = 10_000
 """Pieces of a body that is too large which are read and thrown away before the connection is closed."""
 
+ENDLESS = "equipoise.endless"
+"""Set in the scope of a request whose answer goes on until somebody hangs up: the server does not wait for its end."""
+
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")

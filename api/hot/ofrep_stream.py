@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from api.errors import unavailable
-from api.hot.http import Receive, Scope, Send, header
+from api.hot.http import ENDLESS, Receive, Scope, Send, header
 from api.hot.ofrep import guarded
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ async def answer(node: Node, _caller: Caller, scope: Scope, receive: Receive, se
     _open_streams.add(this)
     gone = asyncio.create_task(_until_gone(receive))
     try:
+        scope[ENDLESS] = True
         told = header(scope, b"last-event-id") or _since(scope) or _version(node)
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         # An id without data is remembered by the client and shows nothing.
