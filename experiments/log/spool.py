@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -33,7 +33,34 @@ MAX_QUEUED_ROWS = 100_000
 MAX_COMMIT_ROWS = 5_000
 RETRY_AFTER_S = 1
 
-_Item = tuple[list[tuple[str, bytes]], Future[None] | asyncio.Future[None]]
+
+class Commit(asyncio.Future[None]):
+    """What coroutines wait for. It is shared by all whose rows are in one commit, so none of them can call it off."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - as asyncio has it
+        """Refuse: who no longer waits goes away alone, once the commit is through."""
+        return False
+
+
+class _Batch:
+    """Rows that go to disk together, and who waits for them."""
+
+    __slots__ = ("commits", "futures", "records")
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bytes]] = []
+        self.futures: list[Future[None]] = []
+        self.commits: dict[asyncio.AbstractEventLoop, Commit] = {}
+
+    def resolve(self, error: SpoolError | None) -> None:
+        """Tell everybody; each event loop by one call into it."""
+        for future in self.futures:
+            if future.set_running_or_notify_cancel():
+                _settle(future, error)
+        for loop, commit in self.commits.items():
+            # A closed loop has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_settle, commit, error)
 
 
 class SpoolFullError(SpoolError):
@@ -80,7 +107,9 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"cannot write to the spool folder {directory}: {error}") from error
         self._encoder = msgspec.json.Encoder()
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._open: _Batch | None = None
+        """The batch at the end of the queue, while the writer has not taken it and it is not full."""
         self._guard = threading.Lock()
         self._queued_rows = 0
         self._closed = False
@@ -110,17 +139,24 @@ class Spool:
             ValueError: when a row cannot be written as JSON (a lone surrogate, say); nothing was taken.
         """
         future: Future[None] = Future()
-        self._put(rows, future)
+        records = self._encoded(rows)
+        with self._guard:
+            self._batch_for(records).futures.append(future)
         return future
 
-    def append_async(self, rows: Sequence[LogRow]) -> asyncio.Future[None]:
+    def append_async(self, rows: Sequence[LogRow]) -> Commit:
         """Queue rows from a coroutine of the running event loop; otherwise like ``append``.
 
-        All futures of one commit are resolved by one call into the loop.
+        Everybody whose rows share a commit waits for one future, which cannot be cancelled.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(rows, future)
-        return future
+        loop = asyncio.get_running_loop()
+        records = self._encoded(rows)
+        with self._guard:
+            commits = self._batch_for(records).commits
+            commit = commits.get(loop)
+            if commit is None:
+                commit = commits[loop] = Commit(loop=loop)
+        return commit
 
     def close(self, timeout_s: float | None = 30.0) -> None:
         """Write what is queued, then leave the file to the loader. Appending is refused from now on."""
@@ -137,18 +173,27 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, rows: Sequence[LogRow], future: Future[None] | asyncio.Future[None]) -> None:
-        encode = self._encoder.encode
+    def _encoded(self, rows: Sequence[LogRow]) -> list[tuple[str, bytes]]:
         # Encoded here, not in the writer: a row that has no JSON must not fail the requests that share its commit.
-        records = [(KINDS[type(row)], encode(row)) for row in rows]
-        with self._guard:
-            if self._closed:
-                raise SpoolError(self.last_error or "the spool is closed: the service is stopping")
-            if self._queued_rows + len(records) > self._max_queued_rows:
-                raise SpoolFullError(f"{self._queued_rows} rows wait for the disk: try again in {RETRY_AFTER_S} s")
-            self._queued_rows += len(records)
+        encode = self._encoder.encode
+        return [(KINDS[type(row)], encode(row)) for row in rows]
+
+    def _batch_for(self, records: list[tuple[str, bytes]]) -> _Batch:
+        """Put records into the batch that is written next, and return it; called with the guard held."""
+        if self._closed:
+            raise SpoolError(self.last_error or "the spool is closed: the service is stopping")
+        if self._queued_rows + len(records) > self._max_queued_rows:
+            raise SpoolFullError(f"{self._queued_rows} rows wait for the disk: try again in {RETRY_AFTER_S} s")
+        self._queued_rows += len(records)
+        batch = self._open
+        if batch is None:
+            batch = self._open = _Batch()
             # Inside the guard, so that nothing can be queued behind the mark that close() sets.
-            self._queue.put((records, future))
+            self._queue.put(batch)
+        batch.records += records
+        if len(batch.records) >= self._max_commit_rows:
+            self._open = None
+        return batch
 
     def _write_forever(self) -> None:
         try:
@@ -159,36 +204,26 @@ class Spool:
                 self._closed = True
             with contextlib.suppress(queue.Empty):
                 while True:
-                    item = self._queue.get_nowait()
-                    if item is not None:
-                        _resolve([item[1]], SpoolError("the spool's writer has failed: restart the service"))
+                    batch = self._queue.get_nowait()
+                    if batch is not None:
+                        batch.resolve(SpoolError("the spool's writer has failed: restart the service"))
             if self._file is not None:
                 with contextlib.suppress(sqlite3.Error, OSError):
                     self._file.close()
 
     def _write_until_closed(self) -> None:
-        stopping = False
-        while not stopping:
-            item = self._queue.get()
-            if item is None:
-                break
-            records, waiters = list(item[0]), [item[1]]
-            with contextlib.suppress(queue.Empty):
-                while len(records) < self._max_commit_rows:
-                    item = self._queue.get_nowait()
-                    if item is None:
-                        stopping = True
-                        break
-                    records.extend(item[0])
-                    waiters.append(item[1])
+        while (batch := self._queue.get()) is not None:
+            with self._guard:
+                if self._open is batch:
+                    self._open = None
             error: SpoolError | None = SpoolError("the spool's writer has failed: restart the service")
             try:
-                error = self._commit(records)
+                error = self._commit(batch.records)
             finally:
                 with self._guard:
-                    self._queued_rows -= len(records)
+                    self._queued_rows -= len(batch.records)
                 self.last_error = str(error) if error else None
-                _resolve(waiters, error)
+                batch.resolve(error)
 
     def _commit(self, records: list[tuple[str, bytes]]) -> SpoolError | None:
         try:
@@ -212,25 +247,6 @@ class Spool:
         with contextlib.suppress(sqlite3.Error, OSError):
             self._file.close()
         self._file = None
-
-
-def _resolve(waiters: list[Future[None] | asyncio.Future[None]], error: SpoolError | None) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for waiter in waiters:
-        if isinstance(waiter, asyncio.Future):
-            by_loop.setdefault(waiter.get_loop(), []).append(waiter)
-        elif waiter.set_running_or_notify_cancel():
-            _settle(waiter, error)
-    for loop, futures in by_loop.items():
-        # A closed loop has nobody left to tell.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle_all, futures, error)
-
-
-def _settle_all(futures: list[asyncio.Future[None]], error: SpoolError | None) -> None:
-    for future in futures:
-        if not future.done():
-            _settle(future, error)
 
 
 def _settle(future: Future[None] | asyncio.Future[None], error: SpoolError | None) -> None:

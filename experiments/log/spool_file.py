@@ -13,6 +13,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,9 @@ Record = tuple[int, str, bytes]
 SUFFIX = ".spool"
 LOCK_SUFFIX = ".lock"
 BUSY_TIMEOUT_S = 30.0
+ROWS_A_STATEMENT = (256, 32, 4, 1)
+"""Each statement gives up Python's lock and has to get it back from the thread that answers requests: fewer, larger
+ones."""
 
 
 class SpoolError(RuntimeError):
@@ -127,9 +131,15 @@ class OwnedSpoolFile:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                "INSERT INTO rows VALUES (?, ?, ?)", [(first + i, kind, data) for i, (kind, data) in enumerate(rows)]
-            )
+            start = 0
+            for size in ROWS_A_STATEMENT:
+                while len(rows) - start >= size:
+                    values: list[object] = []
+                    for number, row in enumerate(rows[start : start + size], first + start):
+                        values.append(number)
+                        values += row
+                    connection.execute(_insert(size), values)
+                    start += size
             connection.execute("COMMIT")
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):
@@ -143,6 +153,11 @@ class OwnedSpoolFile:
             self._connection.close()
         finally:
             self._lock.release()
+
+
+@cache
+def _insert(rows: int) -> str:
+    return "INSERT INTO rows VALUES " + ", ".join(["(?, ?, ?)"] * rows)  # noqa: S608 - no names in it
 
 
 class LoadableSpoolFile:
