@@ -20,12 +20,15 @@ from api.management import (
     experiments,
     explanations,
     idempotency,
+    jobs,
     keys,
     openapi,
     reports,
+    webhooks,
 )
 from api.services import Services
 from api.state import Node
+from api.web import key_pages, session_pages
 from api.web.blueprint import create_blueprint as create_pages
 from experiments.errors import InputError
 from experiments.settings import Settings
@@ -80,10 +83,17 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(keys.create_blueprint(services))
     app.register_blueprint(dead_letters.create_blueprint(services))
     app.register_blueprint(audit.create_blueprint(services))
+    app.register_blueprint(jobs.create_blueprint(services))
+    app.register_blueprint(webhooks.create_blueprint(services))
     listing = Listing(services, report_service)
-    pages = create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site)
-    pages.enable_openapi = False  # type: ignore[attr-defined]
-    app.register_blueprint(pages)
+    account = key_pages.account_of(services)
+    for pages in (
+        create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site, account=account),
+        key_pages.create_blueprint(services, listing.site, account),
+        session_pages.create_blueprint(services, listing.site, account),
+    ):
+        pages.enable_openapi = False  # type: ignore[attr-defined]
+        app.register_blueprint(pages)
     return app
 
 

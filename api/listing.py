@@ -1,11 +1,9 @@
-"""What the pages show, from the definitions, the log's counts and the stored reports; nothing is computed here."""
+"""What the pages show, from the definitions and the stored reports; nothing is counted or computed here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-
-import sqlalchemy as sa
 
 from api.management.reports import Reports
 from api.services import Services
@@ -16,7 +14,6 @@ from experiments.keeping.records import ExperimentRecord
 from experiments.lifecycle.states import LAUNCHED
 from experiments.report.audience import audience_text
 from experiments.report.document import Plan, Report, Text, VariantInfo
-from experiments.store.log_tables import decisions
 
 DAY_US = 86_400_000_000
 NEXT_STEPS: Mapping[str, Text] = {
@@ -46,11 +43,9 @@ class Listing:
         project = self._project()
         simulated = project is not None and is_simulated(project)
         catalogue = repository.catalogue()
-        counts = self._counts()
         return [
             self._row(
                 record,
-                counts.get(record.key, 0),
                 audience_text(record.definition, catalogue, repository.experiment_segment(record)),
                 simulated=simulated,
             )
@@ -76,7 +71,7 @@ class Listing:
             time_zone=project.time_zone if project else "UTC",
         )
 
-    def _row(self, record: ExperimentRecord, units: int, audience: Text, *, simulated: bool) -> ExperimentListRow:
+    def _row(self, record: ExperimentRecord, audience: Text, *, simulated: bool) -> ExperimentListRow:
         definition = record.definition
         report = self.reports.latest(record.key) if record.state in LAUNCHED else None
         day = None
@@ -93,21 +88,10 @@ class Listing:
             owner=definition.owner,
             day=day,
             planned_days=definition.planned_days,
-            units=report.population.assigned if report else units,
             planned_units=definition.planned_units,
             next_step=NEXT_STEPS.get(record.state),
             simulated=simulated,
         )
-
-    def _counts(self) -> dict[str, int]:
-        """Return decisions by experiment, for those without a report yet."""
-        query = (
-            sa.select(decisions.c.experiment, sa.func.count())
-            .where(decisions.c.kind == "enrolled")
-            .group_by(decisions.c.experiment)
-        )
-        with self.services.store.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
 
     def _project(self) -> Project | None:
         try:

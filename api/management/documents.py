@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, request
+from pydantic import BaseModel, ValidationError
 
 from api.errors import FieldProblem, Problem, field_problem, malformed
-from experiments.definitions.errors import DefinitionError
+from experiments.definitions.errors import DefinitionError, pointer
 from experiments.definitions.loader import Loaded, load_text, load_values
 from experiments.definitions.reader import read_text
 
@@ -19,6 +20,7 @@ JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\Z")
 _ETAG = re.compile(r'\s*"([0-9]{1,18})"\s*\Z')
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def json_value() -> Any:
@@ -60,6 +62,27 @@ def json_struct(kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         known = getattr(kind, "__struct_fields__", ())
         raise Problem(422, "the body does not fit", code="invalid", errors=[field_problem(error, known)]) from None
+
+
+def json_model(model: type[M], *, empty: bool = False) -> M:
+    """Return the request's JSON body as a model.
+
+    Args:
+        model: what it must fit.
+        empty: whether the body may be left out.
+
+    Raises:
+        Problem: 415, 400, or 422 with a pointer to each wrong field; none of them repeats a value.
+    """
+    value = {} if empty and not request.get_data() else json_value()
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fields = [
+            FieldProblem(pointer(found["loc"]), found["type"], found["msg"][:1].lower() + found["msg"][1:])
+            for found in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise Problem(422, "the body does not fit", code="invalid", errors=fields[:100]) from None
 
 
 def documents() -> list[Loaded]:
@@ -159,14 +182,14 @@ def definition_problem(error: DefinitionError, *, numbered: bool = False) -> Pro
     """Return wrong definitions as a 422; with ``numbered`` pointers begin with the document's place in the array."""
     fields = []
     for problem in error.problems:
-        pointer, message = problem.pointer, problem.message
+        place, message = problem.pointer, problem.message
         if numbered and problem.document is not None:
-            pointer = f"/{problem.document - 1}{pointer}"
+            place = f"/{problem.document - 1}{place}"
         if problem.line is not None:
             message = f"line {problem.line}: {message}"
         elif problem.key and problem.document is None:
             message = f"{problem.key}: {message}"
-        fields.append(FieldProblem(pointer, "invalid", message))
+        fields.append(FieldProblem(place, "invalid", message))
     count = len(fields)
     detail = "one thing is wrong; nothing was saved" if count == 1 else f"{count} things are wrong; nothing was saved"
     return Problem(422, detail, code="invalid_definition", errors=fields[:100])
