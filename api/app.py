@@ -7,7 +7,7 @@ import time
 
 import sqlalchemy as sa
 from apiflask import APIFlask
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from api import guard, logs
@@ -109,16 +109,23 @@ def _finish(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Request-Id"] = g.request_id
     rule = request.url_rule.rule if request.url_rule is not None else "unknown"
+    took_s = time.perf_counter() - g.began
+    method = request.method if request.method in _METHODS else "other"
+    node: Node | None = current_app.extensions["equipoise"].node
+    if node is not None:
+        node.metrics.observe_in_thread(rule, method, response.status_code, took_s)
+    caller: Caller | None = g.get("caller")
     # Looking at pages is no event. What changes something, or fails on our side, is.
     changes = request.method not in {"GET", "HEAD", "OPTIONS"}
     write = _log.warning if response.status_code >= 500 else _log.info if changes else _log.debug
     write(
         "request",
-        method=request.method if request.method in _METHODS else "other",
+        method=method,
         route=rule,
         status=response.status_code,
-        ms=round((time.perf_counter() - g.began) * 1000, 1),
-        request_id=g.request_id,
+        ms=round(took_s * 1000, 1),
+        **{"key": caller.name} if caller is not None and caller.selector is not None else {},
+        **{**logs.trace_of(None, request.headers.get("traceparent")), "request_id": g.request_id},
     )
     return response
 

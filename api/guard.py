@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIGN_IN = "/sign-in"
 UNGUARDED = frozenset(
-    {"openapi.spec", "static", "web.static", "sessions.sign_in", "sessions.try_key", "sessions.sign_out"}
+    {"openapi.spec", "static", "web.static", "session_pages.sign_in", "session_pages.try_key", "session_pages.sign_out"}
 )
 """Endpoints that need no caller: what the API looks like, how the pages look, and the way in."""
 MANAGING_PAGES = frozenset({"key_pages"})

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from flask import Blueprint, Response, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.web.language import LANGUAGES, choose_language
 from api.web.list_csv import experiments_csv
-from api.web.pages import THEMES, Page, render_experiments, render_missing, render_plan, render_report
-from api.web.views import ExperimentListRow, Site
+from api.web.pages import Page, render_experiments, render_missing, render_plan, render_report
+from api.web.standing import YEAR_SECONDS, asked_language, page_of, remember_choices
+from api.web.views import Account, ExperimentListRow, Site
 from experiments.report.document import Plan, Report
 
 ASSETS = "/assets"
-YEAR_SECONDS = 365 * 86_400
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 )
@@ -29,6 +28,7 @@ def create_blueprint(
     *,
     load_plan: Callable[[str], Plan | None] | None = None,
     site: Site | Callable[[], Site] | None = None,
+    account: Callable[[], Account] | None = None,
     export_url: Callable[[str, str], str] | None = None,
     name: str = "web",
 ) -> Blueprint:
@@ -39,6 +39,7 @@ def create_blueprint(
         load_report: returns an experiment's latest stored report, None when there is none.
         load_plan: returns the plan of an experiment that has no report yet (a draft); None when unknown.
         site: project, environment, time zone and whether the data are simulated; a function where that can change.
+        account: who looks at a page.
         export_url: ``(key, "json" | "csv") → URL`` of a report's export; by default the REST address.
         name: the blueprint's name, for `url_for`.
 
@@ -46,27 +47,10 @@ def create_blueprint(
         A blueprint with pages, and its static files under ``/assets``.
     """
     blueprint = Blueprint(name, __name__, static_folder="static", static_url_path=ASSETS)
-    address = export_url or (lambda key, form: f"/v1/experiments/{key}/report?format={form}")
 
     def page() -> Page:
         current = site() if callable(site) else (site or Site())
-        theme = request.args.get("theme") or request.cookies.get("theme") or "auto"
-        return Page(
-            site=current,
-            theme=theme if theme in THEMES else "auto",
-            path=request.path,
-            query={k: v for k, v in request.args.items() if k not in {"lang", "theme"}},
-            asset=lambda file: url_for(f"{name}.static", filename=file),
-            experiments_url=url_for(f"{name}.experiments"),
-            experiments_csv_url=url_for(f"{name}.experiments_as_csv"),
-            experiment_url=lambda key: url_for(f"{name}.experiment", key=key),
-            export_url=address,
-        )
-
-    def language() -> str:
-        return choose_language(
-            request.args.get("lang"), request.cookies.get("lang"), request.headers.get("Accept-Language")
-        )
+        return page_of(current, account() if account else Account(), name=name, export_url=export_url)
 
     @blueprint.get("/")
     def home() -> BaseResponse:
@@ -76,7 +60,7 @@ def create_blueprint(
     def experiments() -> Response:
         html = render_experiments(
             list_experiments(),
-            language(),
+            asked_language(),
             page=page(),
             status=request.args.get("status", "all"),
             search=request.args.get("q", "")[:200],
@@ -86,7 +70,7 @@ def create_blueprint(
     @blueprint.get("/experiments.csv")
     def experiments_as_csv() -> Response:
         status, search = request.args.get("status", "all"), request.args.get("q", "")[:200]
-        text = experiments_csv(list_experiments(), language(), status=status, search=search)
+        text = experiments_csv(list_experiments(), asked_language(), status=status, search=search)
         # Spreadsheets take UTF-8 for what it is only after a byte-order mark.
         answer = make_response(text.encode("utf-8-sig"))
         answer.headers["Content-Type"] = "text/csv; charset=utf-8"
@@ -99,11 +83,11 @@ def create_blueprint(
     def experiment(key: str) -> Response:
         report = load_report(key)
         if report is not None:
-            return make_response(render_report(report, language(), page=page(), key=key))
+            return make_response(render_report(report, asked_language(), page=page(), key=key))
         plan = load_plan(key) if load_plan else None
         if plan is not None:
-            return make_response(render_plan(plan, language(), page=page(), key=key))
-        return make_response(render_missing(key, language(), page=page()), 404)
+            return make_response(render_plan(plan, asked_language(), page=page(), key=key))
+        return make_response(render_missing(key, asked_language(), page=page()), 404)
 
     @blueprint.after_request
     def headers(response: Response) -> Response:
@@ -115,18 +99,7 @@ def create_blueprint(
             response.headers["Cache-Control"] = f"public, max-age={YEAR_SECONDS}, immutable"
         if response.mimetype == "text/html":
             response.headers["Cache-Control"] = "private, no-cache"
-            response.vary.update(["Accept-Language", "Cookie"])
-            _remember(response, "lang", LANGUAGES)
-            _remember(response, "theme", THEMES)
+            remember_choices(response)
         return response
 
     return blueprint
-
-
-def _remember(response: Response, name: str, allowed: Sequence[str]) -> None:
-    """Keep a choice made in the address as a cookie, so that it works without a script."""
-    value = request.args.get(name)
-    if value is not None and value in allowed:
-        response.set_cookie(
-            name, value, max_age=YEAR_SECONDS, samesite="Lax", httponly=True, secure=request.is_secure, path="/"
-        )

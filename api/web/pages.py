@@ -19,7 +19,7 @@ from api.web.language import LANGUAGES, language
 from api.web.list_view import build_list_view
 from api.web.numbers import Numbers
 from api.web.report_view import build_report_view, facts_of, title_of
-from api.web.views import ExperimentListRow, Site
+from api.web.views import Account, ExperimentListRow, Site
 from api.web.vocabulary import state_badge
 from experiments.report.document import Plan, Report
 
@@ -41,6 +41,7 @@ class Page:
     """Where a page stands: deployment, theme, and how addresses are made."""
 
     site: Site = field(default_factory=Site)
+    account: Account = field(default_factory=Account)
     theme: str = "auto"
     """auto | light | dark"""
     path: str = "/experiments"
@@ -94,7 +95,8 @@ def _said(lang: str) -> Callable[[Mapping[str, str] | None], Markup]:
     return said
 
 
-def _render(template: str, lang: str, page: Page, **values: object) -> str:
+def render(template: str, lang: str, page: Page, **values: object) -> str:
+    """Render a template as a whole page."""
     environment = _environment(language(lang).tag)
     rendered: str = environment.get_template(template).render(page=page, htmx=HTMX, font=FONT, **values)
     return rendered
@@ -121,7 +123,7 @@ def render_report(
     numbers = Numbers(words, report.plan.currency, report.plan.time_zone)
     view = build_report_view(report, words, numbers, key=key)
     style = Markup((HERE / "static" / "app.css").read_text("utf-8")) if standalone else ""  # noqa: S704 - our own file
-    return _render(
+    return render(
         "report.html", lang, page, view=view, key=key, plan=report.plan, standalone=standalone, style=style, section=""
     )
 
@@ -138,7 +140,7 @@ def render_plan(plan: Plan, lang: str, *, page: Page | None = None, key: str | N
     page = page or Page()
     words = language(lang)
     numbers = Numbers(words, plan.currency, plan.time_zone)
-    return _render(
+    return render(
         "plan.html",
         lang,
         page,
@@ -169,11 +171,11 @@ def render_experiments(
     words = language(lang)
     view = build_list_view(rows, words, Numbers(words, None, page.site.time_zone), status=status, search=search)
     simulated = page.site.simulated or (bool(rows) and all(row.simulated for row in rows))
-    return _render(
+    return render(
         "experiments.html", lang, page, view=view, simulated=simulated, standalone=False, section="experiments"
     )
 
 
 def render_missing(key: str, lang: str, *, page: Page | None = None) -> str:
     """Render the page that answers an unknown experiment key."""
-    return _render("missing.html", lang, page or Page(), key=key, standalone=False, section="")
+    return render("missing.html", lang, page or Page(), key=key, standalone=False, section="")

@@ -27,6 +27,19 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who looks at the pages."""
+
+    name: str = ""
+    """Of the key that was signed in with; empty while nobody needs to sign in."""
+    keys_url: str = ""
+    """Where API keys are kept, for those who may go there."""
+    sign_out_url: str = ""
+    outside: bool = False
+    """Whether nobody has signed in yet, though somebody must."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BestEffect:
     """The variant of the first decision metric that does best, with its (adjusted) relative interval."""
 

@@ -36,11 +36,12 @@ _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
 
 
 class ApiKeyError(InputError):
-    """A key that cannot be made or changed as asked; ``field`` names what is wrong."""
+    """A key that cannot be made or changed as asked; ``field`` names what is wrong, ``code`` how."""
 
-    def __init__(self, message: str, field: str = "") -> None:
+    def __init__(self, message: str, field: str = "", code: str = "unknown") -> None:
         super().__init__(message)
         self.field = field
+        self.code = code
 
 
 class UnknownApiKeyError(ApiKeyError):
@@ -132,9 +133,10 @@ def create(
             raise ApiKeyError(
                 'the first key closes the service and needs the scope "manage": nobody could make another without it',
                 "scopes",
+                "first_manages",
             )
         if any(key.name == name and key.works(at) for key in rows):
-            raise ApiKeyError(f"a key named {name} is in use; rotate or revoke it, or choose another name", "name")
+            raise ApiKeyError(f"a key named {name} is in use; rotate or revoke it, or choose another name", "name", "in_use")
         parts = key_text.draw(environment)
         made = ApiKey(
             parts.selector, name, environment, granted, cast("Ack", ack), source, at, actor, expires_at=expires_at
@@ -169,19 +171,19 @@ def rotate(
     """
     at = now_us() if now is None else now
     if grace_us < 0:
-        raise ApiKeyError("the time that the old key goes on working cannot be negative", "grace")
+        raise ApiKeyError("the time that the old key goes on working cannot be negative", "grace", "bad_grace")
     with store.begin() as connection:
         audit.lock(connection)
         live = [key for key in read(connection) if key.works(at)]
         old = _find(live, name_or_selector)
         if sum(key.name == old.name for key in live) >= MAX_LIVE:
             raise ApiKeyError(
-                f"two keys named {old.name} work already; revoke one, or wait until the older one has ended", "name"
+                f"two keys named {old.name} work already; revoke one, or wait until the older one has ended", "name", "two_live"
             )
         if expires_at is None and old.expires_at is not None:
             expires_at = at + (old.expires_at - old.created_at)
         elif expires_at is not None and expires_at <= at:
-            raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at")
+            raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry")
         ends = at + grace_us if old.expires_at is None else min(at + grace_us, old.expires_at)
         parts = key_text.draw(old.environment)
         made = replace(
@@ -277,22 +279,22 @@ def _checked(
     name: str, scopes: Sequence[str], ack: str, source: str, environment: str, expires_at: int | None, now: int
 ) -> tuple[str, ...]:
     if not _NAME.match(name):
-        raise ApiKeyError("a key's name is 1 to 64 of a-z 0-9 _ -, and begins with a letter or digit", "name")
+        raise ApiKeyError("a key's name is 1 to 64 of a-z 0-9 _ -, and begins with a letter or digit", "name", "bad_name")
     for scope in scopes:
         if scope not in SCOPES:
-            raise ApiKeyError(str(unknown_name("scope", scope, SCOPES, "for keys")), "scopes")
+            raise ApiKeyError(str(unknown_name("scope", scope, SCOPES, "for keys")), "scopes", "bad_scope")
     if not scopes:
-        raise ApiKeyError(f"a key needs at least one scope of {', '.join(SCOPES)}", "scopes")
+        raise ApiKeyError(f"a key needs at least one scope of {', '.join(SCOPES)}", "scopes", "no_scope")
     if ack not in ACKS:
-        raise ApiKeyError(f"ack is one of {', '.join(ACKS)}", "ack")
+        raise ApiKeyError(f"ack is one of {', '.join(ACKS)}", "ack", "bad_ack")
     if source and not _SOURCE.match(source):
-        raise ApiKeyError("a source is 1 to 64 of A-Z a-z 0-9 . _ : -", "source")
+        raise ApiKeyError("a source is 1 to 64 of A-Z a-z 0-9 . _ : -", "source", "bad_source")
     if not key_text.ENVIRONMENT.match(environment):
-        raise ApiKeyError("an environment label is 1 to 16 of a-z 0-9", "environment")
+        raise ApiKeyError("an environment label is 1 to 16 of a-z 0-9", "environment", "bad_environment")
     if expires_at is not None and expires_at <= now:
-        raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at")
+        raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry")
     if expires_at is not None and expires_at >= 2**53:
-        raise ApiKeyError("that is too far in the future; leave the expiry out for a key without end", "expires_at")
+        raise ApiKeyError("that is too far in the future; leave it out for a key without end", "expires_at", "bad_expiry")
     return tuple(scope for scope in SCOPES if scope in scopes)
 
 

@@ -1,4 +1,4 @@
-// Everything on the pages works without this file: it adds the "/" key, the print button and the charts' read-out.
+// Everything on the pages works without this file: it adds the "/" key, the print and copy buttons and the charts' read-out.
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
@@ -15,6 +15,21 @@ document.addEventListener("keydown", (event) => {
 for (const button of document.querySelectorAll("[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => window.print());
+}
+
+// Where a page may write to the clipboard; elsewhere the text is selected, so that one keystroke copies it.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const field = document.getElementById(button.dataset.copy);
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+    } catch {
+      if (!document.execCommand("copy")) return;
+    }
+    document.querySelector("[data-copy-said]").textContent = button.dataset.copied;
+  });
 }
 
 // The read-out repeats the day's row of the table under the chart, so the numbers are written once, by the server.
