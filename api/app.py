@@ -26,6 +26,7 @@ from api.management import (
     reports,
     webhooks,
 )
+from api.security import Caller
 from api.services import Services
 from api.state import Node
 from api.web import key_pages, session_pages
@@ -115,6 +116,8 @@ def _finish(response: Response) -> Response:
     if node is not None:
         node.metrics.observe_in_thread(rule, method, response.status_code, took_s)
     caller: Caller | None = g.get("caller")
+    who = {"key": caller.name} if caller is not None and caller.selector is not None else {}
+    trace = {**logs.trace_of(None, request.headers.get("traceparent")), "request_id": g.request_id}
     # Looking at pages is no event. What changes something, or fails on our side, is.
     changes = request.method not in {"GET", "HEAD", "OPTIONS"}
     write = _log.warning if response.status_code >= 500 else _log.info if changes else _log.debug
@@ -124,8 +127,8 @@ def _finish(response: Response) -> Response:
         route=rule,
         status=response.status_code,
         ms=round(took_s * 1000, 1),
-        **{"key": caller.name} if caller is not None and caller.selector is not None else {},
-        **{**logs.trace_of(None, request.headers.get("traceparent")), "request_id": g.request_id},
+        **who,
+        **trace,
     )
     return response
 

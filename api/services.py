@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from experiments.keeping.repository import Repository
 from experiments.settings import Settings
-from experiments.store import REQUEST, WORK, Store, open_store
+from experiments.store import REQUEST, WORK, Store, StoreError, open_store
 
 if TYPE_CHECKING:
     from api.state import Node
@@ -21,15 +21,37 @@ class Services:
         self.settings = settings
         self.node = node
 
-    @functools.cached_property
+    @property
     def store(self) -> Store:
-        """The database, for what somebody waits for; connections are made when they are needed."""
+        """The database, for what somebody waits for; connections are made when they are needed.
+
+        Raises:
+            StoreError: at once, while the database is known not to answer: nobody shall wait to hear that again.
+        """
+        self._refuse_while_silent()
+        return self._store
+
+    @property
+    def patient_store(self) -> Store:
+        """The database, for what may rightly take long, such as sealing the enrolled of an experiment.
+
+        Raises:
+            StoreError: as ``store``.
+        """
+        self._refuse_while_silent()
+        return self._patient_store
+
+    @functools.cached_property
+    def _store(self) -> Store:
         return open_store(self.settings.database_url, REQUEST)
 
     @functools.cached_property
-    def patient_store(self) -> Store:
-        """The database, for what may rightly take long, such as sealing the enrolled of an experiment."""
+    def _patient_store(self) -> Store:
         return open_store(self.settings.database_url, WORK)
+
+    def _refuse_while_silent(self) -> None:
+        if self.node is not None and self.node.upkeep.database_state.silent():
+            raise StoreError("the database does not answer")
 
     def repository(self) -> Repository:
         """Return the definitions."""
