@@ -150,7 +150,7 @@ def _why(problem: Problem, language: Language) -> str:
         "scope_missing": _("The key that was signed in with has no right to do this."),
         "cross_site": _("This form was not sent from a page of this service. Open the page and try again."),
         "key_malformed": _(
-            "This does not read like an API key. A whole one begins with eqp_ and has 43 signs at its end."
+            "This does not read like an API key. A whole one begins with eqp_ and has 43 letters and digits at its end."
         ),
         "key_unknown": _("This key is not known, or was revoked. A new key works within a few seconds."),
         "key_unknown_yet": _("The database is away and this key is not known here. Try again in a moment."),
