@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.metadata
+import os
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
@@ -203,10 +204,13 @@ class Front:
 
 def _build_flask(node: Node) -> Asgi:
     from a2wsgi import WSGIMiddleware
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
     from api.app import create_app
 
-    app = WSGIMiddleware(cast("Any", create_app(node)), workers=WORKERS)
+    behind = WSGIMiddleware(cast("Any", create_app(node)), workers=WORKERS)
+    # Who forwards, and how it was asked, matters to pages alone: uvicorn would look for it in every request.
+    app = ProxyHeadersMiddleware(cast("Any", behind), os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))
     # What is loaded now stays for ever. The collector need not look at it again: half a million objects, which took it
     # a tenth of a second each time, while every answer waited.
     gc.collect()
@@ -243,7 +247,7 @@ def _template(path: str) -> str | None:
     for prefix in routes.PREFIXES:
         if path.startswith(prefix):
             return prefix + "{key}"
-    return None
+    return routes.template_of(path)
 
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

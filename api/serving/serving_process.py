@@ -77,6 +77,7 @@ def run(
         loop="uvloop",
         http=Protocol,
         ws="none",
+        proxy_headers=False,  # the front looks at them for pages
     )
     while not board.prepared:
         if os.getppid() != supervisor:
