@@ -290,7 +290,7 @@ def _amount(
         try:
             return amount_minor(value, currency, project, rounding=True, places=places)
         except BadEventError as error:
-            if strict or (error.code == "unknown_currency" and currency is not None):
+            if strict or error.code != "invalid":
                 raise
             return None
     return None
