@@ -198,7 +198,7 @@ def test_a_log_that_cannot_be_written_is_503_at_once(tmp_path: Path) -> None:
         assert front.node._spool is not None
         front.node._spool.close()
         for path, body in (
-            ("/v1/decide", {"experiment": "winback", "unit": "m-6"}),
+            ("/v1/decide", {"experiment": "winback", "unit": "m-6", "on_failure": "error"}),
             ("/v1/events", {"events": [event]}),
         ):
             status, headers, answer = await post(front, path, body)
@@ -224,13 +224,15 @@ def test_an_answer_that_did_not_reach_the_disk_leaves_nothing_behind(tmp_path: P
             return failed
 
         spool.append_async = fails  # type: ignore[method-assign]
-        status, _, _ = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-9"})
+        status, _, _ = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-9", "on_failure": "error"})
         assert status == 503
+        await asyncio.sleep(0)
         assert front.node.deciding.member_state("member", "m-9").enrolments == {}
         assert len(front.node.deciding.answered.recent) == 1
         # Another occasion of a member whose first answer was kept: that enrolment stays.
-        body = {"experiment": "winback", "unit": "m-8", "occasion": "send-2"}
+        body = {"experiment": "winback", "unit": "m-8", "occasion": "send-2", "on_failure": "error"}
         assert (await post(front, "/v1/decide", body))[0] == 503
+        await asyncio.sleep(0)
         assert front.node.deciding.member_state("member", "m-8").enrolments.keys() == {"winback"}
         del spool.append_async
 
@@ -251,7 +253,9 @@ def test_nothing_published_is_503(tmp_path: Path) -> None:
     async def main() -> None:
         front = create_asgi(Settings(tmp_path, f"sqlite:///{tmp_path}"))
         await front.node.start()
-        status, headers, answer = await post(front, "/v1/decide", {"experiment": "winback", "unit": "m-1"})
+        status, headers, answer = await post(
+            front, "/v1/decide", {"experiment": "winback", "unit": "m-1", "on_failure": "error"}
+        )
         assert (status, headers[b"retry-after"]) == (503, b"1")
         assert "published" in answer["detail"]
         assert front.node.readiness()[0] is False
