@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from api import logs
@@ -41,17 +42,26 @@ _log = logs.get("upkeep")
 class Upkeep:
     """The work, and what was last learned of the database."""
 
-    def __init__(self, settings: Settings, board: Board | None = None, *, started_by: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board | None = None,
+        *,
+        started_by: int | None = None,
+        once_reached: Callable[[], None] | None = None,
+    ) -> None:
         """Make it, not yet started.
 
         Args:
             settings: of the deployment.
             board: of this host's processes, where there are several.
             started_by: the process that started this one; when that is gone, this ends.
+            once_reached: called once, when the database has been reached and its tables are current.
         """
         self.settings = settings
         self._board = board
         self._started_by = started_by
+        self._once_reached = once_reached
         self._store: Store | None = None
         self._loader: Loader | None = None
         self._replica: Replica | None = None
@@ -150,6 +160,9 @@ class Upkeep:
             else:
                 self._reached()
                 self._pause(TICK_S)
+                if self._once_reached is not None:
+                    once_reached, self._once_reached = self._once_reached, None
+                    once_reached()
         self._drain()
         self._pulse.stop()
         if self._store is not None:

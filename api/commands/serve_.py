@@ -46,10 +46,10 @@ def command(
     ctx: click.Context, host: str, port: int, workers: int, no_worker: bool, metrics: str | None, log_level: str
 ) -> None:
     """Create or upgrade the database where it can be reached, then serve until SIGTERM."""
-    from api.serving.listening import listen, listen_for_metrics
+    from api.serving.listening import listen_for, listen_for_metrics
     from api.serving.supervisor import Plan, Supervisor
 
     settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
-    listening = listen(host, port)
+    listening = listen_for(workers, host, port)
     for_metrics, warning = listen_for_metrics(metrics or None)
-    Supervisor(Plan(settings, listening, workers, not no_worker, for_metrics, log_level, warning)).run()
+    Supervisor(Plan(settings, listening, not no_worker, for_metrics, log_level, warning)).run()

@@ -21,22 +21,21 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.metrics import BUCKETS_S, Figures, figures_of, sweep
+from api.metrics import BUCKETS_S, Figures, figures_of
 from api.serving.board import SERVING, Board
-from experiments.settings import Settings
 
 if TYPE_CHECKING:
+    from api.serving.upkeep_process import Jobs
     from api.upkeep import Upkeep
 
 NEWS_S = 10.0
 """Gauges of a serving process that has written nothing for so long are left out."""
 
 
-def serve_metrics(listening: socket.socket, settings: Settings, board: Board, upkeep: Upkeep, run_name: str) -> None:
+def serve_metrics(listening: socket.socket, metrics: HostMetrics) -> None:
     """Answer at a socket that listens already, on a thread of its own, until the process ends."""
-    sweep(settings.data_dir)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(HostMetrics(settings.data_dir, board, upkeep, run_name))
+    registry.register(metrics)
     server = _Server(listening.getsockname()[:2], _Handler, bind_and_activate=False)
     server.socket.close()
     server.socket = listening
@@ -60,10 +59,11 @@ class _Handler(WSGIRequestHandler):
 class HostMetrics(Collector):
     """Everything that one host tells of itself."""
 
-    def __init__(self, data_dir: Path, board: Board, upkeep: Upkeep, run_name: str) -> None:
+    def __init__(self, data_dir: Path, board: Board, upkeep: Upkeep, jobs: Jobs, run_name: str) -> None:
         self._data_dir = data_dir
         self._board = board
         self._upkeep = upkeep
+        self._jobs = jobs
         self._run_name = run_name
 
     def collect(self) -> Iterable[Metric]:
@@ -77,6 +77,7 @@ class HostMetrics(Collector):
         yield from self._log()
         yield from self._database()
         yield from self._upkeep.findings.metrics()
+        yield from self._work()
 
     def _events(self, figures: list[Figures]) -> Metric:
         family = CounterMetricFamily(
@@ -130,6 +131,22 @@ class HostMetrics(Collector):
                 "Acknowledged rows that are on this host's disk and not in the database yet.",
                 loader.waiting_rows(),
             )
+
+    def _work(self) -> Iterable[Metric]:
+        figures = self._jobs.figures
+        if figures is None:
+            return
+        yield _one("equipoise_jobs_leading", "1 where this host does the deployment's jobs.", int(figures.leading))
+        jobs = CounterMetricFamily("equipoise_jobs", "Jobs done here, and attempts that failed.", labels=["result"])
+        jobs.add_metric(["done"], figures.done)
+        jobs.add_metric(["failed"], figures.failed)
+        yield jobs
+        attempts = CounterMetricFamily(
+            "equipoise_webhook_attempts", "Webhook messages that arrived, and attempts that failed.", labels=["result"]
+        )
+        attempts.add_metric(["delivered"], figures.delivered)
+        attempts.add_metric(["failed"], figures.undelivered)
+        yield attempts
 
     def _database(self) -> Iterable[Metric]:
         state = self._upkeep.database_state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from api import metrics
 from api.cli import UserError
 from experiments.settings import Settings
 
@@ -26,6 +27,7 @@ def prepare(settings: Settings, tell: Callable[[str], None], warn: Callable[[str
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         prepare_folder(settings.spool_dir)
+        metrics.sweep(settings.data_dir)
         store = open_store(settings.database_url)
         try:
             for migration in upgrade(store):

@@ -27,6 +27,7 @@ def run(
     *,
     supervisor: int,
     log_level: str,
+    measured: bool = True,
 ) -> int:
     """Serve until SIGTERM, or until the supervisor is gone; return the exit code.
 
@@ -37,6 +38,7 @@ def run(
         slot: which of its serving processes this is.
         supervisor: its process id.
         log_level: of our log.
+        measured: whether anybody collects what is counted.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     import uvicorn
@@ -65,8 +67,9 @@ def run(
                 self.should_exit = True
 
     logs.configure(log_level, process=f"serving-{slot + 1}")
+    figures = figure_file(settings.data_dir, str(supervisor), slot) if measured else None
     config = uvicorn.Config(
-        create_asgi(settings, UpkeepLink(board, slot), figure_file(settings.data_dir, str(supervisor), slot)),
+        create_asgi(settings, UpkeepLink(board, slot), figures),
         access_log=False,
         log_config=None,
         lifespan="on",

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import click
@@ -40,9 +40,8 @@ class Plan:
     """What a host runs."""
 
     settings: Settings
-    listening: socket.socket
-    workers: int
-    """Serving processes."""
+    listening: Sequence[socket.socket]
+    """One for each serving process."""
     jobs: bool
     """Whether upkeep takes part in the jobs that one process of the deployment does."""
     metrics: socket.socket | None
@@ -69,9 +68,9 @@ class Supervisor:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.board = Board(plan.workers)
+        self.board = Board(len(plan.listening))
         self.upkeep = Child("upkeep", None)
-        self.serving = [Child(f"serving-{slot + 1}", slot) for slot in range(plan.workers)]
+        self.serving = [Child(f"serving-{slot + 1}", slot) for slot in range(len(plan.listening))]
         self._pid = os.getpid()
         self._stop_asked = 0
         self._wake_read, self._wake_write = os.pipe()
@@ -125,7 +124,7 @@ class Supervisor:
             if self.plan.metrics_warning:
                 _log_line("warning", "metrics_off", detail=self.plan.metrics_warning, level_asked=self.plan.log_level)
             data = self.plan.settings.data_dir
-            click.echo(f"Equipoise listens on {address_of(self.plan.listening)}  (data in {data}; Ctrl-C stops it)")
+            click.echo(f"Equipoise listens on {address_of(self.plan.listening[0])}  (data in {data}; Ctrl-C stops it)")
 
     def _start(self, child: Child, work: Callable[[], int] | None = None) -> None:
         child.restart_at = None
@@ -164,20 +163,20 @@ class Supervisor:
         if child.slot is not None:
             from api.serving import serving_process
 
-            if plan.metrics is not None:
-                plan.metrics.close()
+            _close(one for one in (*plan.listening, plan.metrics) if one is not plan.listening[child.slot])
             return serving_process.run(
                 plan.settings,
-                plan.listening,
+                plan.listening[child.slot],
                 self.board,
                 child.slot,
                 supervisor=self._pid,
                 log_level=plan.log_level,
+                measured=plan.metrics is not None,
             )
         from api import logs
         from api.serving import upkeep_process
 
-        plan.listening.close()
+        _close(plan.listening)
         logs.configure(plan.log_level, process="upkeep")
         return upkeep_process.run(
             plan.settings,
@@ -265,7 +264,7 @@ class Supervisor:
     def _end(self) -> None:
         """End the serving processes, then upkeep, which loads what they left; kill who takes too long."""
         began = time.monotonic()
-        self.plan.listening.close()
+        _close(self.plan.listening)
         for child in self._children():
             child.restart_at = None
             _send(child, signal.SIGTERM)
@@ -281,6 +280,12 @@ class Supervisor:
                     killed.add(child.name)
                     _send(child, signal.SIGKILL)
                     _log_line("warning", "process_killed", process_name=child.name, level_asked=self.plan.log_level)
+
+
+def _close(sockets: Iterable[socket.socket | None]) -> None:
+    for one in sockets:
+        if one is not None:
+            one.close()
 
 
 def _send(child: Child, number: int) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from api import logs
 from api.serving.board import Board
 from experiments.settings import Settings
 
+if TYPE_CHECKING:
+    from experiments.jobs.runner import Figures, Runner
+
 NICENESS = 1
 """Answering goes first where both want the processor."""
-
-_log = logs.get("upkeep")
+JOBS_END_S = 1.0
+"""How much longer than everything else jobs may take to end."""
 
 
 def run(
@@ -42,8 +41,9 @@ def run(
     """
     from api.upkeep import Upkeep
 
-    upkeep = Upkeep(settings, board, started_by=started_by)
     stopping = threading.Event()
+    jobs_here = Jobs(settings, stopping)
+    upkeep = Upkeep(settings, board, started_by=started_by, once_reached=jobs_here.start if jobs else None)
 
     def stop(*_: object) -> None:
         stopping.set()
@@ -54,25 +54,37 @@ def run(
     if started_by is not None:
         os.nice(NICENESS)
     if metrics is not None:
-        from api.serving.exposition import serve_metrics
+        from api.serving.exposition import HostMetrics, serve_metrics
 
-        serve_metrics(metrics, settings, board, upkeep, run_name)
-    end_jobs = _start_jobs(settings, stopping) if jobs else None
+        serve_metrics(metrics, HostMetrics(settings.data_dir, board, upkeep, jobs_here, run_name))
     try:
         upkeep.run()
     finally:
-        stopping.set()
-        if end_jobs is not None:
-            end_jobs()
+        jobs_here.stop()
     return 0
 
 
-def _start_jobs(settings: Settings, stopping: threading.Event) -> Callable[[], object] | None:
-    """Start what one process of the deployment does; return how it is ended."""
-    if importlib.util.find_spec("experiments.jobs.runner") is None:
-        return None
-    runner: Any = importlib.import_module("experiments.jobs.runner")
-    running = runner.start(settings, stopping)
-    _log.debug("jobs_started")
-    end: Callable[[], object] = running.stop
-    return end
+class Jobs:
+    """What one process of the deployment does: here, when this host has the lease."""
+
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._runner: Runner | None = None
+
+    @property
+    def figures(self) -> Figures | None:
+        """What was done here; ``None`` where jobs are left to others."""
+        return self._runner.figures if self._runner is not None else None
+
+    def start(self) -> None:
+        """Take part. Imported only now: what jobs need is much, and nobody waits for it."""
+        from experiments.jobs import runner
+
+        self._runner = runner.start(self._settings, self._stopping)
+
+    def stop(self) -> None:
+        """End, giving back what is not finished; it has been told to at the same moment as everybody."""
+        self._stopping.set()
+        if self._runner is not None:
+            self._runner.stop(timeout_s=JOBS_END_S)
