@@ -15,6 +15,7 @@ from experiments.errors import InputError
 from experiments.store import Store
 from experiments.store.clock import database_now
 from experiments.store.job_tables import jobs
+from experiments.webhooks.events import announce
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 OVER: frozenset[State] = frozenset({"done", "failed", "cancelled"})
@@ -24,6 +25,8 @@ BACK_OFF_S = (10, 60, 300)
 """How long a failed attempt waits before the next: after the first, the second, the third."""
 SILENT_S = 20.0
 """A job whose worker has said nothing for so long is taken up by another one."""
+TOLD = {"assignments": "assignments.finished"}
+"""Kinds of job whose end webhooks are told, and by which event."""
 
 
 class UnknownJobError(InputError):
@@ -206,6 +209,7 @@ def claim(
             if row["attempts"] >= MAX_ATTEMPTS:
                 why = row["error"] or f"its worker ended {MAX_ATTEMPTS} times without finishing it"
                 connection.execute(mine.values(state="failed", finished_at=at, holder=None, error=why))
+                _tell(connection, _job(row), "failed")
                 continue
             started_at = row["started_at"] or at
             taken = {"state": "running", "holder": holder, "heartbeat_at": at, "started_at": started_at}
@@ -238,6 +242,7 @@ def finish(store: Store, job: Job, result: Mapping[str, Any]) -> None:
     with store.begin() as connection:
         at = database_now(connection)
         _update_mine(connection, job, state="done", finished_at=at, holder=None, result=_json(result), error=None)
+        _tell(connection, job, "done")
 
 
 def fail(store: Store, job: Job, error: str, *, again: bool) -> State:
@@ -262,6 +267,7 @@ def fail(store: Store, job: Job, error: str, *, again: bool) -> State:
             _update_mine(connection, job, state="queued", not_before=at + wait_s * 1_000_000, holder=None, error=error)
             return "queued"
         _update_mine(connection, job, state="failed", finished_at=at, holder=None, error=error)
+        _tell(connection, job, "failed")
         return "failed"
 
 
@@ -273,6 +279,13 @@ def give_back(store: Store, job: Job) -> None:
     """
     with store.begin() as connection:
         _update_mine(connection, job, state="queued", holder=None, attempts=job.attempts - 1)
+
+
+def _tell(connection: Connection, job: Job, state: State) -> None:
+    """Tell webhooks of the end of a job that somebody waits for, in its transaction."""
+    if job.kind in TOLD:
+        data = {"job": job.id, "experiment": job.experiment, "state": state}
+        announce(connection, TOLD[job.kind], data, once=f"{job.id}:{job.attempts}:{state}")
 
 
 def _due(at: int) -> sa.ColumnElement[bool]:

@@ -67,12 +67,3 @@ job_parts = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 """The bytes of files in parts of 1 MB, so that any host can run a job and any replica can give its result."""
-
-export_days = sa.Table(
-    "export_days",
-    metadata,
-    sa.Column("table", KeyText, primary_key=True),
-    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-)
-"""How many rows of each UTC day there were when it was last exported: a day that has more now is exported again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Connection
 from experiments.store import Store
 from experiments.store.clock import database_now
 from experiments.store.webhook_tables import webhook_deliveries, webhooks
-from experiments.webhooks.sending import TOTAL_S, Answer, send
+from experiments.webhooks.sending import TOTAL_S, Answer, cut, send
 from experiments.webhooks.signing import headers
 
 RETRY_S = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
@@ -77,6 +78,8 @@ class Deliverer:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="equipoise-webhook")
         self._guard = threading.Lock()
         self._busy: dict[str, Future[None]] = {}
+        self._open: dict[str, socket.socket] = {}
+        self._closed = threading.Event()
 
     def tick(self) -> int:
         """Start sending what is due, at most one message to each webhook; return how many that are."""
@@ -95,8 +98,11 @@ class Deliverer:
             future.result(timeout_s)
 
     def close(self) -> None:
-        """Start nothing more; what is being sent ends by itself within seconds."""
+        """End; a message whose answer is still awaited is sent again by the next one, as if its sender had died."""
+        self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for sock in list(self._open.values()):
+            cut(sock)
 
     def _take(self, count: int, busy: set[str]) -> list[Due]:
         """Return messages that are due, and mark them so that no one else sends them meanwhile."""
@@ -155,7 +161,17 @@ class Deliverer:
             "User-Agent": "Equipoise-Webhooks",
             "Connection": "close",
         }
-        answer = send(due.url, due.body, sent, allow_private=self._allow_private, total_s=self._total_s)
+        answer = send(
+            due.url,
+            due.body,
+            sent,
+            allow_private=self._allow_private,
+            total_s=self._total_s,
+            opened=lambda sock: self._open.update({due.id: sock}),
+        )
+        self._open.pop(due.id, None)
+        if self._closed.is_set() and not answer.delivered:
+            return
         with self._store.begin() as connection:
             _note(connection, due, answer, self._now(connection))
         self._told(due, answer)

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import SplitResult
@@ -49,6 +49,7 @@ def send(
     allow_private: bool = False,
     total_s: float = TOTAL_S,
     context: ssl.SSLContext | None = None,
+    opened: Callable[[socket.socket], None] = lambda _: None,
 ) -> Answer:
     """POST a message and return what came of it; never raises for what a receiver does.
 
@@ -61,6 +62,7 @@ def send(
         allow_private: whether private addresses may be reached.
         total_s: how long everything together may take.
         context: of TLS; by default one that checks certificates.
+        opened: given the connection, which :func:`cut` may end.
     """
     deadline = time.monotonic() + total_s
     try:
@@ -76,8 +78,9 @@ def send(
         return Answer(None, f"no connection: {error.strerror or error}")
     # A receiver that sends a byte now and then would never run into the limit of a single read.
     sock = connection.sock
-    cut = threading.Event()
-    watch = threading.Timer(max(deadline - time.monotonic(), 0.01), _cut, (sock, cut))
+    late = threading.Event()
+    opened(sock)
+    watch = threading.Timer(max(deadline - time.monotonic(), 0.01), _cut_late, (sock, late))
     watch.daemon = True
     watch.start()
     try:
@@ -85,12 +88,12 @@ def send(
         connection.request("POST", target, body=body, headers=dict(headers))
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        late = cut.is_set() or isinstance(error, TimeoutError)
-        return Answer(None, f"no answer within {total_s:.0f} s" if late else f"no answer: {type(error).__name__}")
+        slow = late.is_set() or isinstance(error, TimeoutError)
+        return Answer(None, f"no answer within {total_s:.0f} s" if slow else f"no answer: {type(error).__name__}")
     finally:
         watch.cancel()
         connection.close()
-    if cut.is_set():
+    if late.is_set():
         return Answer(None, f"no answer within {total_s:.0f} s")
     if 200 <= status < 300:
         return Answer(status, None)
@@ -137,8 +140,13 @@ def _first_that_connects(places: list[tuple[socket.AddressFamily, tuple[str, int
     raise failure
 
 
-def _cut(sock: socket.socket, cut: threading.Event) -> None:
-    cut.set()
+def _cut_late(sock: socket.socket, late: threading.Event) -> None:
+    late.set()
+    cut(sock)
+
+
+def cut(sock: socket.socket) -> None:
+    """End a connection, whoever reads from it."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of the connection below TLS, whatever TLS is doing
 

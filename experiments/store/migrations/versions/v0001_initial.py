@@ -153,13 +153,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("experiment", name=op.f("pk_experiment_states")),
     )
     op.create_table(
-        "export_days",
-        sa.Column("table", KEY_TEXT, nullable=False),
-        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("rows", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("table", "day", name=op.f("pk_export_days")),
-    )
-    op.create_table(
         "idempotency_keys",
         sa.Column("caller", KEY_TEXT, nullable=False),
         sa.Column("method", KEY_TEXT, nullable=False),
@@ -367,7 +360,6 @@ def downgrade() -> None:
     op.drop_index("identities_by_root", table_name="identities")
     op.drop_table("identities")
     op.drop_table("idempotency_keys")
-    op.drop_table("export_days")
     op.drop_table("experiment_states")
     op.drop_table("experiment_phases")
     op.drop_table("events")
