@@ -134,19 +134,16 @@ def _absorb_events(
 ) -> int:
     if not rows:
         return 0
-    first: dict[tuple[str, int, str], EventRow] = {}
-    for row in rows:
-        first.setdefault((row.source, row.day, row.event_id), row)
+    tuples = [_event_tuple(row) for row in rows]
+    first: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for row in tuples:
+        first.setdefault(row[:3], row)
     keys = sorted(first)
-    inserted = insert_new(connection, table, [_event_tuple(first[key]) for key in keys])
+    inserted = insert_new(connection, table, [first[key] for key in keys])
     if inserted == len(rows):
         return inserted
-    kept = {key: _event_tuple(row) for key, row in first.items()}
-    if inserted < len(first):
-        kept = stored(connection, table, keys)
-    differing = [
-        row for row in rows if _content(_event_tuple(row)) != _content(kept[row.source, row.day, row.event_id])
-    ]
+    kept = first if inserted == len(first) else stored(connection, table, keys)
+    differing = [event for event, row in zip(rows, tuples, strict=True) if _content(row) != _content(kept[row[:3]])]
     letters += [_conflicting(row) for row in differing]
     absorbed.duplicates += len(rows) - inserted - len(differing)
     return inserted
@@ -188,8 +185,8 @@ def _absorb_dead_letters(connection: Connection, letters: list[DeadLetter], abso
 _AT, _RECEIVED = (list(events.c.keys()).index(name) for name in ("at", "received_at"))
 
 
-def _event_tuple(row: EventRow) -> tuple[object, ...]:
-    """Return the row in the order of the table's columns."""
+def _event_tuple(row: EventRow) -> tuple[Any, ...]:
+    """Return the row in the order of the table's columns, which begin with its key."""
     return (
         row.source,
         row.day,
@@ -209,7 +206,7 @@ def _event_tuple(row: EventRow) -> tuple[object, ...]:
     )
 
 
-def _content(row: tuple[object, ...]) -> tuple[object, ...]:
+def _content(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return what makes two events the same: everything but when we heard of them.
 
     Their time is the stated one: a repeat that comes later is corrected by another amount.

@@ -42,6 +42,7 @@ _KINDS: dict[str, tuple[type[LogRow], DeadLetterKind]] = {
     "a": (AliasRow, "alias"),
     "x": (DeadLetter, "event"),
 }
+_DECODERS = {kind: msgspec.json.Decoder(row) for kind, (row, _) in _KINDS.items()}
 _REFUSED = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -213,10 +214,11 @@ class Loader:
 
 
 def _decode(kind: str, data: bytes, now: int) -> LogRow:
-    if kind not in _KINDS:
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
         return _refused(kind, "unreadable", f"unknown kind of row {kind!r}", data, now)
     try:
-        return msgspec.json.decode(data, type=_KINDS[kind][0])
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _refused(kind, "unreadable", str(error), data, now)
 

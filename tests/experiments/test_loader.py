@@ -300,3 +300,16 @@ def test_every_logged_decision_becomes_a_row() -> None:
     assert row.source == "decide"
     with pytest.raises(ValueError, match="only counted"):
         DecisionRow.from_decision(msgspec.structs.replace(answer, kind=None))
+
+
+def test_a_repeat_whose_clock_was_corrected_by_another_amount_is_no_conflict(store: Store) -> None:
+    """What makes two events the same is what was stated, not by how much it was corrected on arrival."""
+    stated = NOON_US - 25 * 3_600_000_000
+    first = event("e-1", at=NOON_US, stated_at=stated)
+    again = event("e-1", at=NOON_US + 9_000_000, received_at=NOON_US + 10_000_000, stated_at=stated)
+    uncorrected = event("e-1", at=stated)
+    with store.begin() as connection:
+        absorbed = absorb(connection, [first], NOON_US)
+        absorbed += absorb(connection, [again, uncorrected], NOON_US)
+        absorbed += absorb(connection, [event("e-1", at=NOON_US, stated_at=stated + 1)], NOON_US)
+    assert absorbed == Absorbed(events=1, duplicates=2, dead_letters=1)
