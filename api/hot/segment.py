@@ -8,7 +8,7 @@ stripped before anything is kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -54,14 +54,14 @@ class Batch(msgspec.Struct):
     """The outer document of a batch; fields that are not here are not looked at."""
 
     batch: list[msgspec.Raw]
-    sentAt: str | None = None  # noqa: N815 - as it is sent
-    writeKey: str | None = None  # noqa: N815
+    sentAt: Any = None  # noqa: N815 - as it is sent
+    writeKey: Any = None  # noqa: N815
 
 
 class Outer(msgspec.Struct):
     """The same of a single message."""
 
-    writeKey: str | None = None  # noqa: N815
+    writeKey: Any = None  # noqa: N815
 
 
 class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,7 +101,7 @@ def parse(body: bytes, kind: str | None) -> tuple[list[msgspec.Raw], str | None,
     """
     try:
         if kind is not None:
-            return [msgspec.Raw(body)], None, _outers.decode(body).writeKey
+            return [msgspec.Raw(body)], None, _text(_outers.decode(body).writeKey)
         batch = _batches.decode(body)
     except msgspec.ValidationError as error:
         problem = field_problem(error)
@@ -114,7 +114,11 @@ def parse(body: bytes, kind: str | None) -> tuple[list[msgspec.Raw], str | None,
         raise Problem(
             413, f"the batch has {count:,} messages; send at most {MAX_MESSAGES:,} at a time", code="too_many"
         )
-    return batch.batch, batch.sentAt, batch.writeKey
+    return batch.batch, _text(batch.sentAt), _text(batch.writeKey)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def read_messages(

@@ -52,9 +52,10 @@ COUPON_AMOUNTS = ("value", "discount")
 OPT_OUT = "opted_out"
 
 _KEPT_OF_REFUSED = frozenset({
-    "type", "event", "messageId", "timestamp", "originalTimestamp", "sentAt", "userId", "anonymousId", "previousId",
+    "type", "event", "messageId", "timestamp", "originalTimestamp", "userId", "anonymousId", "previousId",
     "properties",
 })  # fmt: skip
+"""Not when it was sent: the same message sent again is the same dead letter."""
 _KINDS: dict[str, DeadLetterKind] = {"identify": "member", "alias": "alias"}
 _encoder = msgspec.json.Encoder(order="sorted")
 

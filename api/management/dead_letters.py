@@ -14,6 +14,7 @@ from allocation.plan import ProjectPlan
 from api.errors import Problem
 from api.hot.event_row import BadEventError
 from api.hot.events import read_event
+from api.hot.segment_map import Arrival, read_message
 from api.management.calling import actor
 from api.management.describing import Description, describe, query
 from api.management.documents import respond
@@ -170,6 +171,9 @@ def event_rows(letter: DeadLetter, project: ProjectPlan | None) -> list[LogRow]:
         raise _not_retryable("its payload is no event; discard it, or send the event again corrected")
     if isinstance(payload.get("at"), int) and "source" in payload:
         return [_row(payload, letter)]
+    if "event_id" not in payload and payload.get("type") == "track":
+        row, _ = read_message(letter.payload.encode(), Arrival(letter.source, letter.received_at, project))
+        return [] if row is None else [row]
     if "event_id" not in payload:
         raise _not_retryable("its payload is a row of a file or of another form; import or send it again corrected")
     text = msgspec.json.encode(payload)
