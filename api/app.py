@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from typing import Any, cast
 
 import sqlalchemy as sa
 from apiflask import APIFlask
@@ -29,7 +30,7 @@ from api.management import (
 from api.security import Caller
 from api.services import Services
 from api.state import Node
-from api.web import key_pages, session_pages
+from api.web import api_page, key_pages, session_pages
 from api.web.blueprint import create_blueprint as create_pages
 from experiments.errors import InputError
 from experiments.settings import Settings
@@ -92,6 +93,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
         create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site, account=account),
         key_pages.create_blueprint(services, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
+        api_page.create_blueprint(lambda: cast("dict[str, Any]", app.spec), listing.site, account),
     ):
         pages.enable_openapi = False  # type: ignore[attr-defined]
         app.register_blueprint(pages)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SIGN_IN = "/sign-in"
 UNGUARDED = frozenset(
-    {"openapi.spec", "static", "web.static", "session_pages.sign_in", "session_pages.try_key", "session_pages.sign_out"}
+    {"openapi.spec", "api_pages.api", "static", "web.static"}
+    | {f"session_pages.{name}" for name in ("sign_in", "try_key", "sign_out")}
 )
 """Endpoints that need no caller: what the API looks like, how the pages look, and the way in."""
 MANAGING_PAGES = frozenset({"key_pages"})

@@ -19,6 +19,19 @@ const files = [
     "3100e775e8616cd2611beecfa23a4263d7037586789b43f035236a2e6fbd4c62",
   ],
   ["@fontsource-variable/inter/LICENSE", "inter.LICENSE.txt", "3b0a5fca3d17942cde889069889dedbbbd075e9b599968c82a95f4d944e9b345"],
+  [
+    "swagger-ui-dist/swagger-ui-bundle.js",
+    "swagger-ui-bundle.js",
+    "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+  ],
+  ["swagger-ui-dist/swagger-ui.css", "swagger-ui.css", "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d"],
+  ["swagger-ui-dist/LICENSE", "swagger-ui.LICENSE.txt", "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"],
+  ["swagger-ui-dist/NOTICE", "swagger-ui.NOTICE.txt", "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2"],
+  [
+    "swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt",
+    "swagger-ui-bundle.LICENSE.txt",
+    "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
+  ],
 ];
 
 function fail(message) {

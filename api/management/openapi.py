@@ -297,7 +297,7 @@ def _plain_code(value: Any) -> Any:
 
 def _plain_text(name: str, part: Any) -> Any:
     if name in {"description", "summary"} and isinstance(part, str):
-        return part.replace("``", "`")
+        return part.replace("``", "`" if name == "description" else "")  # viewers write summaries as they are
     return _plain_code(part)
 
 

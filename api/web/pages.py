@@ -49,6 +49,8 @@ class Page:
     asset: Callable[[str], str] = lambda file: f"/assets/{file}"
     experiments_url: str = "/experiments"
     experiments_csv_url: str = "/experiments.csv"
+    api_url: str = ""
+    """The page about the HTTP API, where there is one."""
     experiment_url: Callable[[str], str] = lambda key: f"/experiments/{quote(key, safe='')}"
     export_url: Callable[[str, str], str] = lambda key, form: (
         f"/v1/experiments/{quote(key, safe='')}/report?format={form}"

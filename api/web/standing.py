@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flask import Response, request, url_for
+from flask import Response, current_app, request, url_for
 
 from api.web.language import LANGUAGES, choose_language
 from api.web.pages import THEMES, Page
 from api.web.views import Account, Site
 
+API_PAGE = "/docs/api"
 YEAR_SECONDS = 365 * 86_400
 
 
@@ -33,6 +34,7 @@ def page_of(
         query={k: v for k, v in request.args.items() if k not in {"lang", "theme"}},
         asset=lambda file: url_for(f"{name}.static", filename=file),
         experiments_url=url_for(f"{name}.experiments"),
+        api_url=API_PAGE if "api_pages" in current_app.blueprints else "",
         experiments_csv_url=url_for(f"{name}.experiments_as_csv"),
         experiment_url=lambda key: url_for(f"{name}.experiment", key=key),
         export_url=export_url or (lambda key, form: f"/v1/experiments/{key}/report?format={form}"),
