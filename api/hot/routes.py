@@ -6,13 +6,14 @@ an error shape of its own (OFREP) says by ``refuse`` how problems are written th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from api.errors import Problem
-from api.hot import decide, decide_batch, events, ofrep, ofrep_bulk, ofrep_stream, segment
+from api.hot import decide, decide_batch, events, ofrep, ofrep_bulk, ofrep_stream, segment, uploads
 from api.hot.http import Receive, Scope, Send, send_problem
 from api.security import Caller, Need
 
@@ -59,6 +60,27 @@ PREFIXES: dict[str, Route] = {
 }
 """Prefix, ending in "/" → route; the longest one wins."""
 
+_LISTS = "/v1/experiments/{key}/assignments"
+TEMPLATES: dict[str, Route] = {
+    _LISTS: Route(("POST",), "decide", uploads.take),
+    _LISTS + "/{id}": Route(("GET",), "decide", uploads.status),
+    _LISTS + "/{id}/file": Route(("GET", "HEAD"), "decide", uploads.download),
+    "/v1/jobs/{id}/result": Route(("GET", "HEAD"), "report", uploads.download),
+}
+"""Addresses with names in them, each of one segment, in the midst of Flask's."""
+_PATTERNS = [(re.compile(re.sub(r"{[a-z]+}", "[^/]+", template)), template) for template in TEMPLATES]
+
+
+def template_of(path: str) -> str | None:
+    """Return which of `TEMPLATES` an address is of.
+
+    >>> template_of("/v1/experiments/winback/assignments/00ff/file")
+    '/v1/experiments/{key}/assignments/{id}/file'
+    """
+    if not path.startswith(("/v1/experiments/", "/v1/jobs/")):
+        return None
+    return next((template for pattern, template in _PATTERNS if pattern.fullmatch(path)), None)
+
 
 def find(path: str) -> Route | None:
     """Return who answers at a path; ``None`` is Flask's.
@@ -71,4 +93,7 @@ def find(path: str) -> Route | None:
         for prefix in sorted(PREFIXES, key=len, reverse=True):
             if path.startswith(prefix):
                 return PREFIXES[prefix]
+    if route is None:
+        template = template_of(path)
+        return None if template is None else TEMPLATES[template]
     return route

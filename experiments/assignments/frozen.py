@@ -8,37 +8,10 @@ from allocation.compiled import CompiledExperiment, CompiledSnapshot, compile_sn
 from allocation.plan import Snapshot
 from allocation.snapshot import encode, parse
 from experiments.assignments.request import PLAN, ListRequest
+from experiments.assignments.running import check_running
 from experiments.errors import InputError
 from experiments.jobs import files
 from experiments.store import Store
-
-RUNNING = frozenset({"running", "paused"})
-"""States in which an experiment answers: a paused one says to its members what they have."""
-
-
-class NotRunningError(InputError):
-    """The experiment gives nobody anything now."""
-
-
-def check_running(compiled: CompiledExperiment, now: int) -> None:
-    """Refuse an experiment that gives nobody anything now.
-
-    Args:
-        compiled: the experiment.
-        now: microseconds since 1970 UTC.
-
-    Raises:
-        NotRunningError: with what to do.
-    """
-    state = compiled.plan.state
-    if state not in RUNNING:
-        over = compiled.closed == "ended"
-        advice = "make a new experiment" if over else f"move it by: equipoise transition {compiled.key} running"
-        raise NotRunningError(f"the experiment is {state}; a list needs a running one: {advice}")
-    if now < compiled.opens:
-        raise NotRunningError("the experiment's schedule has not begun; send the list when it has")
-    if now >= compiled.closes:
-        raise NotRunningError("the experiment's schedule is over; give it a later end")
 
 
 class Frozen(msgspec.Struct, frozen=True):

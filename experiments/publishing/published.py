@@ -22,6 +22,7 @@ from allocation.snapshot import encode
 from experiments import atomic
 from experiments.store import Store
 from experiments.store.definition_tables import audit_log
+from experiments.store.job_tables import jobs
 from experiments.store.log_tables import imports
 from experiments.store.publication_tables import published_snapshots, replicas
 
@@ -136,11 +137,13 @@ class Replica:
             return newest_definitions(connection), version
 
     def newest_rows(self) -> tuple[int | None, int | None]:
-        """Return when an import last brought members or decisions, and when another host last loaded some."""
+        """Return when an import or a list last brought members or decisions, and when another host last loaded some."""
         imported = sa.select(sa.func.max(imports.c.finished_at)).where(imports.c.kind.in_(("members", "decisions")))
+        listed = sa.select(sa.func.max(jobs.c.finished_at)).where(jobs.c.kind == "assignments")
         loaded = sa.select(sa.func.max(replicas.c.loaded_at)).where(replicas.c.replica != self._name)
         with self._store.read() as connection:
-            return connection.scalar(imported), connection.scalar(loaded)
+            brought = [at for at in (connection.scalar(imported), connection.scalar(listed)) if at is not None]
+            return max(brought, default=None), connection.scalar(loaded)
 
     def mark_loaded(self, now: int) -> bool:
         """Tell the other hosts that rows were loaded; return whether that is done, or must be tried again.
