@@ -7,6 +7,7 @@ ends its sessions.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import tempfile
@@ -52,7 +53,11 @@ class Sessions:
         with self._guard:
             if self._serializer is None:
                 try:
-                    self._serializer = URLSafeSerializer(_secret(self._settings), salt="equipoise session")
+                    self._serializer = URLSafeSerializer(
+                        _secret(self._settings),
+                        salt="equipoise session",
+                        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+                    )
                 except OSError:
                     raise unavailable(
                         "the data folder cannot keep the secret that signs sessions; or set EQUIPOISE_SECRET_KEY",
