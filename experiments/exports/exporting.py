@@ -33,6 +33,7 @@ GROUP_ROWS = 50_000
 PASS_ROWS = 3_000_000
 """How many rows one pass over the table may bring: days beside each other are read together."""
 EPOCH = dt.date(1970, 1, 1)
+YESTERDAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
