@@ -134,4 +134,5 @@ def _define(store: Store, calendar: Calendar) -> None:
 def _members(world: campaigns.Happenings, now_us: int) -> Iterator[tuple[object, ...]]:
     for unit, attributes in campaigns.member_attributes(world):
         text = json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        yield ("member", unit, text, False, now_us)
+        stated_at = json.dumps(dict.fromkeys(sorted(attributes), now_us), separators=(",", ":"))
+        yield ("member", unit, text, False, now_us, stated_at)
