@@ -82,7 +82,7 @@ run: install
 
 # What the system tests need beside Python packages. Installed as root on Debian, otherwise named in one line.
 system-packages:
-	@tools/system-packages systemd-analyze:systemd chromium:chromium curl:curl strace:strace fc-list:fontconfig,fonts-noto-cjk
+	@tools/system-packages systemd-analyze:systemd chromium:chromium curl:curl strace:strace faketime:faketime fc-list:fontconfig,fonts-noto-cjk
 
 slow-system-packages: system-packages
 	@tools/system-packages java:default-jre-headless
