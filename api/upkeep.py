@@ -6,7 +6,6 @@ that its work takes no time from answering; a `Node` without one runs it on a th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -181,11 +180,19 @@ class Upkeep:
         from api.serving.board import SERVING
 
         deadline = time.monotonic() + DRAIN_S
-        with contextlib.suppress(Exception):
-            while self._board and SERVING in self._board.serving_states() and time.monotonic() < deadline:
+        while True:
+            serving = self._board is not None and SERVING in self._board.serving_states()
+            failed: Exception | None = None
+            try:
                 self._load_spools()
-                time.sleep(0.05)
-            self._load_spools()
+            except Exception as error:  # noqa: BLE001 - the next start loads what is left
+                failed = error
+            if not serving and failed is None:
+                return
+            if time.monotonic() > deadline or (failed is not None and self.database_state.word() == "degraded"):
+                _log.warning("rows_left_for_the_next_start", error=type(failed).__name__ if failed else None)
+                return
+            time.sleep(0.05)
 
     def _look_for_nudges(self) -> None:
         if self._board is not None and self._board.nudges != self._nudges:

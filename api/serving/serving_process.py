@@ -41,6 +41,7 @@ def run(
         measured: whether anybody collects what is counted.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     import uvicorn
 
     from api import logs
@@ -55,6 +56,12 @@ def run(
             await super().startup(sockets)
             if self.started:
                 board.set_serving(slot, SERVING)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            # Everything is drained. What is left are threads, such as one that imports Flask still: nobody waits.
+            sys.stderr.flush()
+            os._exit(0)
 
         async def on_tick(self, counter: int) -> bool:
             if os.getppid() != supervisor:

@@ -8,7 +8,9 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from api import logs
 from api.serving.board import Board
+from api.serving.listening import address_of
 from experiments.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 NICENESS = 1
 """Answering goes first where both want the processor."""
+_log = logs.get("upkeep")
+
 JOBS_END_S = 1.0
 """How much longer than everything else jobs may take to end."""
 
@@ -51,12 +55,14 @@ def run(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN if started_by is not None else stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     if started_by is not None:
         os.nice(NICENESS)
     if metrics is not None:
         from api.serving.exposition import HostMetrics, serve_metrics
 
         serve_metrics(metrics, HostMetrics(settings.data_dir, board, upkeep, jobs_here, run_name))
+        _log.info("metrics_at", address=address_of(metrics))
     try:
         upkeep.run()
     finally:
