@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "demo": "Fill an empty deployment with a simulated shop.",
     "explain": "Say step by step why a member gets a variant.",
     "export": "Write definitions as YAML.",
+    "export-data": "Write decisions, events and report results as Parquet.",
     "import": "Import decisions or events that another tool recorded.",
     "keys": "Make, list, rotate and revoke API keys.",
     "migrate": "Create or upgrade the database.",
@@ -28,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Start the service.",
     "sql": "Print an experiment's assignment as SQL.",
     "transition": "Move an experiment to its next state.",
+    "webhooks": "Set, list, try and remove webhooks.",
     "worker": "Do the deployment's jobs without serving.",
 }
 
@@ -79,7 +81,7 @@ class LazyGroup(click.Group):
         """Import ``api.commands.<name>`` and return its ``command``."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"api.commands.{cmd_name}_")
+        module = importlib.import_module(f"api.commands.{cmd_name.replace('-', '_')}_")
         command: click.Command = module.command
         return command
 
