@@ -23,7 +23,7 @@ OVER: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 MAX_ATTEMPTS = 4
 BACK_OFF_S = (10, 60, 300)
 """How long a failed attempt waits before the next: after the first, the second, the third."""
-SILENT_S = 20.0
+SILENT_S = 12.0
 """A job whose worker has said nothing for so long is taken up by another one."""
 TOLD = {"assignments": "assignments.finished"}
 """Kinds of job whose end webhooks are told, and by which event."""
@@ -174,6 +174,7 @@ def claim(
     kinds: Collection[str],
     *,
     allowed: Callable[[Connection], None] = lambda _: None,
+    silent_s: float = SILENT_S,
     now: int | None = None,
 ) -> Job | None:
     """Take the next job that is due, or one whose worker fell silent; ``None`` when there is nothing to do.
@@ -185,17 +186,18 @@ def claim(
         holder: this worker.
         kinds: what it can do.
         allowed: called inside the transaction; raises when this worker may not take anything.
+        silent_s: how long another worker has said nothing when its job is taken up.
         now: microseconds since 1970 UTC; by default the database's.
     """
     c = jobs.c
-    while _anything_due(store, kinds, now):
+    while _anything_due(store, holder, kinds, silent_s, now):
         with store.begin() as connection:
             allowed(connection)
             at = database_now(connection) if now is None else now
             row = (
                 connection.execute(
                     sa.select(jobs)
-                    .where(_due(at), c.kind.in_(list(kinds)))
+                    .where(_due(at, holder, silent_s), c.kind.in_(list(kinds)))
                     .order_by(c.created_at, c.id)
                     .limit(1)
                     .with_for_update(skip_locked=True)
@@ -288,17 +290,17 @@ def _tell(connection: Connection, job: Job, state: State) -> None:
         announce(connection, TOLD[job.kind], data, once=f"{job.id}:{job.attempts}:{state}")
 
 
-def _due(at: int) -> sa.ColumnElement[bool]:
+def _due(at: int, holder: str, silent_s: float) -> sa.ColumnElement[bool]:
     c = jobs.c
-    silent = sa.and_(c.state == "running", c.heartbeat_at <= at - round(SILENT_S * 1e6))
+    silent = sa.and_(c.state == "running", c.holder != holder, c.heartbeat_at <= at - round(silent_s * 1e6))
     return sa.or_(sa.and_(c.state == "queued", c.not_before <= at), silent)
 
 
-def _anything_due(store: Store, kinds: Collection[str], now: int | None) -> bool:
+def _anything_due(store: Store, holder: str, kinds: Collection[str], silent_s: float, now: int | None) -> bool:
     """Look without taking a lock that writers wait for: mostly there is nothing."""
     with store.read() as connection:
         at = database_now(connection) if now is None else now
-        query = sa.select(jobs.c.id).where(_due(at), jobs.c.kind.in_(list(kinds))).limit(1)
+        query = sa.select(jobs.c.id).where(_due(at, holder, silent_s), jobs.c.kind.in_(list(kinds))).limit(1)
         return bool(connection.execute(query).all())
 
 

@@ -20,7 +20,7 @@ import structlog
 
 from experiments.jobs import files, queue, running, watching
 from experiments.jobs.handlers import HANDLERS
-from experiments.jobs.lease import Lease, LeaseLostError, holder_name
+from experiments.jobs.lease import LASTS_S, Lease, LeaseLostError, holder_name
 from experiments.jobs.nightly import ask_for_export
 from experiments.jobs.refreshing import Refresher
 from experiments.keeping import idempotency
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
 
 LEASE = "jobs"
-RENEW_S = 3.0
-"""How often the holder renews the lease, and another asks for it."""
 JOBS_AT_ONCE = 2
 """So that a long job holds up no short one; each is a process of its own."""
 EXPORT_HOUR = 2
@@ -64,6 +62,8 @@ class Pace:
     """Reports, and what is worth telling."""
     first_s: float = 60.0
     """How long after its start a worker leaves to answering, before the first such round."""
+    lease_s: float = LASTS_S
+    """How long a worker that says nothing keeps the lease and its jobs; it says something four times as often."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Runner:
         self.pace = pace
         self._stopping = stopping
         self._store = open_store(settings.database_url, SHORT)
-        self._lease = Lease(self._store, LEASE, holder_name())
+        self._lease = Lease(self._store, LEASE, holder_name(), lasts_s=pace.lease_s)
         self._term: _Term | None = None
         self._away = False
         self._thread = threading.Thread(target=self._run, name="equipoise-jobs", daemon=True)
@@ -126,7 +126,7 @@ class Runner:
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= next_ask:
-                next_ask = now + RENEW_S
+                next_ask = now + self.pace.lease_s / 4
                 self._ask()
             if self._lease.held and self._term is None:
                 self._begin()
@@ -246,11 +246,12 @@ class _Term:
     # ------------------------------------------------------------- the rounds
 
     def _work(self) -> None:
-        while self._lease.held and not self._stop.is_set():
-            job = queue.claim(self._store, self._lease.holder, HANDLERS, allowed=self._lease.check)
+        lease, silent_s = self._lease, self._runner.pace.lease_s
+        while lease.held and not self._stop.is_set():
+            job = queue.claim(self._store, lease.holder, HANDLERS, allowed=lease.check, silent_s=silent_s)
             if job is None:
                 return
-            came_to = running.run(self._store, self._settings, job, self._stop)
+            came_to = running.run(self._store, self._settings, job, self._stop, beat_s=silent_s / 4)
             if came_to == "done":
                 self._runner.count("done")
             elif came_to == "failed":

@@ -19,8 +19,8 @@ from experiments.jobs.working import work
 from experiments.settings import Settings
 from experiments.store import Store, StoreError, failure
 
-BEAT_S = 4.0
-"""How often the database is told that a job is being worked on; another worker takes it up after ``queue.SILENT_S``."""
+BEAT_S = queue.SILENT_S / 4
+"""How often the database is told that a job is being worked on."""
 LOOK_S = 0.2
 END_S = 5.0
 """How long a job that is told to stop may take to end by itself."""
@@ -41,7 +41,7 @@ class _Course:
     stopped: bool = False
 
 
-def run(store: Store, settings: Settings, job: Job, stop: threading.Event) -> str:
+def run(store: Store, settings: Settings, job: Job, stop: threading.Event, *, beat_s: float = BEAT_S) -> str:
     """Have a claimed job done and write down what came of it.
 
     Args:
@@ -49,6 +49,7 @@ def run(store: Store, settings: Settings, job: Job, stop: threading.Event) -> st
         settings: of the deployment.
         job: as claimed by this process.
         stop: set when this process is to do no more: the job goes back into the queue.
+        beat_s: how often the database is told that the job is being worked on.
 
     Returns:
         ``done``, ``failed``, ``queued`` (again later) or ``lost`` (cancelled, or another worker's by now).
@@ -56,7 +57,7 @@ def run(store: Store, settings: Settings, job: Job, stop: threading.Event) -> st
     began = time.monotonic()
     child = Child("equipoise-job", work, settings, job)
     try:
-        course = _watch(store, job, child, stop)
+        course = _watch(store, job, child, stop, beat_s)
     finally:
         child.end()
     came_to = _write_down(store, job, course, stop)
@@ -70,7 +71,7 @@ def run(store: Store, settings: Settings, job: Job, stop: threading.Event) -> st
     return came_to
 
 
-def _watch(store: Store, job: Job, child: Child, stop: threading.Event) -> _Course:
+def _watch(store: Store, job: Job, child: Child, stop: threading.Event, beat_s: float) -> _Course:
     """Follow the process until it has ended, was told to, or the job is lost."""
     course = _Course()
     next_beat = time.monotonic()
@@ -88,7 +89,7 @@ def _watch(store: Store, job: Job, child: Child, stop: threading.Event) -> _Cour
             course.end = ("failed", "its process ended", True, [])
         now = time.monotonic()
         if course.end is None and now >= next_beat:
-            next_beat = now + BEAT_S
+            next_beat = now + beat_s
             try:
                 queue.beat(store, job, course.rows_done, course.rows_total)
             except JobLostError:

@@ -33,11 +33,13 @@ def work(pipe: Connection, settings: Settings, job: Job) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_end_with_parent, args=(pipe, stop), daemon=True).start()
     said_at = 0.0
+    come: tuple[int, int | None] | None = None
 
     def progress(rows_done: int, rows_total: int | None = None) -> None:
-        nonlocal said_at
+        nonlocal said_at, come
         if stop.is_set():
             raise StoppedError
+        come = rows_done, rows_total
         if time.monotonic() - said_at >= SAY_S:
             said_at = time.monotonic()
             _tell(pipe, "progress", rows_done, rows_total)
@@ -46,6 +48,8 @@ def work(pipe: Connection, settings: Settings, job: Job) -> None:
     with contextlib.suppress(StoppedError):
         try:
             result = load(job.kind)(store, settings, job, progress, stop)
+            if come is not None:
+                _tell(pipe, "progress", *come)
             _tell(pipe, "done", dict(result))
         except StoppedError:
             _tell(pipe, "stopped")

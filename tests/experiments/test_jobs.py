@@ -148,8 +148,9 @@ def test_a_silent_workers_job_is_taken_up_and_its_own_end_no_longer_counts(store
     put(store)
     first = queue.claim(store, "w1", ["count"], now=NOW)
     assert first is not None
-    assert queue.claim(store, "w2", ["count"], now=NOW + 19 * SECOND) is None
-    second = queue.claim(store, "w2", ["count"], now=NOW + 21 * SECOND)
+    assert queue.claim(store, "w2", ["count"], now=NOW + 11 * SECOND) is None
+    assert queue.claim(store, "w1", ["count"], now=NOW + 60 * SECOND) is None  # nobody takes from oneself
+    second = queue.claim(store, "w2", ["count"], now=NOW + 13 * SECOND)
     assert second is not None
     assert second.attempts == 2
     for late in (lambda: queue.finish(store, first, {}), lambda: queue.beat(store, first)):
