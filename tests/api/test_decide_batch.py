@@ -45,7 +45,7 @@ def test_all_rows_go_in_one_commit_and_repeats_are_not_written(tmp_path: Path) -
             commits.append(len(rows))
             return real(rows)
 
-        spool.append_async = counting  # type: ignore[method-assign]
+        spool.append_async = counting  # type: ignore[method-assign,assignment]
         body = {"experiment": "winback", "units": [f"m-{n}" for n in range(1_500)] + ["m-1"], "occasion": "s-1"}
         first = await ask(front, "POST", BATCH, body)
         assert len({item["decision_id"] for item in first.json()["items"]}) == 1_500

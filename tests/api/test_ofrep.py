@@ -209,7 +209,7 @@ def test_bulk_answers_every_active_experiment_of_a_unit_type_in_one_commit(tmp_p
             commits.append(len(rows))
             return real(rows)
 
-        spool.append_async = counting  # type: ignore[method-assign]
+        spool.append_async = counting  # type: ignore[method-assign,assignment]
         answer = (await bulk(front, city="Oslo", age=30)).json()
         assert [f["key"] for f in answer["flags"]] == ["adults", "held", "oslo", "plain", "tested", "winback"]
         assert answer["metadata"] == {
