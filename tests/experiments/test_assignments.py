@@ -14,13 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from allocation.decide import decide
 from allocation.decision import MemberState, OccasionError, decision_id
+from api.cli import cli
 from experiments.assignments.asking import PastSendError, ask
 from experiments.assignments.carry_out import carry_out
-from experiments.assignments.frozen import NotRunningError
 from experiments.assignments.request import LIST, RESULT, ListRequest, read_request
+from experiments.assignments.running import NotRunningError
 from experiments.errors import InputError
 from experiments.jobs import files, queue
 from experiments.log.absorb import absorb
@@ -316,6 +318,41 @@ def test_asking_again_is_the_same_job_and_a_failed_one_begins_again(store: Store
     assert (again.state, again.attempts, again.error) == ("queued", 0, None)
     with pytest.raises(PastSendError):
         asked(ListRequest("winback", "cd" * 32, send_at=NOW - 3_600 * SECOND))
+
+
+def test_the_command_does_the_same_here_and_now(shop: Store, settings: Settings, tmp_path: Path) -> None:
+    path, out = tmp_path / "list.csv", tmp_path / "out.csv"
+    path.write_bytes(a_list(100) + b"m-1,app\n,app\n")
+    options = ["--data", str(settings.data_dir), "--database", shop.url]
+
+    def assign(*arguments: str) -> Any:
+        return CliRunner().invoke(cli, [*options, "assign", "winback", str(path), "-o", str(out), *arguments])
+
+    done = assign("--log", "--occasion", "june", "--send-at", "2099-06-01T10:00:00+08:00")
+    assert done.exit_code == 0, done.output
+    first = out.read_bytes()
+    rows = list(csv.DictReader(io.StringIO(first.decode())))
+    held = logged(shop)
+    assert len(rows) == 102
+    assert {row["unit"] for row in rows if row["decision_id"]} == set(held)
+    assert {row.send_at for row in held.values()} == {4_083_962_400_000_000}
+    assert "102 rows written to" in done.output
+    assert "note: 1 rows repeat an earlier row's unit" in done.output
+    assert "warning: 1 unit ids are missing" in done.output
+    assert assign("--log", "--occasion", "june", "--send-at", "2099-06-01T10:00:00+08:00").exit_code == 0
+    assert out.read_bytes() == first
+    # What an upload of the same list makes is the same job.
+    request = put(shop, path.read_bytes(), occasion="june", send_at=4_083_962_400_000_000)
+    run(shop, settings, request)
+    assert answer(shop, request) == first
+    for arguments, message in [
+        (["--log", "--at", "2026-01-01"], "--at does not go with --log"),
+        (["--log", "--send-at", "soon"], "send_at: is no ISO 8601 time"),
+        (["--send-at", "2099-06-01T10:00:00Z"], "--send-at goes with --log"),
+        (["--log", "--occasion", "a b"], "--occasion: occasion must be"),
+    ]:
+        wrong = assign(*arguments)
+        assert (wrong.exit_code, message in wrong.output) == (2, True), wrong.output
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_killed_in_the_middle_it_comes_out_the_same(tmp_path: Path, database: st
         expected = list(csv.DictReader(io.StringIO(server.send("GET", whole["links"]["file"]).body.decode())))
         reply = server.send("POST", LISTS + "?occasion=killed", content)
         source = f"list:{reply.json()['id']}"
-        killed_at = []
+        killed_at: list[int] = []
         deadline = time.monotonic() + 90
         while not killed_at and time.monotonic() < deadline:
             document = server.send("GET", reply.json()["links"]["self"]).json()
