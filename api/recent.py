@@ -7,6 +7,7 @@ collection that has to look at each of them stops every answer for a tenth of a 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -30,7 +31,8 @@ class Bounded(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._items: dict[K, V] = {}
+        # Not a plain dict: finding its first key means passing over all that were deleted before it, 27 µs here.
+        self._items: OrderedDict[K, V] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -47,7 +49,7 @@ class Bounded(Generic[K, V]):
         items = self._items
         items[key] = value
         if len(items) > self.limit:
-            del items[next(iter(items))]
+            items.popitem(last=False)
 
     def forget(self, key: K) -> None:
         """Forget, when it is there."""
