@@ -165,7 +165,8 @@ def _from_werkzeug(error: HTTPException) -> Response:
         return Response.force_type(error.get_response())  # type: ignore[return-value]
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        problem = Problem(405, f"this address takes {allowed} only", headers={"Allow": allowed})
+        kept = "; what was defined is never deleted" if request.method == "DELETE" else ""
+        problem = Problem(405, f"this address takes {allowed} only{kept}", headers={"Allow": allowed})
     elif status == 404:
         problem = Problem(404, "there is nothing at this address; /v1/openapi.json lists what there is")
     else:
