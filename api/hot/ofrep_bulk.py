@@ -15,13 +15,12 @@ from api.answered import Answers
 from api.hot.http import Receive, Scope, Send, header, read_body
 from api.hot.ofrep import MAX_BODY_BYTES, Flag, evaluate, flag_of, guarded, hashed, read_context
 from api.hot.ofrep_stream import event_streams
+from experiments.log.rows import BULK_SOURCE
 
 if TYPE_CHECKING:
     from api.security import Caller
     from api.state import Node
 
-SOURCE = "ofrep:bulk"
-"""What the log calls who decided."""
 UNIT_TYPE = "member"
 """Which experiments are evaluated when the context does not say."""
 
@@ -60,7 +59,7 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     unit_type = context.unit_type or UNIT_TYPE
     compiled = node.deciding.snapshot()
     stale, context_id = node.stale, hashed(unit_type, context.unit)
-    answers = Answers(node.deciding.answered, SOURCE, None, caller.ack)
+    answers = Answers(node.deciding.answered, BULK_SOURCE, None, caller.ack)
     flags = []
     for key, plan in compiled.experiments.items():
         if plan.unit_type == unit_type and plan.closed is None:

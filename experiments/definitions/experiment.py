@@ -146,7 +146,8 @@ class Experiment(Model):
     """``once``: a list, one send. ``rolling``: units enter over time."""
     sticky: Literal["enrolment", "none"] | None = None
     """By default ``enrolment`` when the audience uses an attribute that an offer can change, else ``none``."""
-    population: Literal["assigned", "exposed"] = "assigned"
+    population: Literal["assigned", "exposed"] | None = None
+    """Who counts. Left out: the assigned; but the exposed where apps evaluate everything at start and show little."""
     exposure_event: Name = "Experiment Viewed"
     """Event that says the unit really met its variant (``population: exposed``)."""
     windows_start: Literal["decision", "send"] = "decision"

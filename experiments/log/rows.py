@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DAY_US = 86_400_000_000
 
+BULK_SOURCE = "ofrep:bulk"
+"""Source of decisions for apps that evaluate everything at start, whatever of it they show."""
+
 DecisionKind = Literal["enrolled", "holdout", "override"]
 
 
@@ -41,7 +44,7 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     snapshot: str = ""
     """Version of the snapshot that decided."""
     source: str = "decide"
-    """Who decided: ``decide`` (this service), ``ofrep``, ``ofrep:bulk`` (an app evaluates everything at start),
+    """Who decided: ``decide`` (this service), ``ofrep``, ``ofrep:bulk`` (`BULK_SOURCE`),
     ``list:JOB`` (a list), ``import:NAME`` (a file of another tool)."""
     send_at: int | None = None
     """When the message is scheduled to leave, where that is known at the decision: for every variant, control too."""

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.definitions import Metric, Offer, Project
+from experiments.definitions import Experiment, Metric, Offer, Project
 from experiments.definitions.money import exponent
 from experiments.keeping.records import ExperimentRecord, Phase
 from experiments.keeping.repository import Repository
+from experiments.log.rows import BULK_SOURCE
 from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
 from experiments.measure.parts import MeasuredMetric, parts_of
@@ -129,8 +130,9 @@ def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None
         declared.offers,
         {v.key: (v.offer, v.channel) for v in declared.record.definition.variants},
     )
-    measured = measure_experiment(log, _population(declared, number, now), metrics, costs, variants)
-    return _Builder(declared, number, split, measured, now).build()
+    population = _population(log, declared, number, now)
+    measured = measure_experiment(log, population, metrics, costs, variants)
+    return _Builder(declared, number, split, population.kind, measured, now).build()
 
 
 def _phase(record: ExperimentRecord, phase: int | None) -> tuple[int, Mapping[str, int]]:
@@ -161,13 +163,13 @@ def _metrics(declared: Declared) -> list[MeasuredMetric]:
     ]
 
 
-def _population(declared: Declared, phase: int, now: int) -> PopulationPlan:
+def _population(log: LogTables, declared: Declared, phase: int, now: int) -> PopulationPlan:
     definition = declared.record.definition
     return PopulationPlan(
         experiment=definition.key,
         unit_type=definition.unit_type,
         phase=phase,
-        kind=definition.population,
+        kind=definition.population or _kind(log, definition, now),
         exposure_events=tuple(dict.fromkeys([definition.exposure_event, *EXPOSURES])),
         excluded=[*definition.exclude, *declared.project.exclude.get(definition.unit_type, ())],
         breakdowns=definition.breakdowns,
@@ -178,6 +180,15 @@ def _population(declared: Declared, phase: int, now: int) -> PopulationPlan:
     )
 
 
+def _kind(log: LogTables, definition: Experiment, now: int) -> Literal["assigned", "exposed"]:
+    """Return who counts where the definition does not say."""
+    if definition.windows_start == "send":
+        return "assigned"
+    d = log.decisions
+    served = d.filter(d.experiment == definition.key, d.source == BULK_SOURCE, d["at"] <= now)
+    return "exposed" if fetch_one(served.count()) else "assigned"
+
+
 @dataclass(frozen=True)
 class _Builder:
     """One phase of one experiment, measured; every method makes one part of the document."""
@@ -185,6 +196,7 @@ class _Builder:
     declared: Declared
     phase: int
     split: Mapping[str, int]
+    population: Literal["assigned", "exposed"]
     measured: MeasuredExperiment
     now: int
 
@@ -212,7 +224,7 @@ class _Builder:
             contaminated=units.contaminated,
             duplicates=0,
             population=Population(
-                kind=self.declared.record.definition.population,
+                kind=self.population,
                 assigned=units.assigned,
                 exposed=units.exposed,
                 analysed=progress.units,

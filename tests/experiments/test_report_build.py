@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -167,6 +168,29 @@ def test_assigned_population_prints_the_exposed_too(shop: Store) -> None:
     record(shop, [*campaign(60), happened("$exposure", "u00001", START_US + 5 * DAY_US)])
     report = build_report(shop, "winback", NOW_US)
     assert (report.population.kind, report.population.exposed, report.population.analysed) == ("assigned", 1, 60)
+
+
+@pytest.mark.parametrize(
+    ("stated", "bulk", "kind"),
+    [
+        (None, False, "assigned"),
+        (None, True, "exposed"),
+        ("assigned", True, "assigned"),
+        ("exposed", False, "exposed"),
+    ],
+)
+def test_who_counts_where_the_plan_does_not_say(shop: Store, stated: str | None, bulk: bool, kind: str) -> None:
+    """An app that evaluates everything at start is told of experiments that it never shows."""
+    defined(shop, population=stated)
+    rows: list[Any] = [
+        msgspec.structs.replace(row, source="ofrep:bulk") if bulk and isinstance(row, DecisionRow) else row
+        for row in campaign(60)
+    ]
+    seen = [happened("Experiment Viewed", f"u{i:05d}", START_US + 5 * DAY_US) for i in range(20)]
+    record(shop, [*rows, *seen])
+    population = build_report(shop, "winback", NOW_US).population
+    assert (population.kind, population.assigned, population.exposed) == (kind, 60, 20)
+    assert population.analysed == (20 if kind == "exposed" else 60)
 
 
 def test_a_broken_split_forbids_reading_but_keeps_the_figures(shop: Store) -> None:
