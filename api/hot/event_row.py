@@ -38,11 +38,15 @@ class Rejected(msgspec.Struct, frozen=True):
     """The event as sent, for the dead letter; never part of an answer."""
     message_id: str | None = None
     kind: DeadLetterKind = "event"
+    key: str = ""
+    """Tells items apart whose payload is not kept."""
 
     def letter(self, source: str, received_at: int) -> DeadLetter:
         """Return the dead letter that is kept of it."""
         payload = self.raw[:MAX_ITEM_BYTES].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-        return dead_letter(self.kind, self.code, self.detail, payload, source=source, received_at=received_at)
+        return dead_letter(
+            self.kind, self.code, self.detail, payload, source=source, received_at=received_at, key=self.key
+        )
 
 
 def without_personal(raw: bytes | msgspec.Raw) -> bytes:

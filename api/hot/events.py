@@ -26,6 +26,7 @@ from api.hot.event_row import (
 )
 from api.hot.http import MAX_BODY_BYTES, Receive, Scope, Send, send_json
 from api.hot.inflate import read_inflated
+from api.hot.items import split_items
 from experiments.log.rows import EventRow
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def parse_batch(body: bytes) -> EventsRequest:
         Problem: 400 when it is not JSON, 422 when it is not a batch of events.
     """
     try:
-        request = _requests.decode(body)
+        request = _read(body)
     except msgspec.ValidationError as error:
         raise Problem(
             422,
@@ -92,6 +93,19 @@ def parse_batch(body: bytes) -> EventsRequest:
             errors=[FieldProblem("/source", "bad_source", "use 1 to 64 of A-Z a-z 0-9 . _ : -")],
         )
     return request
+
+
+def _read(body: bytes) -> EventsRequest:
+    try:
+        return _requests.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        apart = split_items(body, "events")
+        if apart is None:
+            raise
+        request = _requests.decode(apart[1])
+        return msgspec.structs.replace(request, events=[msgspec.Raw(item) for item in apart[0]])
 
 
 def read_events(

@@ -16,6 +16,7 @@ from api.errors import Problem, field_problem, malformed, request_id_from
 from api.hot.event_row import BadEventError, Rejected
 from api.hot.http import Receive, Scope, Send, header, send_json
 from api.hot.inflate import read_inflated
+from api.hot.items import split_items
 from api.hot.segment_map import Arrival, read_message, refused
 from api.ingested import SeenKey, seen_key
 from api.security import Caller, authenticate, closed
@@ -102,7 +103,7 @@ def parse(body: bytes, kind: str | None) -> tuple[list[msgspec.Raw], str | None,
     try:
         if kind is not None:
             return [msgspec.Raw(body)], None, _text(_outers.decode(body).writeKey)
-        batch = _batches.decode(body)
+        batch = _read_batch(body)
     except msgspec.ValidationError as error:
         problem = field_problem(error)
         place = problem.pointer or "the body"
@@ -115,6 +116,19 @@ def parse(body: bytes, kind: str | None) -> tuple[list[msgspec.Raw], str | None,
             413, f"the batch has {count:,} messages; send at most {MAX_MESSAGES:,} at a time", code="too_many"
         )
     return batch.batch, _text(batch.sentAt), _text(batch.writeKey)
+
+
+def _read_batch(body: bytes) -> Batch:
+    try:
+        return _batches.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        apart = split_items(body, "batch")
+        if apart is None:
+            raise
+        batch = _batches.decode(apart[1])
+        return msgspec.structs.replace(batch, batch=[msgspec.Raw(item) for item in apart[0]])
 
 
 def _text(value: object) -> str | None:

@@ -144,8 +144,9 @@ def refused(raw: bytes | msgspec.Raw, index: int, error: BadEventError, arrival:
             message = msgspec.json.decode(raw)
         except (msgspec.DecodeError, RecursionError, ValueError):
             message = None
+    key = hashlib.sha256(memoryview(raw)).hexdigest()[:32]
     if not isinstance(message, dict):
-        return Rejected(index, error.code, str(error), b"null")
+        return Rejected(index, error.code, str(error), b"null", key=key)
     kept: dict[str, Any] = {name: value for name, value in message.items() if name in _KEPT_OF_REFUSED}
     if arrival.kind is not None:
         kept["type"] = arrival.kind
@@ -160,7 +161,7 @@ def refused(raw: bytes | msgspec.Raw, index: int, error: BadEventError, arrival:
     try:
         payload = _encoder.encode(kept)
     except (RecursionError, ValueError):
-        payload = b"null"
+        return Rejected(index, error.code, str(error), b"null", key=key)
     named = kept.get("messageId")
     message_id = named[:256] if isinstance(named, str) else None
     return Rejected(index, error.code, str(error), payload, message_id, _KINDS.get(str(kept.get("type")), "event"))

@@ -16,6 +16,7 @@ from allocation.plan import ProjectPlan
 from api.errors import Problem
 from api.hot.event_row import BadEventError, Rejected
 from api.hot.inflate import inflated
+from api.hot.items import split_items
 from api.hot.segment import MAX_MESSAGES, parse, read_messages
 from api.hot.segment_map import SKEW_US, Arrival, read_message
 from experiments.log.dead_letters import DEAD_LETTER_REASONS
@@ -278,7 +279,8 @@ def test_the_address_says_what_a_single_message_is() -> None:
         (b"{", 400, "not valid JSON"),
         (b"\xef\xbb\xbf{}", 400, "byte-order mark"),
         ('{"batch":[]}'.encode("utf-16"), 400, "not UTF-8"),
-        (b'{"batch":[{"a":NaN}]}', 400, "NaN and Infinity are not numbers"),
+        (b'{"sentAt":NaN,"batch":[]}', 400, "NaN and Infinity are not numbers"),
+        (b'{"batch":[1,]}', 400, "not valid JSON"),
         (b'{"batch":' + b"[" * 100_000, 400, "nested too deeply"),
         (b"[]", 400, "not a batch"),
         (b"{}", 400, "not a batch"),
@@ -338,3 +340,38 @@ def test_any_property_is_refused_or_read(name: str, value: object) -> None:
     for event in ("Order Completed", "Coupon Applied", "Visit"):
         with contextlib.suppress(BadEventError):
             read({**TRACK, "event": event, "properties": {name: value}})
+
+
+POISON = [
+    b'{"type":"track","userId":"\\ud800"}',
+    b'{"type":"track","userId":NaN}',
+    b'{"type":"track","userId":"\xff"}',
+    b'{"properties":' + b'{"a":' * 4_000 + b"1" + b"}" * 4_001,
+    b'{"type":"track" "userId":1}',
+]
+
+
+def test_a_message_that_no_parser_reads_is_refused_alone() -> None:
+    good = json.dumps(TRACK).encode()
+    for poison in POISON:
+        body = b'{"batch": [%b, %b , %b], "writeKey": "k", "sentAt": "2026-03-03T12:00:00Z"}' % (good, poison, good)
+        messages, sent_at, key = parse(body, None)
+        assert (sent_at, key, len(messages)) == ("2026-03-03T12:00:00Z", "k", 3)
+        rows, _, rejected = read_messages(messages, ARRIVAL)
+        assert len(rows) == 2
+        assert [(item.index, item.code) for item in rejected] == [(1, "unreadable")]
+    letters = [read_messages([msgspec.Raw(poison)], ARRIVAL)[2][0].letter("shop", NOON) for poison in POISON]
+    assert len({letter.id for letter in letters}) == len(POISON)
+
+
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+
+
+@given(st.lists(JSON, max_size=5), st.dictionaries(st.text().filter(lambda name: name != "batch"), JSON, max_size=3))
+def test_items_are_told_apart_by_brackets_and_quotes(items: list[object], more: dict[str, object]) -> None:
+    body = json.dumps({**more, "batch": items, "x": [[]]}, indent=1).encode()
+    apart = split_items(body, "batch")
+    assert apart is not None
+    assert [json.loads(item) for item in apart[0]] == json.loads(json.dumps(items)) or "NaN" in body.decode()
+    assert split_items(body[:-1], "batch") is None
+    assert split_items(body, "other") is None or "other" in more
