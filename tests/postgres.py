@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,23 @@ def find_binaries() -> Path:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A running server: where its socket is and which process it is."""
 
     socket_dir: Path
+    launch: Callable[[], subprocess.Popen[bytes]]
     process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Stop it: connections are cut, new ones refused."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=30)
+
+    def start(self) -> None:
+        """Start it again on the same data."""
+        self.process = self.launch()
+        _wait(self, self.socket_dir / "log")
 
     def url(self, database: str = "postgres") -> str:
         """Return the SQLAlchemy address of one database."""
@@ -118,22 +129,25 @@ def running_server() -> Iterator[Server]:
         # Tests kill our processes, not the machine: a cluster that lives for one test run needs no fsync.
         options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "60", "listen_addresses": ""}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", home, *arguments],
-                stdout=log,
-                stderr=log,
-                cwd=home,
-                preexec_fn=_die_with_parent,
-                **account,
-            )
-        server = Server(socket_dir=home, process=process)
+
+        def launch() -> subprocess.Popen[bytes]:
+            with (home / "log").open("ab") as log:
+                return subprocess.Popen(
+                    [binaries / "postgres", "-D", data, "-k", home, *arguments],
+                    stdout=log,
+                    stderr=log,
+                    cwd=home,
+                    preexec_fn=_die_with_parent,
+                    **account,
+                )
+
+        server = Server(home, launch, launch())
         try:
             _wait(server, home / "log")
             yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(timeout=30)
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait(timeout=30)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,13 @@ class Server:
         upkeep = [child for child in found if os.getpriority(os.PRIO_PROCESS, child) > 0]
         return upkeep if name == "upkeep" else [child for child in found if child not in upkeep]
 
+    def metrics(self) -> str:
+        """Return what is told to Prometheus; the address is in the log."""
+        (line,) = self.log_lines("metrics_at")
+        with urllib.request.urlopen(line["address"] + "/metrics", timeout=10) as response:
+            text: str = response.read().decode()
+        return text
+
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of the service's log about one kind of event."""
         lines = [json.loads(line) for line in list(self.errors) if line.startswith("{")]
@@ -108,6 +116,7 @@ def serving(
     ready: bool = True,
     arguments: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    new_session: bool = False,
 ) -> Iterator[Server]:
     options = ["--data", str(data), *(["--database", database] if database else [])]
     if "--metrics" not in arguments:
@@ -118,6 +127,7 @@ def serving(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
+        start_new_session=new_session,
     )
     server = Server(process, "127.0.0.1", 0)
     try:
