@@ -21,6 +21,7 @@ from allocation.decision import OccasionError
 from api import logs
 from api.errors import FieldProblem, Problem, near, unavailable
 from api.hot.http import Receive, Scope, Send, header, send_json
+from api.hot.list_job import ListJob, shown
 from api.hot.spooling import Spooled, spooled
 from experiments.assignments.request import KIND, LIST, PARAMETERS, RESULT, ListRequest, read_request
 from experiments.assignments.running import NotRunningError, check_running
@@ -125,11 +126,11 @@ async def take(node: Node, caller: Caller, scope: Scope, receive: Receive, send:
                 raise Problem(422, "the list is empty; send a CSV or Parquet file as the body", code="empty_list")
             request = msgspec.structs.replace(request, sha256=body.sha256)
             job, _ = await room.run(lambda store: _ask(store, request, body, caller, plan, scope, node.now_us()))
-            files = await room.run(lambda store: _result(store, job))
+            file = await room.run(lambda store: _result(store, job))
     finally:
         room.uploads -= 1
-    document = _shown(job, files)
-    location = [(b"location", document["links"]["self"].encode("latin-1"))]
+    document = shown(job, has_file=file is not None)
+    location = [(b"location", document.links.self.encode("latin-1"))]
     await _send(send, msgspec.json.encode(document), 200 if job.state == "done" else 202, location)
 
 
@@ -209,11 +210,11 @@ async def status(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     """
     key, identity = _address(scope)
 
-    def look(store: Store) -> dict[str, Any]:
+    def look(store: Store) -> ListJob:
         job = _found(store, identity)
         if job.experiment != key or job.kind != KIND:
             raise _unknown_job()
-        return _shown(job, _result(store, job))
+        return shown(job, has_file=_result(store, job) is not None)
 
     await send_json(send, msgspec.json.encode(await _room(node).run(look)))
 
@@ -315,35 +316,6 @@ def _finished(store: Store, job: Job) -> JobFile:
     if job.state == "cancelled":
         raise Problem(409, "the job was cancelled; send the list again", code="job_cancelled")
     raise Problem(409, f"the job is {job.state}; come again", code="job_not_done", headers={"Retry-After": "2"})
-
-
-def _shown(job: Job, file: JobFile | None) -> dict[str, Any]:
-    from experiments.assignments.carry_out import moment_text
-
-    own = (
-        f"/v1/experiments/{job.experiment}/assignments/{job.id}" if job.kind == "assignments" else f"/v1/jobs/{job.id}"
-    )
-    links = {"self": own, "job": f"/v1/jobs/{job.id}"}
-    if file is not None:
-        links["file"] = f"{own}/file"
-
-    def when(at: int | None) -> str | None:
-        return None if at is None else moment_text(at)
-
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "experiment": job.experiment,
-        "state": job.state,
-        "created_at": when(job.created_at),
-        "started_at": when(job.started_at),
-        "finished_at": when(job.finished_at),
-        "rows_done": job.rows_done,
-        "rows_total": job.rows_total,
-        "result": job.result,
-        "error": job.error,
-        "links": links,
-    }
 
 
 def _address(scope: Scope) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import msgspec
 from api.errors import FieldProblem
 from api.hot.decide import DecideReply, DecideRequest
 from api.hot.events import EventItem, EventsReply, EventsRequest
-from api.management import segment_spec
+from api.management import lists_spec, segment_spec
 
 _REF = "#/components/schemas/{name}"
 
@@ -31,7 +31,9 @@ def with_hot_paths(spec: dict[str, Any]) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(structs, ref_template=_REF)
     # Items are checked one by one, so the batch's own model leaves them raw.
     components["EventsRequest"]["properties"]["events"]["items"] = _ref("EventItem")
-    spec.setdefault("components", {}).setdefault("schemas", {}).update({**components, **segment_spec.schemas()})
+    spec.setdefault("components", {}).setdefault("schemas", {}).update(
+        {**components, **segment_spec.schemas(), **lists_spec.schemas()}
+    )
     spec["paths"] |= {
         "/v1/decide": {
             "post": {
@@ -70,6 +72,7 @@ def with_hot_paths(spec: dict[str, Any]) -> dict[str, Any]:
             }
         },
         **segment_spec.paths(),
+        **lists_spec.paths(),
         "/livez": _health("Whether the process lives", {"200": "It does"}),
         "/readyz": _health("Whether this node can decide", {"200": "It can", "503": "It cannot; problems say why"}),
         "/version": _health("Which version runs", {"200": "Name and version"}),
