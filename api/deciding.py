@@ -116,6 +116,10 @@ class Deciding:
             )
         return plan
 
+    def stateless(self, plan: CompiledExperiment) -> bool:
+        """Return whether an experiment needs nothing of any member's state just now."""
+        return plan.needs == "none" and self._members.nobody_linked and self._members.nobody_opted_out
+
     def state_for(self, plan: CompiledExperiment, unit: str) -> MemberState | None:
         """Return what the experiment needs of a member's state; those that need nothing honour opt-outs and links."""
         if plan.needs == "enrolment" or not self._members.nobody_linked:

@@ -7,23 +7,23 @@ repeated and not written again. All members are decided as things stood when the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from allocation.compiled import CompiledExperiment
 from allocation.decide import decide
 from allocation.decision import Decision, OccasionError
 from allocation.hashing import UnitError
 from api.answered import Answers
 from api.errors import FieldProblem, Problem
-from api.hot.batch_request import Batch, read_batch, wants_lines
+from api.hot.batch_request import Batch, Member, read_batch, wants_lines
 from api.hot.decide import MAX_ATTRIBUTES, offer_json, send_at_us
 from api.hot.http import Receive, Scope, Send, read_body
 from experiments.personal import personal_id
 
 if TYPE_CHECKING:
-    from allocation.compiled import CompiledExperiment, CompiledSnapshot
+    from allocation.compiled import CompiledSnapshot
     from api.deciding import Deciding
     from api.security import Caller
     from api.state import Node
@@ -97,17 +97,12 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     if batch.experiment is not None:
         node.deciding.plan(compiled, batch.experiment, batch.unit_type)  # an unknown one fails the batch, not each
     decided: list[Decision | FieldProblem] = []
-    work = _decisions(node, compiled, batch)
+    deciding = _Members(node, compiled, batch)
     answers = Answers(node.deciding.answered, "decide", send_at_us(batch.send_at), caller.ack)
-    while True:
-        before = len(decided)
-        for one in work:
-            decided.append(one)
-            if len(decided) - before == PIECE:
-                break
-        else:
-            break
-        await asyncio.sleep(0)
+    for start in range(0, len(batch.members), PIECE):
+        if start:
+            await asyncio.sleep(0)
+        decided += deciding.decide(batch.members[start : start + PIECE])
     # From here to the commit nothing else runs, so that nobody is told what is not on its way to the disk.
     stale, add = node.stale, answers.add
     items: list[MemberReply | MemberRefused] = [
@@ -121,42 +116,67 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     await _send(send, items, lines=wants_lines(scope, batch))
 
 
-def _decisions(node: Node, compiled: CompiledSnapshot, batch: Batch) -> Iterator[Decision | FieldProblem]:
-    """Decide one member after the other."""
-    deciding, now = node.deciding, node.now_us()
-    personal = deciding.project is not None and deciding.project.allow_personal_ids
-    plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
-    state_for = deciding.state_for
-    for member in batch.members:
-        if isinstance(member, FieldProblem):
-            yield member
-            continue
-        experiment = member.experiment or batch.experiment or ""
-        unit = member.unit
+class _Members:
+    """Decides members as things stood when their batch arrived."""
+
+    def __init__(self, node: Node, compiled: CompiledSnapshot, batch: Batch) -> None:
+        self._deciding = node.deciding
+        self._compiled = compiled
+        self._batch = batch
+        self._now = node.now_us()
+        project = node.deciding.project
+        self._takes_personal = project is not None and project.allow_personal_ids
+        self._plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
+
+    def decide(self, members: list[Member | FieldProblem]) -> list[Decision | FieldProblem]:
+        """Decide some members, one after the other."""
+        compiled, now, takes_personal = self._compiled, self._now, self._takes_personal
+        usual, its_occasion = self._batch.experiment or "", self._batch.occasion
+        state_for, stateless = self._deciding.state_for, self._deciding.stateless
+        decided: list[Decision | FieldProblem] = []
+        keep = decided.append
+        plan: CompiledExperiment | FieldProblem | None = None
+        last, needs_nothing = None, False
+        for member in members:
+            if isinstance(member, FieldProblem):
+                keep(member)
+                continue
+            unit, experiment, attributes, occasion = member.unit, member.experiment, member.attributes, member.occasion
+            if experiment is None:
+                experiment = usual
+            if experiment != last:
+                plan, last = self._plan(experiment), experiment
+                needs_nothing = isinstance(plan, CompiledExperiment) and stateless(plan)
+            try:
+                if isinstance(plan, FieldProblem):
+                    keep(plan)
+                elif not takes_personal and (refused := personal_id(unit)) is not None:
+                    keep(FieldProblem("/unit", "personal_id", refused))
+                elif attributes and len(attributes) > MAX_ATTRIBUTES:
+                    keep(FieldProblem("/attributes", "too_many", f"at most {MAX_ATTRIBUTES} attributes are allowed"))
+                else:
+                    keep(
+                        decide(
+                            compiled,
+                            experiment,
+                            unit,
+                            now=now,
+                            attributes=attributes,
+                            state=None if needs_nothing or plan is None else state_for(plan, unit),
+                            occasion=its_occasion if occasion is None else occasion,
+                        )
+                    )
+            except UnitError as error:
+                keep(FieldProblem("/unit", "bad_unit", str(error)))
+            except OccasionError as error:
+                keep(FieldProblem("/occasion", "bad_occasion", str(error)))
+        return decided
+
+    def _plan(self, experiment: str) -> CompiledExperiment | FieldProblem | None:
+        plans = self._plans
         if experiment not in plans:
-            plans[experiment] = _plan(deciding, compiled, experiment, batch.unit_type)
-        plan = plans[experiment]
-        try:
-            if isinstance(plan, FieldProblem):
-                yield plan
-            elif not personal and (refused := personal_id(unit)) is not None:
-                yield FieldProblem("/unit", "personal_id", refused)
-            elif len(member.attributes) > MAX_ATTRIBUTES:
-                yield FieldProblem("/attributes", "too_many", f"at most {MAX_ATTRIBUTES} attributes are allowed")
-            else:
-                yield decide(
-                    compiled,
-                    experiment,
-                    unit,
-                    now=now,
-                    attributes=member.attributes,
-                    state=None if plan is None else state_for(plan, unit),
-                    occasion=batch.occasion if member.occasion is None else member.occasion,
-                )
-        except UnitError as error:
-            yield FieldProblem("/unit", "bad_unit", str(error))
-        except OccasionError as error:
-            yield FieldProblem("/occasion", "bad_occasion", str(error))
+            plans[experiment] = _plan(self._deciding, self._compiled, experiment, self._batch.unit_type)
+        return plans[experiment]
 
 
 def _plan(
@@ -171,6 +191,7 @@ def _plan(
 
 
 def _reply(decision: Decision, stale: bool) -> MemberReply:
+    offer = decision.offer
     return MemberReply(
         decision.unit,
         decision.decision_id,
@@ -178,7 +199,7 @@ def _reply(decision: Decision, stale: bool) -> MemberReply:
         decision.variant,
         decision.variant is not None,
         decision.reason,
-        offer_json(decision.offer),
+        None if offer is None else offer_json(offer),
         decision.revision,
         decision.phase,
         decision.occasion,
