@@ -19,7 +19,7 @@ from api.answered import Ack
 from api.database_state import UpkeepView
 from api.deciding import Deciding
 from api.durable import LogWriter
-from api.errors import unavailable
+from api.errors import Problem, unavailable
 from api.ingested import Ingested
 from api.last_used import LastUsed
 from api.metrics import FigureFile, Metrics
@@ -234,14 +234,15 @@ class Node:
         writer: LogWriter | None = self.store_writer if ack == "store" else self._spool
         if writer is None:
             raise unavailable("the log is not open", code="log_unavailable")
+        if ack == "store" and self.upkeep.database_state.silent():
+            raise _store_away()
         try:
             durable = writer.append_async(rows)
         except SpoolFullError:
             raise unavailable("more waits to be written than can be; come again in a second", code="log_full") from None
         except SpoolError:
             if ack == "store" and not self._stopping:
-                detail = "the database does not answer, and this key waits for it; come again in a second"
-                raise unavailable(detail, code="store_away") from None
+                raise _store_away() from None
             raise unavailable("the service is stopping", code="stopping") from None
         if ack != "none":
             return durable
@@ -249,6 +250,12 @@ class Node:
         taken = durable.get_loop().create_future()
         taken.set_result(None)
         return taken
+
+
+def _store_away() -> Problem:
+    return unavailable(
+        "the database does not answer, and this key waits for it; come again in a second", code="store_away"
+    )
 
 
 def _note_failure(durable: asyncio.Future[None]) -> None:

@@ -167,7 +167,7 @@ def _without_a_database(database: postgres.Server, url: str, tmp_path: Path) -> 
                 os.kill(process, signal.SIGSTOP)
         try:
             ended = time.monotonic() + 20
-            took, number, refused = [], 0, set()
+            took, number, refused = [], 0, []
             while time.monotonic() < ended:
                 number += 1
                 began = time.perf_counter()
@@ -178,11 +178,11 @@ def _without_a_database(database: postgres.Server, url: str, tmp_path: Path) -> 
                     began = time.perf_counter()
                     for reply in (decide(server, f"strict-{number}", strict), ingest(server, -number, strict)):
                         assert (reply.status, reply.headers["retry-after"]) == (503, "1")
-                    refused.add(round(time.perf_counter() - began, 1))
+                    refused.append(time.perf_counter() - began)
                     assert decide(server, "unknown", unknown).status == 503
                 time.sleep(0.2)
             assert sorted(took)[len(took) // 2] < 0.5
-            assert sorted(refused)[len(refused) // 2] < 1.0, "two refusals: at once but for those that try the database"
+            assert sorted(refused)[len(refused) // 2] < 0.5, "two refusals, at once"
         finally:
             for process in stopped:
                 with contextlib.suppress(ProcessLookupError):  # it was just ending
