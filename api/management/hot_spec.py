@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from api.errors import FieldProblem
-from api.hot.decide import DecideReply, DecideRequest
 from api.hot.events import EventItem, EventsReply, EventsRequest
-from api.management import lists_spec, segment_spec
+from api.management import decide_spec, lists_spec, ofrep_spec, segment_spec
 
 _REF = "#/components/schemas/{name}"
 
@@ -27,32 +26,22 @@ class ProblemDocument(msgspec.Struct, omit_defaults=True):
 
 def with_hot_paths(spec: dict[str, Any]) -> dict[str, Any]:
     """Return an OpenAPI document with ``/v1/decide``, ``/v1/events`` and the health addresses added."""
-    structs = (DecideRequest, DecideReply, EventItem, EventsRequest, EventsReply, ProblemDocument)
+    structs = (EventItem, EventsRequest, EventsReply, ProblemDocument)
     _, components = msgspec.json.schema_components(structs, ref_template=_REF)
     # Items are checked one by one, so the batch's own model leaves them raw.
     components["EventsRequest"]["properties"]["events"]["items"] = _ref("EventItem")
     spec.setdefault("components", {}).setdefault("schemas", {}).update(
-        {**components, **segment_spec.schemas(), **lists_spec.schemas()}
+        {
+            **components,
+            **decide_spec.schemas(),
+            **ofrep_spec.schemas(),
+            **segment_spec.schemas(),
+            **lists_spec.schemas(),
+        }
     )
     spec["paths"] |= {
-        "/v1/decide": {
-            "post": {
-                "summary": "Decide which variant a unit gets; answered when the decision is on disk.",
-                "tags": ["Serving"],
-                "requestBody": _body("DecideRequest"),
-                "responses": {
-                    "200": _answer("The answer", "DecideReply"),
-                    **_problems(
-                        {
-                            "400": "Not JSON",
-                            "404": "No such experiment is published",
-                            "422": "A wrong field",
-                            "503": "Not logged; ask again after Retry-After seconds",
-                        }
-                    ),
-                },
-            }
-        },
+        **decide_spec.paths(),
+        **ofrep_spec.paths(),
         "/v1/events": {
             "post": {
                 "summary": "Report outcomes and exposures; answered when they are on disk.",
