@@ -20,6 +20,7 @@ from experiments.keeping import audit
 from experiments.security import key_text
 from experiments.store import Store
 from experiments.store.security_tables import api_keys
+from experiments.webhooks.events import announce
 
 Ack = Literal["spool", "store", "none"]
 State = Literal["live", "ending", "expired", "revoked"]
@@ -345,3 +346,5 @@ def _shown(key: ApiKey) -> dict[str, object]:
 
 def _note(connection: Connection, action: str, key: ApiKey, at: int, actor: str, detail: dict[str, object]) -> None:
     audit.append(connection, at=at, actor=actor, action=action, kind="api_key", key=key.name, detail=detail)
+    event = "key.revoked" if action == "revoked" else "key.created"
+    announce(connection, event, {"key": key.selector, "name": key.name, "actor": actor})
