@@ -1,4 +1,4 @@
-"""Before anybody answers: the folders, and the tables of the database."""
+"""Before anybody answers: the folders, the tables of the database, and something to decide from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from experiments.settings import Settings
 
 
 def prepare(settings: Settings, tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
-    """Make the folders and migrate. A database that is away stops nobody who has a snapshot to decide from.
+    """Make the folders, migrate, and publish the first snapshot.
+
+    A database that is away stops nobody who has a snapshot to decide from.
 
     Args:
         settings: of the deployment.
@@ -21,6 +23,8 @@ def prepare(settings: Settings, tell: Callable[[str], None], warn: Callable[[str
         UserError: when there is nothing to serve from.
     """
     from experiments.log.spool_file import SpoolError, prepare_folder
+    from experiments.publishing import snapshot_file
+    from experiments.publishing.publish import publish
     from experiments.store import StoreError, open_store
     from experiments.store.migrate import upgrade
 
@@ -32,6 +36,9 @@ def prepare(settings: Settings, tell: Callable[[str], None], warn: Callable[[str
         try:
             for migration in upgrade(store):
                 tell(f"Database: applied {migration}")
+            if not snapshot_file.versions(settings.snapshot_dir):
+                # So that whoever answers first has something to decide from, and to know callers by.
+                publish(store, settings)
         finally:
             store.close()
     except SpoolError as error:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.system.serving import Server, serving
-from tests.system.test_durability import _define as define
+from tests.system.test_faults_processes import define_everywhere
 
 SECRET = "member-4711-secret"
 
@@ -38,7 +38,7 @@ def eventually(server: Server, name: str, wanted: float, **labels: str) -> str:
 
 def test_metrics_add_up_over_processes_and_deaths(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=["--workers", "3", "--metrics", "127.0.0.1:0"]) as server:
-        define(server)
+        define_everywhere(server)
         before = value(server.metrics(), "equipoise_assignments_total", experiment="always", reason="assigned")
         for number in range(60):
             server.send("POST", "/v1/decide", {"experiment": "always", "unit": f"{SECRET}-{number}"})
