@@ -16,6 +16,7 @@ CONTENT_TYPE = "application/problem+json"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NOT_A_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
+_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}\Z")
 _MSGSPEC_PATH = re.compile(r" - at `(?P<key>key in )?(?P<path>\$[^`]*)`$")
 
 
@@ -133,7 +134,9 @@ def field_problem(error: msgspec.ValidationError, known: Sequence[str] = ()) -> 
         return FieldProblem(f"{pointer}/{missing[1]}", "missing", "this field is required")
     if unknown:
         advice = near(unknown[1], known) or (f"there are: {', '.join(known)}" if known else "check its spelling")
-        return FieldProblem(f"{pointer}/{unknown[1][:64]}", "unknown_field", f"there is no such field; {advice}")
+        # What does not read like the name of a field may be an id: documents that are keyed by member are sent as well.
+        named = f"{pointer}/{unknown[1]}" if _FIELD_NAME.match(unknown[1]) else pointer
+        return FieldProblem(named, "unknown_field", f"there is no such field; {advice}")
     return FieldProblem(pointer, "wrong_type", message[0].lower() + message[1:] if message else "has a wrong value")
 
 
