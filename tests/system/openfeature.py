@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"
 MODULES = CLIENTS / "node_modules"
-PYTHON = Path(__file__).parents[2] / ".venv-clients" / "bin" / "python"
+PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 PROVIDERS = ("python", "node", "web")
 
 
@@ -32,6 +33,24 @@ def application(provider: str, base_url: str, flag: str, units: list[str], **ask
     assert done.returncode == 0, done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
+
+
+def program(language: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run an application's text as its author would: with the file of contrib/ beside it."""
+    if language == "python":
+        if not PYTHON.exists():
+            pytest.skip("the client libraries are missing: make test installs them into .venv-clients")
+        shutil.copy(ROOT / "contrib" / "python" / "equipoise_openfeature.py", folder)
+        (folder / "app.py").write_text(text, encoding="utf-8")
+        command = [str(PYTHON), "app.py"]
+    else:
+        found = node()
+        shutil.copy(ROOT / "contrib" / "node" / "equipoise-openfeature.js", folder / "equipoise-openfeature.js")
+        (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+        (folder / "node_modules").symlink_to(MODULES)
+        (folder / "app.js").write_text(text, encoding="utf-8")
+        command = [found, "app.js"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def node() -> str:

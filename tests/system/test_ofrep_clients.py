@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.openfeature import PROVIDERS, application, bundled
+from tests.system.openfeature import PROVIDERS, ROOT, application, bundled, program
 from tests.system.serving import Server, run, serving
 from tests.system.test_browser_pages import CHROMIUM
 from tests.system.test_browser_pages import FLAGS as CHROMIUM_FLAGS
@@ -99,8 +100,13 @@ def prepare(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("ofrep") / "data", arguments=["--workers", "2"]) as started:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ofrep") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Server]:
+    with serving(data, arguments=["--workers", "2"]) as started:
         prepare(started)
         yield started
 
@@ -173,6 +179,24 @@ def test_exposures_and_outcomes_reach_the_report(provider: str, server: Server) 
 
     until(counted, "the exposures did not arrive", 30)
     assert report["population"]["assigned"] >= 20
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_guide_s_examples_run(language: str, server: Server, data: Path, tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "openfeature.md").read_text("utf-8")
+    text = guide.split(f"```{language}\n", 1)[1].split("\n```", 1)[0]
+    text = text.replace("http://localhost:8080", address(server)).replace('"shipping"', '"welcome"')
+    text = text.replace("member-1", f"guide-{language}").replace("EUR", "CNY").replace("eqp_live_…", "any")
+    done = program(language, text, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    def there() -> bool:
+        with contextlib.closing(sqlite3.connect(f"file:{data / 'equipoise.sqlite'}?mode=ro", uri=True)) as connection:
+            query = "SELECT name FROM events WHERE unit = ? ORDER BY name"
+            found = connection.execute(query, (f"guide-{language}",)).fetchall()
+        return [name for (name,) in found] == ["Experiment Viewed", "Order Completed"]
+
+    until(there, "the exposure and the order did not arrive")
 
 
 # ---- the service fails: the application goes on with its own default, and nobody counts as exposed
