@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from experiments.jobs import files, queue
 from experiments.jobs.lease import Lease, LeaseLostError, holder_name
-from experiments.store import Store
+from experiments.store import Store, open_store
 from experiments.store.job_tables import job_files, job_parts, jobs, leases
+from experiments.store.migrate import upgrade
+from tests import postgres
 
 SECOND = 1_000_000
 NOW = 1_772_524_800_000_000
@@ -88,6 +90,26 @@ def test_a_lease_that_ends_implausibly_late_is_over(store: Store) -> None:
     with store.begin() as connection:
         connection.execute(sa.update(leases).values(expires_at=leases.c.expires_at + 86_400 * SECOND))
     assert Lease(store, "work", "b").acquire()
+
+
+@pytest.mark.postgres
+def test_hosts_whose_clocks_differ_agree_on_the_holder(
+    postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the server's clock counts: a host that is a day ahead takes nothing."""
+    with postgres_server.fresh_database() as url:
+        store = open_store(url)
+        upgrade(store)
+        first, ahead = (Lease(store, "work", name) for name in ("a", "b"))
+        assert first.acquire()
+        real = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 86_400 * 10**9)
+        assert not ahead.acquire()
+        monkeypatch.setattr(time, "time_ns", lambda: real() - 86_400 * 10**9)
+        assert first.acquire()
+        put(store)
+        assert not ahead.acquire()
+        store.close()
 
 
 def test_many_ask_at_once_and_one_gets_it(store: Store) -> None:
