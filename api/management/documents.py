@@ -93,6 +93,8 @@ def documents() -> list[Loaded]:
     """
     if JSON_TYPE.match(request.mimetype):
         value = json_value()
+        if value == []:
+            raise _wrong("there is no definition in the list", [FieldProblem("", "too_short", "write one at least")])
         try:
             return load_text(request.get_data().decode(), "body.json")
         except DefinitionError as error:
