@@ -137,7 +137,9 @@ def create(
                 "first_manages",
             )
         if any(key.name == name and key.works(at) for key in rows):
-            raise ApiKeyError(f"a key named {name} is in use; rotate or revoke it, or choose another name", "name", "in_use")
+            raise ApiKeyError(
+                f"a key named {name} is in use; rotate or revoke it, or choose another name", "name", "in_use"
+            )
         parts = key_text.draw(environment)
         made = ApiKey(
             parts.selector, name, environment, granted, cast("Ack", ack), source, at, actor, expires_at=expires_at
@@ -179,12 +181,16 @@ def rotate(
         old = _find(live, name_or_selector)
         if sum(key.name == old.name for key in live) >= MAX_LIVE:
             raise ApiKeyError(
-                f"two keys named {old.name} work already; revoke one, or wait until the older one has ended", "name", "two_live"
+                f"two keys named {old.name} work already; revoke one, or wait until the older one has ended",
+                "name",
+                "two_live",
             )
         if expires_at is None and old.expires_at is not None:
             expires_at = at + (old.expires_at - old.created_at)
         elif expires_at is not None and expires_at <= at:
-            raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry")
+            raise ApiKeyError(
+                "the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry"
+            )
         ends = at + grace_us if old.expires_at is None else min(at + grace_us, old.expires_at)
         parts = key_text.draw(old.environment)
         made = replace(
@@ -280,7 +286,9 @@ def _checked(
     name: str, scopes: Sequence[str], ack: str, source: str, environment: str, expires_at: int | None, now: int
 ) -> tuple[str, ...]:
     if not _NAME.match(name):
-        raise ApiKeyError("a key's name is 1 to 64 of a-z 0-9 _ -, and begins with a letter or digit", "name", "bad_name")
+        raise ApiKeyError(
+            "a key's name is 1 to 64 of a-z 0-9 _ -, and begins with a letter or digit", "name", "bad_name"
+        )
     for scope in scopes:
         if scope not in SCOPES:
             raise ApiKeyError(str(unknown_name("scope", scope, SCOPES, "for keys")), "scopes", "bad_scope")
@@ -293,9 +301,13 @@ def _checked(
     if not key_text.ENVIRONMENT.match(environment):
         raise ApiKeyError("an environment label is 1 to 16 of a-z 0-9", "environment", "bad_environment")
     if expires_at is not None and expires_at <= now:
-        raise ApiKeyError("the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry")
+        raise ApiKeyError(
+            "the key would expire before it is used; name a time in the future", "expires_at", "bad_expiry"
+        )
     if expires_at is not None and expires_at >= 2**53:
-        raise ApiKeyError("that is too far in the future; leave it out for a key without end", "expires_at", "bad_expiry")
+        raise ApiKeyError(
+            "that is too far in the future; leave it out for a key without end", "expires_at", "bad_expiry"
+        )
     return tuple(scope for scope in SCOPES if scope in scopes)
 
 
