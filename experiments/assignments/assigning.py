@@ -98,8 +98,10 @@ class Assigner:
     states: ListStates
     tally: Tally = field(default_factory=Tally)
     _offers: dict[str, str | None] = field(init=False)
+    _source: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._source = self.request.source
         self._offers = {
             variant.key: variant.offer.get("key") if variant.offer else None for variant in self._plan.plan.variants
         }
@@ -226,21 +228,21 @@ class Assigner:
 
     def _row(self, decision: Decision) -> DecisionRow:
         row = DecisionRow.from_decision(decision)
-        return msgspec.structs.replace(row, source=self.request.source, send_at=self.request.send_at)
+        return msgspec.structs.replace(row, source=self._source, send_at=self.request.send_at)
 
     def _answer(self, decision: Decision, held: dict[str, tuple[Any, ...]], unlogged: dict[str, str]) -> AnswerRow:
         key = decision.decision_id or unlogged.get(decision.unit)
         before = None if key is None else held.get(key)
         variant, reason, holdout = decision.variant, decision.reason, decision.holdout
         identity = decision.decision_id
-        if before is not None and (decision.kind is not None or before[_PLACE["source"]] == self.request.source):
+        if before is not None and (decision.kind is not None or before[_PLACE["source"]] == self._source):
             identity = before[_PLACE["decision_id"]]
             known = (before[_PLACE["variant"]], before[_PLACE["holdout"]])
             if known != (variant, holdout):
                 self.tally.answered_before += 1
             variant, holdout = known
             # The first attempt's own words; another's "assigned" is no contradiction of "kept".
-            if before[_PLACE["source"]] == self.request.source or decision.variant != variant:
+            if before[_PLACE["source"]] == self._source or decision.variant != variant:
                 reason = before[_PLACE["reason"]]
         offer = self._offers.get(variant) if variant is not None else None
         return AnswerRow(decision.unit, variant, offer, identity, reason, holdout)

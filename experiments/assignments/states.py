@@ -18,12 +18,13 @@ from allocation.compiled import CompiledExperiment
 from allocation.decision import Enrolment, MemberState
 from experiments.publishing.members import MemberStates
 
+# CROSS JOIN: the wanted are looked up one by one. Left to itself SQLite may read the file for each of them.
 _MEMBERS = """SELECT m.unit, m.attributes, m.opted_out FROM json_each(?) wanted
-    JOIN members m ON m.unit_type = ? AND m.unit = wanted.value"""
+    CROSS JOIN members m ON m.unit_type = ? AND m.unit = wanted.value"""
 _ENROLMENTS = """SELECT e.unit, e.phase, e.variant, e.since FROM json_each(?) wanted
-    JOIN enrolments e ON e.unit_type = ? AND e.unit = wanted.value AND e.experiment = ?"""
+    CROSS JOIN enrolments e ON e.unit_type = ? AND e.unit = wanted.value AND e.experiment = ?"""
 _LINKED = """SELECT i.unit FROM json_each(?) wanted
-    JOIN identities i ON i.unit_type = ? AND i.unit = wanted.value"""
+    CROSS JOIN identities i ON i.unit_type = ? AND i.unit = wanted.value"""
 _attributes = msgspec.json.Decoder(dict[str, Any])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from click.testing import CliRunner
 from allocation.decide import decide
 from allocation.decision import MemberState, OccasionError, decision_id
 from api.cli import cli
+from experiments.assignments import states
 from experiments.assignments.asking import PastSendError, ask
 from experiments.assignments.carry_out import carry_out
 from experiments.assignments.request import LIST, RESULT, ListRequest, read_request
@@ -27,6 +29,7 @@ from experiments.errors import InputError
 from experiments.jobs import files, queue
 from experiments.log.absorb import absorb
 from experiments.log.rows import AliasRow, DecisionRow, TraitsRow
+from experiments.publishing import members
 from experiments.publishing.publish import SnapshotFile, publish, publish_members
 from experiments.settings import Settings
 from experiments.store import Store
@@ -353,6 +356,19 @@ def test_the_command_does_the_same_here_and_now(shop: Store, settings: Settings,
     ]:
         wrong = assign(*arguments)
         assert (wrong.exit_code, message in wrong.output) == (2, True), wrong.output
+
+
+@pytest.mark.parametrize("query", [states._MEMBERS, states._ENROLMENTS, states._LINKED])
+def test_members_are_looked_up_and_never_read_through(tmp_path: Path, query: str) -> None:
+    """Whatever SQLite thinks of the sizes: read for every wanted unit, a file of millions would take for ever."""
+    told = [("member", f"m-{i}", "{}", 0) for i in range(500)]
+    manifest = members.write(tmp_path, 1, told, [], [("member", f"m-{i}", "m-0") for i in range(500)])
+    connection = sqlite3.connect(tmp_path / manifest.file)
+    values = ['["m-1"]', "member", "winback"][: query.count("?")]
+    steps = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + query, values)]
+    connection.close()
+    assert [step.split()[0] for step in steps] == ["SCAN", "SEARCH"], steps
+    assert "PRIMARY KEY (unit_type=? AND unit=?" in steps[1]
 
 
 @pytest.mark.parametrize(
