@@ -101,7 +101,9 @@ class Refresher:
         try:
             worker.compute(record.key, time.time_ns() // 1000, timeout_s=WAIT_S)
         except ReportFailedError as error:
-            if not error.for_people and not self.stop.is_set():
+            if self.stop.is_set():
+                return False
+            if not error.for_people:
                 _log.warning("report_failed", experiment=record.key, error=str(error))
             computed = False
         else:

@@ -32,6 +32,8 @@ class ReportWorker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._turn = threading.Lock()
+        self._changing = threading.RLock()
+        self._over = False
         self._child: Child | None = None
 
     def compute(self, key: str, now_us: int, *, timeout_s: float) -> None:
@@ -65,19 +67,25 @@ class ReportWorker:
             raise ReportFailedError(message, for_people=for_people)
 
     def stop(self) -> None:
-        """End the process, also in the middle of a report: the next one starts it again."""
-        self._end()
+        """End the process, also in the middle of a report; no more are computed."""
+        with self._changing:
+            self._over = True
+            self._end()
 
     def _started(self) -> Connection:
-        if self._child is None or not self._child.alive:
-            self._end()
-            self._child = Child("equipoise-reports", _work, self._settings)
-        return self._child.pipe
+        with self._changing:
+            if self._over:
+                raise ReportFailedError("reports are no longer computed here")
+            if self._child is None or not self._child.alive:
+                self._end()
+                self._child = Child("equipoise-reports", _work, self._settings)
+            return self._child.pipe
 
     def _end(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.end()
+        with self._changing:
+            child, self._child = self._child, None
+            if child is not None:
+                child.end()
 
 
 def _work(pipe: Connection, settings: Settings) -> None:

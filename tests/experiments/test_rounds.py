@@ -230,3 +230,20 @@ def test_webhooks_on_the_command_line(shop: Store, tmp_path: Path) -> None:
         assert refused.exit_code == 2
         assert refused.output.startswith("equipoise: ")
         assert refused.output.count("\n") == 1
+
+
+def test_a_report_under_way_ends_with_the_worker(shop: Store, tmp_path: Path) -> None:
+    define(shop, metric("buyers", "proportion"), experiment({"primary": ["buyers"]}))
+    for state in ("review", "running"):
+        transition(shop, "winback", state, "ann", now=START_US - DAY_US)
+    stop = threading.Event()
+    refresher = Refresher(shop, Settings(tmp_path, shop.url), stop)
+    for wait_s in (0.0, 0.5):
+        stop.clear()
+        thread = threading.Thread(target=refresher.run)
+        thread.start()
+        stop.wait(wait_s)
+        stop.set()
+        refresher.cancel()
+        thread.join(20)
+        assert not thread.is_alive()
