@@ -240,8 +240,8 @@ def _add_reading(blueprint: APIBlueprint, services: Services, kind: Kind) -> Non
 
 def _add_writing(blueprint: APIBlueprint, services: Services, kind: Kind, show: Render) -> None:
     def put_one(key: str = PROJECT_KEY) -> Response:
-        expected = _expected(services, kind, key)
         loaded = documents.one_definition(kind.name, None if kind.single else key)
+        expected = _expected(services, kind, key)
         try:
             change = services.repository().apply([loaded], actor(), expected={(kind.name, key): expected})[0]
         except DefinitionError as error:

@@ -111,7 +111,7 @@ def test_what_the_document_says_is_so(server: Server, key: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_what_the_document_says_is_so_at_length(server: Server, key: str, tmp_path: Path, seed: int) -> None:
-    options = ("--phases", "examples,coverage,fuzzing,stateful", "--seed", str(seed), "--max-examples", "40")
+    options = ("--phases", "examples,coverage,fuzzing,stateful", "--seed", str(seed), "--max-examples", "15")
     schemathesis(server, key, tmp_path, *WITHOUT, *options, timeout_s=900)
