@@ -126,7 +126,13 @@ def test_a_failed_migration_leaves_no_trace(store_url: str, monkeypatch: pytest.
 
 def test_reading_waits_for_no_writer_and_sees_one_state(store: Store) -> None:
     count = sa.select(sa.func.count()).select_from(decisions)
-    row = dict.fromkeys(decisions.c.keys(), "") | {"revision": 1, "phase": 1, "at": 0, "propensity": 0.5, "send_at": None}
+    row = dict.fromkeys(decisions.c.keys(), "") | {
+        "revision": 1,
+        "phase": 1,
+        "at": 0,
+        "propensity": 0.5,
+        "send_at": None,
+    }
     with store.read() as reader:
         assert reader.execute(count).scalar_one() == 0
         with store.begin() as writer:
