@@ -106,7 +106,7 @@ def test_after_a_reassignment_earlier_enrolments_no_longer_count(store: Store, t
 
 def test_of_linked_units_it_holds_every_enrolment_and_the_earliest_counts_for_all(store: Store, tmp_path: Path) -> None:
     repository = launched(store)
-    plain = {"audience": None, "breakdowns": [], "layer": None, "metrics": {"primary": ["visits"]}}
+    plain: dict[str, object] = {"audience": None, "breakdowns": [], "layer": None, "metrics": {"primary": ["visits"]}}
     repository.apply([changed(repository, key="plain", **plain)], "ann")
     walk(store, "plain", "review", "testing", "running")
     settings = Settings.from_env({}, data=str(tmp_path / "data"))
@@ -121,7 +121,8 @@ def test_of_linked_units_it_holds_every_enrolment_and_the_earliest_counts_for_al
     manifest = publish_members(store, settings, NOW)
     states = MemberStates(settings.snapshot_dir)
     states.refresh(NOW)
-    assert states.nobody_linked
+    nobody = states.nobody_linked
+    assert nobody
     assert (manifest.format, manifest.linked, manifest.enrolments) == (1, 0, 1), "the version before reads it"
     groups = {"m-1": "m-1", "m-2": "m-1", "m-3": "m-1", "crowd-1": "crowd-1"}
     with store.begin() as connection:
