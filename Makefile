@@ -98,8 +98,14 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/.vendor .venv-bench/.done
+bench: .venv/.vendor .venv-bench/.done bench/unleash/node_modules/.done
 	.venv-bench/bin/python -m bench
+
+# A peer that is asked the same question, with the Node that it needs.
+bench/unleash/node_modules/.done: bench/unleash/package-lock.json locks/node.txt .venv-bench/.done
+	@.venv-bench/bin/uv pip install --python .venv-bench/bin/python --quiet --require-hashes -r locks/node.txt
+	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" npm --prefix bench/unleash ci --silent --no-audit --no-fund
+	@touch $@
 
 .venv-bench/.done: locks/bench.txt locks/build.txt setup.cfg
 	@$(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -122,6 +128,6 @@ lock:
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes locks/$$name.in -o locks/$$name.txt || exit 1; done
 
 clean:
-	rm -rf .venv .venv-bench .venv-clients frontend/node_modules tests/system/clients/node_modules api/web/static/vendor equipoise-data bench/out \
+	rm -rf .venv .venv-bench .venv-clients frontend/node_modules tests/system/clients/node_modules bench/unleash/node_modules api/web/static/vendor equipoise-data bench/out \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

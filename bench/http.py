@@ -7,7 +7,8 @@ processes spend on a request, which hardly depends on who else uses the machine;
 beside them.
 
 The baseline is `bench.http_flask` on granian, the fastest WSGI server (one thread without a log, 32 where each waits
-for the disk); the limit is `bench.http_constant`. Needs wrk (Debian: apt-get install wrk) and locks/bench.txt.
+for the disk); the limit is `bench.http_constant`; the peer is Unleash
+(`bench.http_unleash`). Needs wrk (Debian: apt-get install wrk) and locks/bench.txt.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,22 @@ from bench.http_shop import (
     process,
     send,
     set_up,
+    wait_until,
 )
+from bench.http_unleash import CLIENT_QUESTION, FRONTEND_QUESTION, unleash
 
 ROUNDS = 5
 SECONDS = 3
 FLASK = "Flask on granian"
 CONSTANT = "a constant answer on our server"
+UNLEASH = "Unleash, frontend API: the same question"
+UNLEASH_CLIENT = "Unleash, client API: the definitions"
 MEMBERS = 1_000
+
+
+Comparisons = tuple[tuple[str, float | None], ...]
+"""Label of another row, and how many of ours must go into the CPU time of one of its requests at least (``None``: that
+is only told)."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,7 @@ class Row:
     port: int
     pids: list[int]
     question: Question
-    against: tuple[tuple[str, float], ...] = ()
-    """Label of another row, and how many of its requests ours must answer in the same CPU time at least."""
+    against: Comparisons = ()
     most_us: float | None = None
     """CPU time of a member that it may take at most."""
     members: int = 1
@@ -66,39 +75,45 @@ Running = tuple[int, list[int]]
 
 
 def rows_of(
-    service: Ours, flask: Running, flask_waiting: Running, constants: dict[str, tuple[int, Running]]
+    service: Ours,
+    flask: Running,
+    flask_waiting: Running,
+    constants: dict[str, tuple[int, Running]],
+    peer: Running | None,
 ) -> list[Row]:
     """Return the rows of the table."""
     alone = (service.port, service.serving)
     flask_counted, flask_logged = f"{FLASK}, not logged", f"{FLASK}, durable"
     limit, limit_logged = (f"{CONSTANT}, {constants[key][0]} bytes" for key in ("counted", "logged"))
     counted, logged = decide_question("counted"), decide_question("logged")
-    goals = ((flask_counted, 3.5), (limit, 0.6))
-    goal = ((flask_logged, 1.8),)
+    goals: Comparisons = ((flask_counted, 3.5), (limit, 0.6))
+    goal: Comparisons = ((flask_logged, 1.8),)
+    peers: list[Row] = []
+    by_peer: Comparisons = ()
+    if peer is not None:
+        peers = [Row(UNLEASH, *peer, FRONTEND_QUESTION), Row(UNLEASH_CLIENT, *peer, CLIENT_QUESTION)]
+        by_peer = ((UNLEASH, None),)
     return [
         Row(flask_counted, *flask, counted),
         Row(limit, *constants["counted"][1], counted),
         Row("decide, not logged", *alone, counted, goals),
-        Row("OFREP, not logged", *alone, ofrep_question("counted"), goals),
+        Row("OFREP, not logged", *alone, ofrep_question("counted"), goals + by_peer),
         Row(flask_logged, *flask_waiting, logged),
         Row(limit_logged, *constants["logged"][1], logged),
         Row("decide, durable", *alone, logged, goal),
-        Row("OFREP, durable", *alone, ofrep_question("logged"), goal),
-        Row(
-            "batch of 1,000, not logged",
-            *alone,
-            batch_question("counted", MEMBERS),
-            most_us=2.0,
-            members=MEMBERS,
-            connections=2,
-        ),
-        Row(
-            "batch of 1,000, durable",
-            *alone,
-            batch_question("logged", MEMBERS),
-            most_us=10.0,
-            members=MEMBERS,
-            connections=2,
+        Row("OFREP, durable", *alone, ofrep_question("logged"), goal + by_peer),
+        *peers,
+        *(
+            Row(
+                f"batch of 1,000, {log}{given}",
+                *alone,
+                batch_question(f"{key}{suffix}", MEMBERS, rule=bool(given)),
+                most_us=most_us,
+                members=MEMBERS,
+                connections=2,
+            )
+            for given, suffix in (("", "-all"), (", with a rule", ""))
+            for log, key, most_us in (("not logged", "counted", 2.0), ("durable", "logged", 10.0))
         ),
     ]
 
@@ -137,21 +152,6 @@ def constant(size: int) -> Iterator[tuple[int, Running]]:
     with process([sys.executable, "-m", "bench.http_constant", str(port), str(size)], SERVER_CORE) as started:
         wait_until(lambda: send(port, "/")[0] == 200)
         yield size, (port, family(started.pid))
-
-
-def wait_until(there: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something is so.
-
-    Raises:
-        RuntimeError: when it never is.
-    """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if there():
-                return
-        time.sleep(0.05)
-    raise RuntimeError("a server of the benchmark did not start; BENCH_VERBOSE=1 shows what it says")
 
 
 def answer_size(service: Ours, experiment: str) -> int:
@@ -209,10 +209,19 @@ def main() -> int:
         set_up(data)
         service = stack.enter_context(ours(data))
         constants = {key: stack.enter_context(constant(answer_size(service, key))) for key in ("counted", "logged")}
-        rows = rows_of(service, stack.enter_context(flask(data, 1)), stack.enter_context(flask(data, 32)), constants)
+        peer = None
+        try:
+            peer = stack.enter_context(unleash())
+        except MissingToolError as error:
+            print(f"NOT MEASURED: Unleash ({error})")
+        without_log, waiting = stack.enter_context(flask(data, 1)), stack.enter_context(flask(data, 32))
+        rows = rows_of(service, without_log, waiting, constants, peer)
         check_answers(rows)
         loads, beside = measure(rows, arguments.rounds, arguments.seconds, service)
     return report(rows, loads, beside)
+
+
+_SAID = {True: " met", False: " MISSED", None: ""}
 
 
 def report(rows: list[Row], loads: dict[str, list[Load]], beside: float) -> int:
@@ -224,18 +233,17 @@ def report(rows: list[Row], loads: dict[str, list[Load]], beside: float) -> int:
         rate = statistics.median(one.requests_per_s for one in done) * row.members
         spent = statistics.median(one.us_per_request for one in done) / row.members
         p50, p99 = (statistics.median(getattr(one, name) for one in done) for name in ("p50_ms", "p99_ms"))
-        goals = []
+        goals: list[tuple[str, str, bool | None]] = []
         for other, least in row.against:
             pairs = list(zip(loads[other], done, strict=True))
             by_cpu = statistics.median(theirs.us_per_request / our.us_per_request for theirs, our in pairs)
             by_rate = statistics.median(our.requests_per_s / theirs.requests_per_s for theirs, our in pairs)
-            goals.append(
-                (f"{by_cpu:.2f} × {other.partition(',')[0]} (rate {by_rate:.2f})", f"≥ {least:g}", by_cpu >= least)
-            )
+            text = f"{by_cpu:.2f} × {other.partition(',')[0]} (rate {by_rate:.2f})"
+            goals.append((text, "", None) if least is None else (text, f" ≥ {least:g}", by_cpu >= least))
         if row.most_us is not None:
-            goals.append(("µs a member", f"≤ {row.most_us:g}", spent <= row.most_us))
-        missed += sum(not met for _, _, met in goals)
-        told = "; ".join(f"{text} {goal} {'met' if met else 'MISSED'}" for text, goal, met in goals)
+            goals.append(("µs a member", f" ≤ {row.most_us:g}", spent <= row.most_us))
+        missed += sum(met is False for _, _, met in goals)
+        told = "; ".join(text + goal + _SAID[met] for text, goal, met in goals)
         print(f"{row.label:44}{rate:10,.0f}{spent:9.1f}{p50:8.2f}{p99:8.2f}   {told}")
         kept.append({"row": row.label, "a_second": rate, "cpu_us": spent, "p50_ms": p50, "p99_ms": p99, "goals": goals})
     print(f"Beside answering, on the other core: {beside:.1f} µs of CPU for each logged decision (spool to database).")

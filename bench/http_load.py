@@ -33,6 +33,9 @@ local n = 0
 local headers = {{ ["Content-Type"] = "application/json"{headers} }}
 request = function()
   n = n + 1
+  if "{method}" == "GET" then
+    return wrk.format("GET", "{path}", headers)
+  end
   local body = head .. run .. n .. string.format(tail, 1, 1)
   if times > 1 then
     local parts = {{ body }}

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,23 @@ audience: {attribute: country, op: eq, value: US}
 traffic: "0.0000000001"
 variants: [{key: control}, {key: a, offer: coupon-a}, {key: b, offer: coupon-b}]
 metrics: {primary: [bought]}
+---
+kind: experiment
+key: logged-all
+name: {en: Everybody without a rule, zh-CN: 全部，无规则}
+variants: [{key: control}, {key: a, offer: coupon-a}, {key: b, offer: coupon-b}]
+metrics: {primary: [bought]}
+---
+kind: experiment
+key: counted-all
+name: {en: Hardly anybody without a rule, zh-CN: 极少数，无规则}
+traffic: "0.0000000001"
+variants: [{key: control}, {key: a, offer: coupon-a}, {key: b, offer: coupon-b}]
+metrics: {primary: [bought]}
 """
-"""``logged`` enrols whoever asks; ``counted`` hashes whoever asks and enrols nobody, so nothing is written."""
-EXPERIMENTS = ("logged", "counted")
+EXPERIMENTS = ("logged", "counted", "logged-all", "counted-all")
+"""``logged`` enrols whoever asks; ``counted`` hashes whoever asks and enrols nobody, so nothing is written. Those of
+``-all`` have no rule."""
 
 
 def decide_question(experiment: str, **more: str) -> Question:
@@ -83,17 +97,17 @@ def ofrep_question(experiment: str) -> Question:
     return Question(f"/ofrep/v1/evaluate/flags/{experiment}", '{"context":{"country":"US","targetingKey":"m', '"}}')
 
 
-def batch_question(experiment: str, members: int) -> Question:
-    """Return ``POST /v1/decide/batch`` with so many members, other ones in every request."""
-    first = f'{{"experiment":"{experiment}","units":[{{"attributes":{{"country":"US"}},"unit":"m'
-    return Question(
-        "/v1/decide/batch",
-        first,
-        '-%d"}',
-        between=',{"attributes":{"country":"US"},"unit":"m',
-        last="]}",
-        times=members,
-    )
+def batch_question(experiment: str, members: int, *, rule: bool) -> Question:
+    """Return ``POST /v1/decide/batch`` with so many members, other ones in every request.
+
+    Args:
+        experiment: its key.
+        members: how many.
+        rule: whether each member comes with the attribute that the experiment's rule reads, or is an id alone.
+    """
+    member, end = ('{"attributes":{"country":"US"},"unit":"m', '"}') if rule else ('"m', '"')
+    head = f'{{"experiment":"{experiment}","units":[{member}'
+    return Question("/v1/decide/batch", head, f"-%d{end}", between=f",{member}", last="]}", times=members)
 
 
 def events_question(events: int) -> Question:
@@ -145,6 +159,21 @@ def wait_for(port: int, path: str, process: subprocess.Popen[Any], wanted: int =
             break
         time.sleep(0.05)
     raise RuntimeError(f"the server on port {port} did not get ready (exit code {process.poll()})")
+
+
+def wait_until(there: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something is so.
+
+    Raises:
+        RuntimeError: when it never is.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if there():
+                return
+        time.sleep(0.05)
+    raise RuntimeError("a server of the benchmark did not start; BENCH_VERBOSE=1 shows what it says")
 
 
 @contextlib.contextmanager
