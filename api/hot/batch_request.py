@@ -61,7 +61,8 @@ class _Loose(msgspec.Struct, forbid_unknown_fields=True):
 class Batch(msgspec.Struct):
     """A batch as it is decided."""
 
-    members: list[Member | FieldProblem]
+    members: list[str | Member | FieldProblem]
+    """A unit id alone stays text: most batches are lists of those."""
     experiment: str | None
     unit_type: str | None
     occasion: str
@@ -108,7 +109,7 @@ def _of_document(body: bytes) -> Batch:
     _check_count(len(units))
     if request.experiment is None and not any(type(unit) is Member and unit.experiment for unit in units):
         raise invalid(FieldProblem("/experiment", "missing", "this field is required"))
-    return Batch(_members(units), request.experiment, request.unit_type, request.occasion, request.send_at, lines=False)
+    return Batch(units, request.experiment, request.unit_type, request.occasion, request.send_at, lines=False)
 
 
 def _member_by_member(body: bytes) -> tuple[BatchRequest, list[str | Member | FieldProblem]]:
@@ -127,7 +128,7 @@ def _of_lines(body: bytes, parameters: dict[str, str]) -> Batch:
     lines = [line for line in body.split(b"\n") if line.strip()]
     _check_count(len(lines))
     return Batch(
-        _members(_each(lines)),
+        _each(lines),
         parameters.get("experiment"),
         parameters.get("unit_type"),
         parameters.get("occasion", ""),
@@ -157,10 +158,6 @@ def _one(text: bytes | msgspec.Raw, known: Sequence[str]) -> str | Member | Fiel
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return FieldProblem("", "malformed_json", malformed(error, bytes(text)).detail.replace("the body", "the line"))
     return member
-
-
-def _members(units: list[str | Member | FieldProblem]) -> list[Member | FieldProblem]:
-    return [Member(unit) if type(unit) is str else unit for unit in units]  # type: ignore[misc]
 
 
 def _check_count(count: int) -> None:

@@ -14,11 +14,12 @@ import msgspec
 from allocation.compiled import CompiledExperiment
 from allocation.decide import decide
 from allocation.decision import Decision, OccasionError
+from allocation.drawing import drawer
 from allocation.hashing import UnitError
 from api.answered import Answers
 from api.errors import FieldProblem, Problem
 from api.hot.batch_request import Batch, Member, read_batch, wants_lines
-from api.hot.decide import MAX_ATTRIBUTES, offer_json, send_at_us
+from api.hot.decide import MAX_ATTRIBUTES, Value, offer_json, send_at_us
 from api.hot.http import Receive, Scope, Send, read_body
 from experiments.personal import personal_id
 
@@ -82,6 +83,7 @@ class BatchReply(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
+_NO_ATTRIBUTES: dict[str, Value] = {}
 
 
 async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +130,7 @@ class _Members:
         self._takes_personal = project is not None and project.allow_personal_ids
         self._plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
 
-    def decide(self, members: list[Member | FieldProblem]) -> list[Decision | FieldProblem]:
+    def decide(self, members: list[str | Member | FieldProblem]) -> list[Decision | FieldProblem]:
         """Decide some members, one after the other."""
         compiled, now, takes_personal = self._compiled, self._now, self._takes_personal
         usual, its_occasion = self._batch.experiment or "", self._batch.occasion
@@ -136,17 +138,21 @@ class _Members:
         decided: list[Decision | FieldProblem] = []
         keep = decided.append
         plan: CompiledExperiment | FieldProblem | None = None
-        last, needs_nothing = None, False
+        last, needs_nothing, draw = None, False, None
         for member in members:
-            if isinstance(member, FieldProblem):
+            if isinstance(member, str):
+                unit, experiment, attributes, occasion = member, usual, _NO_ATTRIBUTES, None
+            elif isinstance(member, Member):
+                unit, attributes, occasion = member.unit, member.attributes, member.occasion
+                experiment = usual if member.experiment is None else member.experiment
+            else:
                 keep(member)
                 continue
-            unit, experiment, attributes, occasion = member.unit, member.experiment, member.attributes, member.occasion
-            if experiment is None:
-                experiment = usual
             if experiment != last:
                 plan, last = self._plan(experiment), experiment
-                needs_nothing = isinstance(plan, CompiledExperiment) and stateless(plan)
+                needs_nothing, draw = False, None
+                if isinstance(plan, CompiledExperiment) and stateless(plan):
+                    needs_nothing, draw = True, drawer(plan, now, its_occasion)
             try:
                 if isinstance(plan, FieldProblem):
                     keep(plan)
@@ -154,6 +160,8 @@ class _Members:
                     keep(FieldProblem("/unit", "personal_id", refused))
                 elif attributes and len(attributes) > MAX_ATTRIBUTES:
                     keep(FieldProblem("/attributes", "too_many", f"at most {MAX_ATTRIBUTES} attributes are allowed"))
+                elif draw is not None and occasion is None:
+                    keep(draw(unit))
                 else:
                     keep(
                         decide(

@@ -102,6 +102,11 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Front]:
     members.write(chosen.snapshot_dir, 10**18, [], [])
     front = create_asgi(chosen)
     await front.node.start()
+    # Answers say that the database is away; from the start, so that all of a test say it.
+    async with asyncio.timeout(20):
+        while not front.node.upkeep.database_state.away():
+            await asyncio.sleep(0.02)
+    front.node.stale = True
     try:
         yield front
     finally:

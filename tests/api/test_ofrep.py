@@ -213,7 +213,7 @@ def test_bulk_answers_every_active_experiment_of_a_unit_type_in_one_commit(tmp_p
         answer = (await bulk(front, city="Oslo", age=30)).json()
         assert [f["key"] for f in answer["flags"]] == ["adults", "held", "oslo", "plain", "tested", "winback"]
         assert answer["metadata"] == {
-            "version": "0001", "contextId": hashed("member", "m-1"), "flagSetId": "member", "stale": False,
+            "version": "0001", "contextId": hashed("member", "m-1"), "flagSetId": "member", "stale": True,
         }  # fmt: skip
         rows = logged(tmp_path)
         assert sorted(row["experiment"] for row in rows) == ["adults", "held", "oslo", "winback"]
