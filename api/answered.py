@@ -17,6 +17,7 @@ from api.durable import on_disk
 from api.metrics import Assigned
 from api.recent import Bounded
 from experiments.log.rows import DecisionRow
+from experiments.log.spool import Commit
 
 if TYPE_CHECKING:
     from experiments.log.spool import LogRow
@@ -45,6 +46,8 @@ class Answered:
         """Recent answers that are known to be in the database."""
         self.committing: dict[str, asyncio.Future[None]] = {}
         """Commits that recent answers, and those who ask the same again, still wait for."""
+        self._made: dict[asyncio.Future[None], list[Decision]] = {}
+        """Answers by the commit that writes them: many requests share one."""
         self._append = append
         self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
 
@@ -89,7 +92,12 @@ class Answered:
             raise
         for decision in made:
             self.committing[decision.decision_id or ""] = durable
-        durable.add_done_callback(functools.partial(self._written, made))
+        together = self._made.get(durable)
+        if together is None:
+            self._made[durable] = list(made)
+            durable.add_done_callback(self._written)
+        else:
+            together += made
         if ack == "store":
             durable.add_done_callback(functools.partial(self._stored, rows))
         return durable
@@ -99,10 +107,10 @@ class Answered:
             for row in rows:
                 self.stored.put(row.decision_id, None)
 
-    def _written(self, made: Sequence[Decision], durable: asyncio.Future[None]) -> None:
+    def _written(self, durable: asyncio.Future[None]) -> None:
         """Note that a commit is over; what it failed to write is forgotten."""
         failed = durable.cancelled() or durable.exception() is not None
-        for decision in made:
+        for decision in self._made.pop(durable):
             self.committing.pop(decision.decision_id or "", None)
             if failed:
                 self.forget(decision)
@@ -159,5 +167,6 @@ class Answers:
             self._waits.add(self._answered.write(self._rows, self._made, self._ack))
         if self._ack != "none":
             for wait in self._waits:
-                # Shielded: others may wait for the same commit, and it goes on whoever hangs up.
-                await on_disk(asyncio.shield(wait))
+                # Others may wait for the same commit, and it goes on whoever hangs up: the spool's cannot be called off,
+                # the database's is shielded.
+                await on_disk(wait if isinstance(wait, Commit) else asyncio.shield(wait))
