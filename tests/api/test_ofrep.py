@@ -12,6 +12,7 @@ import pytest
 
 from allocation.plan import PhasePlan, SecurityPlan, Snapshot
 from api.asgi import Front, create_asgi
+from api.hot import ofrep_stream
 from api.hot.ofrep import hashed
 from experiments.publishing import snapshot_file
 from experiments.settings import Settings
@@ -289,3 +290,31 @@ def test_pages_of_named_origins_may_ask(tmp_path: Path) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
     in_front(check, tmp_path, cors_origins=(shop,))
+
+
+def test_streams_are_bounded_and_counted_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ofrep_stream, "MAX_STREAMS", 2)
+
+    async def check(front: Front) -> None:
+        gone = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_message: Any) -> None:
+            opened.release()
+
+        scope = {"type": "http", "method": "GET", "path": ofrep_stream.STREAM, "query_string": b"", "headers": []}
+        opened = asyncio.Semaphore(0)
+        streams = [asyncio.create_task(front(dict(scope), receive, send)) for _ in range(2)]
+        for _ in range(4):  # of each its head and its first words
+            await opened.acquire()
+        refused = await ask(front, "GET", ofrep_stream.STREAM)
+        failure(refused, 503, "GENERAL")
+        assert refused.headers["retry-after"] == "30"
+        gone.set()
+        await asyncio.gather(*streams)
+        assert not ofrep_stream._open_streams
+
+    in_front(check, tmp_path)
