@@ -47,8 +47,11 @@ class Route(msgspec.Struct, frozen=True):
 EXACT: dict[str, Route] = {
     "/v1/decide": Route(("GET", "POST"), "decide", decide.answer, own_door=True),
     "/v1/decide/batch": Route(("POST",), "decide", decide_batch.answer),
-    "/v1/events": Route(("POST",), "ingest", events.answer),
-    **dict.fromkeys(segment.KINDS, Route(("POST",), "ingest", segment.answer, refuse=segment.refuse, own_door=True)),
+    "/v1/events": Route(("POST",), "ingest", events.answer, cross_origin=True),
+    **dict.fromkeys(
+        segment.KINDS,
+        Route(("POST",), "ingest", segment.answer, refuse=segment.refuse, own_door=True, cross_origin=True),
+    ),
     ofrep.FLAGS: Route(("POST",), "decide", ofrep_bulk.answer, refuse=ofrep.refuse, cross_origin=True),
     ofrep_stream.STREAM: Route(("GET",), None, ofrep_stream.answer, refuse=ofrep.refuse, cross_origin=True),
 }

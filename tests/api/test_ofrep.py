@@ -285,6 +285,9 @@ def test_pages_of_named_origins_may_ask(tmp_path: Path) -> None:
             assert (
                 "access-control-allow-origin" not in (await ask(front, "POST", path, body, {"Origin": other})).headers
             )
+        for path in ("/v1/events", "/v1/batch", "/v1/track"):
+            answer = await ask(front, "OPTIONS", path, b"", preflight)
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (204, shop)
         # What is not made for browsers is not opened to them.
         answer = await ask(front, "POST", "/v1/decide", {"experiment": "winback", "unit": "m-1"}, {"Origin": shop})
         assert "access-control-allow-origin" not in answer.headers
