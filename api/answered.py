@@ -167,6 +167,6 @@ class Answers:
             self._waits.add(self._answered.write(self._rows, self._made, self._ack))
         if self._ack != "none":
             for wait in self._waits:
-                # Others may wait for the same commit, and it goes on whoever hangs up: the spool's cannot be called off,
-                # the database's is shielded.
+                # Others may wait for the same commit, and it goes on whoever hangs up. The spool's cannot be called
+                # off; the database's is shielded.
                 await on_disk(wait if isinstance(wait, Commit) else asyncio.shield(wait))
