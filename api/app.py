@@ -11,9 +11,8 @@ from apiflask import APIFlask
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from api import guard, logs
+from api import logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
-from api.listing import Listing
 from api.management import (
     audit,
     dead_letters,
@@ -27,11 +26,13 @@ from api.management import (
     reports,
     webhooks,
 )
-from api.security import Caller
+from api.node.state import Node
+from api.security import guard
+from api.security.door import Caller
 from api.services import Services
-from api.state import Node
 from api.web import api_page, key_pages, session_pages
 from api.web.blueprint import create_blueprint as create_pages
+from api.web.listing import Listing
 from experiments.errors import InputError
 from experiments.settings import Settings
 from experiments.store import StoreError, failure

@@ -20,7 +20,6 @@ from typing import Any, cast
 import msgspec
 
 from api import logs
-from api.database_state import UpkeepView
 from api.errors import Problem, unavailable
 from api.hot import cross_origin, routes
 from api.hot.http import (
@@ -36,9 +35,10 @@ from api.hot.http import (
     send_options,
     send_problem,
 )
-from api.metrics import FigureFile
-from api.security import ANYBODY, authenticate
-from api.state import Node
+from api.node.metrics import FigureFile
+from api.node.state import Node
+from api.security.door import ANYBODY, authenticate
+from api.serving.database_state import UpkeepView
 from experiments.settings import Settings
 
 WORKERS = 8

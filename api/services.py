@@ -11,7 +11,7 @@ from experiments.settings import Settings
 from experiments.store import REQUEST, WORK, Store, StoreError, open_store
 
 if TYPE_CHECKING:
-    from api.state import Node
+    from api.node.state import Node
 
 
 class Services:

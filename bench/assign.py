@@ -94,7 +94,7 @@ def measure(connection: duckdb.DuckDBPyConnection) -> dict[str, list[float]]:
 
 def whole_file(connection: duckdb.DuckDBPyConnection) -> tuple[float, int]:
     """Return the seconds of ``equipoise assign`` from Parquet to Parquet, and the bytes written."""
-    from experiments.assign import assign_file
+    from experiments.assignments.assign import assign_file
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "members.parquet", Path(folder) / "assigned.parquet"

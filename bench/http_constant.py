@@ -11,8 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from api.front.protocol import Protocol
 from api.hot.http import Receive, Scope, Send
-from api.protocol import Protocol
 
 
 def application(size: int) -> Any:

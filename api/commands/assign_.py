@@ -10,7 +10,7 @@ from api.cli import UserError
 from api.commands.sql_ import moment, published
 
 if TYPE_CHECKING:
-    from experiments.assign import AssignResult
+    from experiments.assignments.assign import AssignResult
     from experiments.assignments.assigning import Tally
 
 
@@ -53,7 +53,7 @@ def command(
       equipoise assign dormant-winback members.csv -o assigned.csv --occasion spring-sms --log
     """
     from allocation.decision import OccasionError
-    from experiments.assign import assign_file
+    from experiments.assignments.assign import assign_file
     from experiments.errors import InputError
     from experiments.settings import Settings
 

@@ -89,7 +89,7 @@ def published(
 
     from allocation.compiled import compile_snapshot
     from allocation.snapshot import SnapshotError
-    from experiments.assign import find_experiment
+    from experiments.assignments.assign import find_experiment
     from experiments.errors import InputError
     from experiments.publishing import snapshot_file as files
     from experiments.settings import Settings

@@ -19,12 +19,12 @@ from api.errors import FieldProblem, Problem, field_problem, malformed
 from api.hot.decide_query import request_document
 from api.hot.http import Receive, Scope, Send, read_body, send_json
 from api.hot.moments import microseconds
-from api.security import authenticate
+from api.security.door import authenticate
 
 if TYPE_CHECKING:
     from allocation.decision import Decision
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
 
 MAX_BODY_BYTES = 65_536
 MAX_ATTRIBUTES = 200

@@ -16,18 +16,18 @@ from allocation.decide import decide
 from allocation.decision import Decision, OccasionError
 from allocation.drawing import drawer
 from allocation.hashing import UnitError
-from api.answered import Answers
 from api.errors import FieldProblem, Problem
 from api.hot.batch_request import Batch, Member, read_batch, wants_lines
 from api.hot.decide import MAX_ATTRIBUTES, Value, offer_json, send_at_us
 from api.hot.http import Receive, Scope, Send, read_body
+from api.node.answered import Answers
 from experiments.personal import personal_id
 
 if TYPE_CHECKING:
     from allocation.compiled import CompiledSnapshot
-    from api.deciding import Deciding
-    from api.security import Caller
-    from api.state import Node
+    from api.node.deciding import Deciding
+    from api.node.state import Node
+    from api.security.door import Caller
 
 MAX_BODY_BYTES = 16_000_000
 """Room for 10,000 members with 1,600 bytes of attributes each."""

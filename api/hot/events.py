@@ -30,8 +30,8 @@ from api.hot.items import split_items
 from experiments.log.rows import EventRow
 
 if TYPE_CHECKING:
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
 
 MAX_ITEMS = 5_000
 _SOURCE = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
@@ -183,7 +183,7 @@ def read_event(raw: bytes | msgspec.Raw, *, source: str, received_at: int, proje
 def source_of(caller: Caller, said: str | None) -> str:
     """Return what rows carry as their source: the key's, else what the caller says, else the key's name.
 
-    >>> from api.security import ANYBODY
+    >>> from api.security.door import ANYBODY
     >>> source_of(ANYBODY, None), source_of(ANYBODY, "pos")
     ('api', 'pos')
     """

@@ -18,15 +18,15 @@ from allocation.decide import decide
 from allocation.decision import Decision
 from allocation.hashing import UnitError, check_unit
 from api import logs
-from api.answered import Answers
 from api.errors import Problem, malformed, request_id_from, unavailable
 from api.hot.decide import offer_json
 from api.hot.http import ClientGone, Receive, Scope, Send, header, read_body, send_json
+from api.node.answered import Answers
 
 if TYPE_CHECKING:
     from allocation.compiled import CompiledExperiment, CompiledSnapshot
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
 
     Handler = Callable[[Node, Caller, Scope, Receive, Send], Awaitable[None]]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from api.answered import Answers
 from api.hot.http import Receive, Scope, Send, header, read_body
 from api.hot.ofrep import MAX_BODY_BYTES, Flag, evaluate, flag_of, guarded, hashed, read_context
 from api.hot.ofrep_stream import event_streams
+from api.node.answered import Answers
 from experiments.log.rows import BULK_SOURCE
 
 if TYPE_CHECKING:
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
 
 UNIT_TYPE = "member"
 """Which experiments are evaluated when the context does not say."""

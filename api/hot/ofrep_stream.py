@@ -18,8 +18,8 @@ from api.hot.http import ENDLESS, Receive, Scope, Send, header
 from api.hot.ofrep import guarded
 
 if TYPE_CHECKING:
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
 
 STREAM = "/ofrep/v1/stream"
 MAX_STREAMS = 1_000

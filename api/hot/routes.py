@@ -15,10 +15,10 @@ import msgspec
 from api.errors import Problem
 from api.hot import decide, decide_batch, events, ofrep, ofrep_bulk, ofrep_stream, segment, uploads
 from api.hot.http import Receive, Scope, Send, send_problem
-from api.security import Caller, Need
+from api.security.door import Caller, Need
 
 if TYPE_CHECKING:
-    from api.state import Node
+    from api.node.state import Node
 
 Handler = Callable[["Node", Caller, Scope, Receive, Send], Awaitable[None]]
 Refuse = Callable[[Scope, Send, Problem], Awaitable[None]]

@@ -18,12 +18,12 @@ from api.hot.http import Receive, Scope, Send, header, send_json
 from api.hot.inflate import read_inflated
 from api.hot.items import split_items
 from api.hot.segment_map import Arrival, read_message, refused
-from api.ingested import SeenKey, seen_key
-from api.security import Caller, authenticate, closed
+from api.node.ingested import SeenKey, seen_key
+from api.security.door import Caller, authenticate, closed
 from experiments.log.rows import AliasRow, EventRow, TraitsRow
 
 if TYPE_CHECKING:
-    from api.state import Node
+    from api.node.state import Node
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Packed and unpacked; the largest batch that any of the libraries sends."""

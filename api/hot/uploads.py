@@ -29,8 +29,8 @@ from experiments.errors import InputError
 
 if TYPE_CHECKING:
     from allocation.compiled import CompiledExperiment
-    from api.security import Caller
-    from api.state import Node
+    from api.node.state import Node
+    from api.security.door import Caller
     from experiments.jobs.files import JobFile
     from experiments.jobs.queue import Job
     from experiments.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import g
 
-from api.security import ANYBODY, Caller
+from api.security.door import ANYBODY, Caller
 
 
 def caller() -> Caller:

@@ -10,7 +10,7 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from api.errors import Problem, near
-from api.security import Need
+from api.security.door import Need
 
 View = TypeVar("View", bound=Callable[..., Any])
 Q = TypeVar("Q", bound=BaseModel)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import mmap
 import time
 
-from api.database_state import DatabaseState
+from api.serving.database_state import DatabaseState
 
 MAX_SERVING = 64
-_SLOT_FIELDS = 2
+_SLOT_FIELDS = 3
 _HEAD = 8
 _FIELDS = _HEAD + _SLOT_FIELDS * MAX_SERVING
 
@@ -111,6 +111,18 @@ class Board:
     def set_serving(self, slot: int, state: float) -> None:
         """Say in which state a serving process is."""
         self._fields[_HEAD + _SLOT_FIELDS * slot + 1] = state
+
+    def turn(self, slot: int) -> None:
+        """Say, as the serving process ``slot``, that its event loop turns."""
+        self._fields[_HEAD + _SLOT_FIELDS * slot + 2] += 1
+
+    def forget_turns(self, slot: int) -> None:
+        """Say that there is no such process: nobody expects a sign of life."""
+        self._fields[_HEAD + _SLOT_FIELDS * slot + 2] = 0.0
+
+    def turns(self) -> list[float]:
+        """Return how often the event loop of each serving process has turned."""
+        return [self._fields[_HEAD + _SLOT_FIELDS * slot + 2] for slot in range(self.serving)]
 
     def serving_states(self) -> list[float]:
         """Return the states of the serving processes."""

@@ -21,12 +21,12 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.metrics import BUCKETS_S, Figures, figures_of
+from api.node.metrics import BUCKETS_S, Figures, figures_of
 from api.serving.board import SERVING, Board
 
 if TYPE_CHECKING:
+    from api.serving.upkeep import Upkeep
     from api.serving.upkeep_process import Jobs
-    from api.upkeep import Upkeep
 
 NEWS_S = 10.0
 """Gauges of a serving process that has written nothing for so long are left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 from api.cli import UserError
@@ -89,3 +90,10 @@ def address_of(listening: socket.socket) -> str:
     """Return the address as people write it."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def exposed_at(listening: socket.socket) -> str | None:
+    """Return the address where other machines may reach it; ``None`` where only this one can."""
+    if ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
+        return None
+    return address_of(listening)

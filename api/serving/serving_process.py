@@ -46,8 +46,8 @@ def run(
 
     from api import logs
     from api.asgi import create_asgi
-    from api.metrics import figure_file
-    from api.protocol import Protocol
+    from api.front.protocol import Protocol
+    from api.node.metrics import figure_file
 
     class Server(uvicorn.Server):
         """uvicorn's server, which says on the board when it answers, and ends with the supervisor."""
@@ -64,6 +64,7 @@ def run(
             os._exit(0)
 
         async def on_tick(self, counter: int) -> bool:
+            board.turn(slot)
             if os.getppid() != supervisor:
                 self.should_exit = True
             return await super().on_tick(counter)

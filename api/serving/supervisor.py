@@ -20,7 +20,8 @@ import click
 
 from api.cli import UserError
 from api.serving.board import CLOSED, NOT_SERVING, SERVING, Board
-from api.serving.listening import address_of
+from api.serving.listening import address_of, exposed_at
+from api.serving.watchdog import Watchdog
 from experiments.settings import Settings
 
 LIVED_S = 5.0
@@ -77,6 +78,7 @@ class Supervisor:
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
         self._announced = False
+        self._watchdog = Watchdog()
 
     def run(self) -> None:
         """Start everything, keep it running, and end it in order.
@@ -97,6 +99,7 @@ class Supervisor:
             self._prepare(told)
             while not self._stop_asked:
                 self._wait(TICK_S if self._announced else 0.02)
+                self._kill_the_hung()
                 self._replace_the_dead()
                 self._announce()
         finally:
@@ -198,7 +201,12 @@ class Supervisor:
                 to_supervisor.flush()
 
             try:
-                prepare(self.plan.settings, lambda text: say("told", text), lambda text: say("warning", text))
+                prepare(
+                    self.plan.settings,
+                    lambda text: say("told", text),
+                    lambda text: say("warning", text),
+                    exposed_at=exposed_at(self.plan.listening[0]),
+                )
             except UserError as error:
                 say("error", error.message)
                 return 0
@@ -228,8 +236,15 @@ class Supervisor:
                 child.pid = None
                 if child.slot is not None:
                     self.board.set_serving(child.slot, CLOSED)
+                    self.board.forget_turns(child.slot)
                 ended.append((child, os.waitstatus_to_exitcode(status)))
         return ended
+
+    def _kill_the_hung(self) -> None:
+        for slot in self._watchdog.hung(self.board.turns(), time.monotonic()):
+            child = self.serving[slot]
+            _log_line("error", "process_hung", process_name=child.name, level_asked=self.plan.log_level)
+            _send(child, signal.SIGKILL)
 
     def _replace_the_dead(self) -> None:
         now = time.monotonic()

@@ -43,7 +43,7 @@ def run(
         metrics: where they are asked for; ``None`` serves none.
         run_name: under which the serving processes of this host leave their figures.
     """
-    from api.upkeep import Upkeep
+    from api.serving.upkeep import Upkeep
 
     stopping = threading.Event()
     jobs_here = Jobs(settings, stopping)

@@ -1,6 +1,6 @@
 """The pages of API keys: ``/keys``, and one each to rotate and to revoke. Plain forms; a key is shown once.
 
-What changes something is a POST that `api.guard` takes from pages of ours only.
+What changes something is a POST that `api.security.guard` takes from pages of ours only.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api import guard
 from api.errors import Problem
 from api.management.calling import actor
 from api.management.times import iso
-from api.security import Caller, closed
+from api.security import guard
+from api.security.door import Caller, closed
 from api.services import Services
 from api.web.key_view import Wrong, build_keys_view, grace_choices, key_line, scope_words, wrong_words
 from api.web.pages import render

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, current_app, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api import guard
 from api.errors import Problem
-from api.security import Caller, Door, admitted, closed, refused
+from api.security import guard
+from api.security.door import Caller, Door, admitted, closed, refused
+from api.security.sessions import COOKIE, LASTS_US, Sessions
 from api.services import Services
-from api.sessions import COOKIE, LASTS_US, Sessions
 from api.web.language import Language, language
 from api.web.numbers import Numbers
 from api.web.pages import Page, render

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from allocation.compiled import CompiledExperiment
-from experiments.assign_inspect import check_names
-from experiments.assign_source import (
+from experiments.assignments.assign_inspect import check_names
+from experiments.assignments.assign_source import (
     Attribute,
     attribute_column,
     boolean_text,

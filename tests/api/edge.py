@@ -104,7 +104,7 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Front]:
     await front.node.start()
     # Answers say that the database is away; from the start, so that all of a test say it.
     async with asyncio.timeout(20):
-        while not front.node.upkeep.database_state.away():
+        while not front.node.upkeep.database_state.away():  # noqa: ASYNC110 - another thread finds out
             await asyncio.sleep(0.02)
     front.node.stale = True
     try:

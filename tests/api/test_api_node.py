@@ -325,7 +325,7 @@ async def _asked_in(front: Front, pieces: list[bytes]) -> int:
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_what_is_remembered_is_bounded(limit: int) -> None:
-    from api.recent import Bounded
+    from api.node.recent import Bounded
 
     seen: Bounded[int, int] = Bounded(limit)
     for number in range(10):

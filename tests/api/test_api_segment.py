@@ -304,6 +304,7 @@ def test_what_is_no_batch_is_refused_as_a_whole(body: bytes, status: int, messag
         (gzip.compress(b"x" * 900) + b"rest", 400, "broken"),
         (b"\x1f\x8b" + b"x" * 20, 400, "broken"),
     ],
+    ids=["one byte", "two members", "bomb", "cut off", "followed by something", "not gzip"],
 )
 def test_gzip_that_is_too_large_or_broken(body: bytes, status: int, message: str) -> None:
     with pytest.raises(Problem) as caught:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from api.protocol import Protocol
+from api.front.protocol import Protocol
 
 BIG = 300_000
 

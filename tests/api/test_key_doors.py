@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.sessions import COOKIE, SECRET_FILE, Sessions
+from api.security.sessions import COOKIE, SECRET_FILE, Sessions
 from experiments.keeping import audit
 from experiments.security import key_text, keys
 from experiments.settings import Settings

@@ -11,8 +11,8 @@ import pytest
 
 from allocation.plan import KeyPlan, SecurityPlan
 from api.errors import Problem
-from api.last_used import LastUsed
-from api.security import ANYBODY, MAX_REMEMBERED, KeyRing, authenticate
+from api.security.door import ANYBODY, MAX_REMEMBERED, KeyRing, authenticate
+from api.security.last_used import LastUsed
 from experiments.security import key_text, keys
 from experiments.settings import Settings
 from experiments.store import Store

@@ -16,7 +16,7 @@ from allocation import Enrolment, MemberState, compile_snapshot, decide
 from allocation.decision import decision_id
 from allocation.plan import AttributePlan, ExperimentPlan, HoldoutPlan, LayerPlan, PhasePlan, Snapshot, VariantPlan
 from api.cli import cli
-from experiments.assign import COLUMNS, assign_file, decision_id_sql, json_text_sql
+from experiments.assignments.assign import COLUMNS, assign_file, decision_id_sql, json_text_sql
 from experiments.publishing import members, snapshot_file
 from tests.allocation.plan_cases import NOW, ODD_UNITS
 

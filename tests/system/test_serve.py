@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from api.protocol import HEAD_S
+from api.front.protocol import HEAD_S
 from tests.system.serving import Server, command, run, serving
 
 DEFINITIONS = """

@@ -10,10 +10,10 @@ from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decide import decide
 from allocation.decision import Decision, MemberState
 from allocation.plan import ProjectPlan
-from api.answered import Ack, Answered, Answers, Append
 from api.errors import FieldProblem, Problem, near, unavailable
-from api.metrics import Assigned
-from api.recent import with_own_enrolments
+from api.node.answered import Ack, Answered, Answers, Append
+from api.node.metrics import Assigned
+from api.node.recent import with_own_enrolments
 from experiments.personal import personal_id
 from experiments.publishing.members import MemberStates
 

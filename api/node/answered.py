@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from allocation.decision import Decision, Enrolment
-from api.durable import on_disk
-from api.metrics import Assigned
-from api.recent import Bounded
+from api.node.durable import on_disk
+from api.node.metrics import Assigned
+from api.node.recent import Bounded
 from experiments.log.rows import DecisionRow
 from experiments.log.spool import Commit
 

@@ -14,10 +14,10 @@ from flask import Flask, Request, g, redirect, request
 from werkzeug.wrappers import Response
 
 from api.errors import Problem
-from api.last_used import LastUsed
 from api.management.describing import described
-from api.security import ANYBODY, Caller, Door, KeyRing, Need, admitted, authenticate, closed
-from api.sessions import COOKIE, Sessions
+from api.security.door import ANYBODY, Caller, Door, KeyRing, Need, admitted, authenticate, closed
+from api.security.last_used import LastUsed
+from api.security.sessions import COOKIE, Sessions
 
 if TYPE_CHECKING:
     from allocation.plan import SecurityPlan

@@ -33,6 +33,8 @@ class DatabaseState(msgspec.Struct, frozen=True):
     """Since when all work with it has failed."""
     asked_at: float | None = None
     """Since when a question, or every question since, is without answer."""
+    current_at: float | None = None
+    """When the definitions published on this host were last seen to be those of the database."""
 
     def silent(self, now: float | None = None) -> bool:
         """Whether the database does not answer just now."""
@@ -46,13 +48,28 @@ class DatabaseState(msgspec.Struct, frozen=True):
         return (
             _older(self.asked_at, at, AWAY_AFTER_S)
             or _older(self.contacted_at, at, HUNG_AFTER_S)
+            or _older(self.current_at, at, HUNG_AFTER_S)
             or _older(self.seen_at, at, HUNG_AFTER_S)
         )
 
+    def current(self, now: float | None = None) -> bool:
+        """Whether what is published on this host is what the database has, so that a key not known here is none.
+
+        Whatever else fails, such as a file of member states that cannot be written, has nothing to do with that.
+        """
+        if self.current_at is None or self.silent(now) or self.away(now):
+            return False
+        return self.failed_since is None or self.failed_since <= self.current_at
+
     def word(self, now: float | None = None) -> str:
-        """``ok``, ``degraded`` (failing, silent or away), or ``unknown`` before the first contact."""
+        """``ok``, ``degraded`` (failing or silent), or ``unknown`` before the first contact."""
         at = _now(now)
-        if self.failed_since is not None or self.silent(at) or self.away(at):
+        if (
+            self.failed_since is not None
+            or self.silent(at)
+            or _older(self.contacted_at, at, HUNG_AFTER_S)
+            or _older(self.seen_at, at, HUNG_AFTER_S)
+        ):
             return "degraded"
         return "unknown" if self.contacted_at is None else "ok"
 

@@ -1,7 +1,8 @@
 """HTTP over httptools: an end to every request head, and less work for a request.
 
 The parser itself takes heads of any length, for any time. uvicorn sets a timer after every answer and looks at headers
-for upgrades that we do not offer; here each connection has one timer, and answers leave as `api.exchange` sends them.
+for upgrades that we do not offer; here each connection has one timer, and answers leave as `api.front.exchange` sends
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import urllib.parse
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.exchange import Exchange
+from api.front.exchange import Exchange
 from api.hot.http import ENDLESS
 
 MAX_HEAD_BYTES = 65_536

@@ -21,7 +21,7 @@ from experiments.security import key_text
 
 if TYPE_CHECKING:
     from allocation.plan import KeyPlan, SecurityPlan
-    from api.last_used import LastUsed
+    from api.security.last_used import LastUsed
     from experiments.settings import Settings
 
 Need = Literal["decide", "ingest", "report", "manage"]

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from api.durable import on_disk
-from api.recent import Bounded
+from api.node.durable import on_disk
+from api.node.recent import Bounded
 from experiments.log.rows import DAY_US, EventRow
 
 if TYPE_CHECKING:
-    from api.answered import Ack, Append
+    from api.node.answered import Ack, Append
     from experiments.log.rows import AliasRow, TraitsRow
     from experiments.log.spool import LogRow
 

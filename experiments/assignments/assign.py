@@ -14,8 +14,8 @@ from allocation.decision import check_occasion
 from allocation.dialects import DIALECTS
 from allocation.sql import INVALID_UNIT, assignment_sql, caveats, holdout_sql
 from experiments import atomic
-from experiments.assign_inspect import check_names, inspect
-from experiments.assign_source import ENROLLED, SOURCE, Attribute, current_member_file, make_source
+from experiments.assignments.assign_inspect import check_names, inspect
+from experiments.assignments.assign_source import ENROLLED, SOURCE, Attribute, current_member_file, make_source
 from experiments.errors import InputError, unknown_name
 from experiments.publishing.members import MAX_AGE_US
 

@@ -8,7 +8,7 @@ from typing import Any
 from allocation.compiled import CompiledExperiment
 from allocation.dialects import DIALECTS
 from allocation.hashing import MAX_UNIT_BYTES
-from experiments.assign_source import SOURCE, Attribute
+from experiments.assignments.assign_source import SOURCE, Attribute
 from experiments.errors import InputError
 from experiments.personal import PATTERNS
 from experiments.sources.file import FileTable

@@ -1,7 +1,7 @@
 """The running node: what it decides from, what it remembers, and the spool that everything it says goes through first.
 
 Nothing on a request's way touches the database: snapshots and member states are files, published and polled by
-`api.upkeep` on its own thread; decisions and events go to the spool, and the answer waits for its commit.
+`api.serving.upkeep` on its own thread; decisions and events go to the spool, and the answer waits for its commit.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable, Sequence
 from allocation.compiled import CompiledSnapshot
 from allocation.plan import ProjectPlan, SecurityPlan
 from api import logs
-from api.answered import Ack
-from api.database_state import UpkeepView
-from api.deciding import Deciding
-from api.durable import LogWriter
 from api.errors import Problem, unavailable
-from api.ingested import Ingested
-from api.last_used import LastUsed
-from api.metrics import FigureFile, Metrics
-from api.security import KeyRing
-from api.store_writer import StoreWriter
-from api.upkeep import Upkeep
+from api.node.answered import Ack
+from api.node.deciding import Deciding
+from api.node.durable import LogWriter
+from api.node.ingested import Ingested
+from api.node.metrics import FigureFile, Metrics
+from api.node.store_writer import StoreWriter
+from api.security.door import KeyRing
+from api.security.last_used import LastUsed
+from api.serving.database_state import UpkeepView
+from api.serving.upkeep import Upkeep
 from experiments.log.spool import LogRow, Spool, SpoolError, SpoolFullError
 from experiments.publishing.members import MemberStates
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError

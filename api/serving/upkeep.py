@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from api import logs
-from api.database_state import DatabaseState
-from api.pulse import Pulse
+from api.serving.database_state import DatabaseState
 from api.serving.findings import Findings
+from api.serving.pulse import Pulse
 from experiments.settings import Settings
 
 if TYPE_CHECKING:
