@@ -181,12 +181,16 @@ def _population(log: LogTables, declared: Declared, phase: int, now: int) -> Pop
 
 
 def _kind(log: LogTables, definition: Experiment, now: int) -> Literal["assigned", "exposed"]:
-    """Return who counts where the definition does not say."""
+    """Return who counts where the definition does not say: the exposed where most decisions came in bulk.
+
+    Not where any did: an app that evaluates everything also asks for the campaign that others got by e-mail.
+    """
     if definition.windows_start == "send":
         return "assigned"
     d = log.decisions
-    served = d.filter(d.experiment == definition.key, d.source == BULK_SOURCE, d["at"] <= now)
-    return "exposed" if fetch_one(served.count()) else "assigned"
+    made = d.filter(d.experiment == definition.key, d["at"] <= now)
+    in_bulk = fetch_one(made.filter(d.source == BULK_SOURCE).count())
+    return "exposed" if in_bulk and 2 * in_bulk > fetch_one(made.count()) else "assigned"
 
 
 @dataclass(frozen=True)

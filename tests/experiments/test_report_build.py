@@ -173,19 +173,21 @@ def test_assigned_population_prints_the_exposed_too(shop: Store) -> None:
 @pytest.mark.parametrize(
     ("stated", "bulk", "kind"),
     [
-        (None, False, "assigned"),
-        (None, True, "exposed"),
-        ("assigned", True, "assigned"),
-        ("exposed", False, "exposed"),
+        (None, 0, "assigned"),
+        (None, 30, "assigned"),  # of 60: an app asked about a campaign that half of the members got elsewhere
+        (None, 31, "exposed"),
+        (None, 60, "exposed"),
+        ("assigned", 60, "assigned"),
+        ("exposed", 0, "exposed"),
     ],
 )
-def test_who_counts_where_the_plan_does_not_say(shop: Store, stated: str | None, bulk: bool, kind: str) -> None:
+def test_who_counts_where_the_plan_does_not_say(shop: Store, stated: str | None, bulk: int, kind: str) -> None:
     """An app that evaluates everything at start is told of experiments that it never shows."""
     defined(shop, population=stated)
-    rows: list[Any] = [
-        msgspec.structs.replace(row, source="ofrep:bulk") if bulk and isinstance(row, DecisionRow) else row
-        for row in campaign(60)
-    ]
+    rows: list[Any] = campaign(60)
+    asked = [place for place, row in enumerate(rows) if isinstance(row, DecisionRow)]
+    for place in asked[:bulk]:
+        rows[place] = msgspec.structs.replace(rows[place], source="ofrep:bulk")
     seen = [happened("Experiment Viewed", f"u{i:05d}", START_US + 5 * DAY_US) for i in range(20)]
     record(shop, [*rows, *seen])
     population = build_report(shop, "winback", NOW_US).population
