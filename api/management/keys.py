@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from apiflask import APIBlueprint
 from flask import Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from api.errors import FieldProblem, Problem
 from api.management import documents
@@ -21,7 +21,6 @@ from experiments.security import keys
 from experiments.security.keys import ApiKey, ApiKeyError, NewKey, UnknownApiKeyError
 
 Scope = Literal["decide", "ingest", "report", "manage"]
-M = TypeVar("M", bound=BaseModel)
 MAX_GRACE_HOURS = 24 * 90
 
 
@@ -120,7 +119,7 @@ def create_blueprint(services: Services) -> APIBlueprint:
     )
     def post_key() -> Response:
         """Make a key and answer with its text, once. The first one closes the service to callers without a key."""
-        asked = _body(KeyIn)
+        asked = documents.json_model(KeyIn)
         try:
             made = keys.create(
                 services.store,
@@ -150,7 +149,7 @@ def create_blueprint(services: Services) -> APIBlueprint:
     )
     def post_rotation(name: str) -> Response:
         """Make a new key of the same name and rights; the old one, named by name or selector, ends after a while."""
-        asked = _body(RotateIn, empty=True)
+        asked = documents.json_model(RotateIn, empty=True)
         try:
             made = keys.rotate(
                 services.store,
@@ -177,25 +176,6 @@ def create_blueprint(services: Services) -> APIBlueprint:
         return respond({"items": [_shown(key, now) for key in ended]})
 
     return blueprint
-
-
-def _body(model: type[M], *, empty: bool = False) -> M:
-    """Return the request's body, checked; with ``empty`` it may be left out."""
-    from flask import request
-
-    value = {} if empty and not request.get_data() else documents.json_value()
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        fields = [
-            FieldProblem(
-                "".join(f"/{part}" for part in found["loc"]),
-                found["type"],
-                found["msg"][:1].lower() + found["msg"][1:],
-            )
-            for found in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise Problem(422, "the body does not fit", code="invalid", errors=fields[:20]) from None
 
 
 def _instant(text: str | None) -> int | None:
