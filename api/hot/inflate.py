@@ -8,6 +8,8 @@ from api.errors import Problem
 from api.hot.http import Receive, Scope, header, read_body
 
 _MAGIC = b"\x1f\x8b"
+MAX_MEMBERS = 100
+"""Of one body: client libraries write one. What follows a member is copied, so each costs as much as the body."""
 _PLAIN = frozenset({"", "identity", "gzip", "x-gzip"})
 
 
@@ -35,14 +37,24 @@ def inflated(body: bytes, limit: int) -> bytes:
     """Unpack gzip of one member or several.
 
     Raises:
-        Problem: 413 as soon as it is known to exceed ``limit`` bytes, 400 when it is broken or cut off.
+        Problem: 413 as soon as it is known to exceed ``limit`` bytes, or for very many members; 400 when it is broken
+            or cut off.
 
     >>> import gzip
     >>> inflated(gzip.compress(b"one ") + gzip.compress(b"two"), 100)
     b'one two'
     """
     unpacked = b""
+    members = 0
     while body:
+        members += 1
+        if members > MAX_MEMBERS:
+            raise Problem(
+                413,
+                f"the body is gzip of more than {MAX_MEMBERS} members; compress it as one",
+                code="body_too_large",
+                headers={"Connection": "close"},
+            )
         member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             unpacked += member.decompress(body, limit + 1 - len(unpacked))
