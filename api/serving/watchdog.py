@@ -1,4 +1,4 @@
-"""Who hangs: a serving process that neither ends nor turns its event loop keeps its share of new connections waiting."""
+"""Who hangs: a process that neither ends nor turns its event loop keeps its share of new connections waiting."""
 
 from __future__ import annotations
 

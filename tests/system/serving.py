@@ -97,8 +97,9 @@ class Server:
         return self.process.wait(timeout_s)
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from api.cli import main; main()", *arguments]
+def command(*arguments: str, prelude: str = "pass") -> list[str]:
+    """Return what starts ``equipoise ARGUMENTS``, after some Python of the test's."""
+    return [sys.executable, "-c", f"{prelude}\nfrom api.cli import main; main()", *arguments]
 
 
 def run(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -117,12 +118,13 @@ def serving(
     arguments: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     new_session: bool = False,
+    prelude: str = "pass",
 ) -> Iterator[Server]:
     options = ["--data", str(data), *(["--database", database] if database else [])]
     if "--metrics" not in arguments:
         arguments = ["--metrics", "off", *arguments]
     process = subprocess.Popen(
-        command(*options, "serve", "--port", "0", *arguments),
+        command(*options, "serve", "--port", "0", *arguments, prelude=prelude),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -119,9 +119,9 @@ def gone(pid: int, timeout_s: float = 15) -> bool:
     return False
 
 
-def replaced(server: Server, dead: int, count: int, name: str = "serving") -> list[int]:
+def replaced(server: Server, dead: int, count: int, name: str = "serving", timeout_s: float = 20) -> list[int]:
     """Return the processes once the dead one has a successor."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + timeout_s
     while dead in (found := server.children(name)) or len(found) < count:
         assert time.monotonic() < deadline, "the dead one was not replaced"
         time.sleep(0.05)
