@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.serving import Server, run, serving
 
-EVERYWHERE = ["--host", "0.0.0.0"]  # noqa: S104 - that is what this is about
+EVERYWHERE = ["--host", "0.0.0.0"]
 WARNING = re.compile(
     r"equipoise: http://0\.0\.0\.0:[0-9]+ is open to everybody who can reach it, because no API key was ever made; "
     r"make one with equipoise keys create NAME --scope manage, or set EQUIPOISE_AUTH=required\n"
