@@ -121,8 +121,8 @@ class Node:
 
     @property
     def current(self) -> bool:
-        """Whether the database answers, so that a key which is not known here is none."""
-        return self.upkeep.database_state.word() == "ok"
+        """Whether this node has what the database has, so that a key which is not known here is none."""
+        return self.upkeep.database_state.current()
 
     @property
     def project(self) -> ProjectPlan | None:

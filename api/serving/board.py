@@ -14,10 +14,10 @@ from api.serving.database_state import DatabaseState
 
 MAX_SERVING = 64
 _SLOT_FIELDS = 3
-_HEAD = 8
+_HEAD = 10
 _FIELDS = _HEAD + _SLOT_FIELDS * MAX_SERVING
 
-_SEEN, _CONTACTED, _FAILED, _ASKED, _TABLES, _PUBLISHED, _PREPARED, _RESTARTS = range(_HEAD)
+_SEEN, _CONTACTED, _FAILED, _ASKED, _CURRENT, _UNSEEN, _TABLES, _PUBLISHED, _PREPARED, _RESTARTS = range(_HEAD)
 
 NOT_SERVING, SERVING, CLOSED = 0.0, 1.0, 2.0
 """States of a serving process: not there, answering, its spool closed for good."""
@@ -50,6 +50,8 @@ class Board:
         fields[_CONTACTED] = state.contacted_at or 0.0
         fields[_FAILED] = state.failed_since or 0.0
         fields[_ASKED] = state.asked_at or 0.0
+        fields[_CURRENT] = state.current_at or 0.0
+        fields[_UNSEEN] = state.unseen_since or 0.0
         fields[_TABLES] = {None: 0.0, True: 1.0, False: 2.0}[tables_current]
         fields[_SEEN] = time.monotonic()
 
@@ -67,6 +69,8 @@ class Board:
             contacted_at=fields[_CONTACTED] or None,
             failed_since=fields[_FAILED] or None,
             asked_at=fields[_ASKED] or None,
+            current_at=fields[_CURRENT] or None,
+            unseen_since=fields[_UNSEEN] or None,
         )
 
     @property

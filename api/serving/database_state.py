@@ -18,9 +18,10 @@ HUNG_AFTER_S = 15.0
 class DatabaseState(msgspec.Struct, frozen=True):
     """Seconds of the monotonic clock, which all processes of a host share; ``None`` is never, or not now.
 
-    >>> DatabaseState(contacted_at=10).word(now=11), DatabaseState(contacted_at=10).away(now=40)
-    ('ok', True)
-    >>> hanging = DatabaseState(contacted_at=10, asked_at=11)
+    >>> well = DatabaseState(contacted_at=10, current_at=10)
+    >>> well.word(now=11), well.current(now=11), well.away(now=11), well.away(now=40), well.current(now=40)
+    ('ok', True, False, True, False)
+    >>> hanging = DatabaseState(contacted_at=10, current_at=10, asked_at=11)
     >>> hanging.silent(now=12), hanging.silent(now=13), hanging.away(now=13), hanging.away(now=15)
     (False, True, False, True)
     """
@@ -30,11 +31,13 @@ class DatabaseState(msgspec.Struct, frozen=True):
     contacted_at: float | None = None
     """When work with the database last went well."""
     failed_since: float | None = None
-    """Since when all work with it has failed."""
+    """Since when some work with it has failed each time."""
     asked_at: float | None = None
     """Since when a question, or every question since, is without answer."""
     current_at: float | None = None
     """When the definitions published on this host were last seen to be those of the database."""
+    unseen_since: float | None = None
+    """Since when every look at them has failed, or their publishing."""
 
     def silent(self, now: float | None = None) -> bool:
         """Whether the database does not answer just now."""
@@ -43,11 +46,11 @@ class DatabaseState(msgspec.Struct, frozen=True):
     def away(self, now: float | None = None) -> bool:
         """Whether definitions may have changed unseen: it has been gone for longer than a moment."""
         at = _now(now)
-        if self.failed_since is not None and (self.contacted_at is None or at - self.failed_since > AWAY_AFTER_S):
+        if self.unseen_since is not None and self.current_at is None:
             return True
         return (
-            _older(self.asked_at, at, AWAY_AFTER_S)
-            or _older(self.contacted_at, at, HUNG_AFTER_S)
+            _older(self.unseen_since, at, AWAY_AFTER_S)
+            or _older(self.asked_at, at, AWAY_AFTER_S)
             or _older(self.current_at, at, HUNG_AFTER_S)
             or _older(self.seen_at, at, HUNG_AFTER_S)
         )
@@ -57,9 +60,7 @@ class DatabaseState(msgspec.Struct, frozen=True):
 
         Whatever else fails, such as a file of member states that cannot be written, has nothing to do with that.
         """
-        if self.current_at is None or self.silent(now) or self.away(now):
-            return False
-        return self.failed_since is None or self.failed_since <= self.current_at
+        return self.current_at is not None and self.unseen_since is None and not self.silent(now) and not self.away(now)
 
     def word(self, now: float | None = None) -> str:
         """``ok``, ``degraded`` (failing or silent), or ``unknown`` before the first contact."""

@@ -156,6 +156,11 @@ class HostMetrics(Collector):
             "1 while answers are marked stale: definitions may have changed unseen.",
             int(state.away()),
         )
+        yield _one(
+            "equipoise_upkeep_failing",
+            "Kinds of upkeep work that fail though the database answers: a file cannot be written.",
+            len(self._upkeep.failing),
+        )
 
 
 def _one(name: str, text: str, value: float, **labels: str) -> Metric:

@@ -7,6 +7,7 @@ that its work takes no time from answering; a `Node` without one runs it on a th
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -70,6 +71,11 @@ class Upkeep:
         self._pulse = Pulse(settings.database_url, after_each=self._tell)
         self._contacted_at: float | None = None
         self._failed_since: float | None = None
+        self._current_at: float | None = None
+        self._unseen_since: float | None = None
+        self._check_next = 0.0
+        self.failing: set[str] = set()
+        """Work that fails at present though the database does not: a file cannot be written."""
         self._tables_current: bool | None = None
         self._published = 0
         self._nudges = 0.0
@@ -88,7 +94,11 @@ class Upkeep:
     def database_state(self) -> DatabaseState:
         """What is known of the database."""
         return DatabaseState(
-            contacted_at=self._contacted_at, failed_since=self._failed_since, asked_at=self._pulse.asked_at
+            contacted_at=self._contacted_at,
+            failed_since=self._failed_since,
+            asked_at=self._pulse.asked_at,
+            current_at=self._current_at,
+            unseen_since=self._unseen_since,
         )
 
     @property
@@ -137,35 +147,66 @@ class Upkeep:
     def run(self) -> None:
         """Work until the end is asked for; then load what the serving processes leave, and end."""
         self._pulse.start()
-        next_check = 0.0
         while not self.stopping:
-            now = time.monotonic()
             self._look_for_nudges()
             try:
-                self._migrate()
-                self._load_spools()
-                if now >= next_check or self._definitions is None:
-                    self._publish_definitions()
-                    self._notice_imports()
-                    next_check = now + CHECK_S
-                aged = now >= self._members_next + MEMBERS_AGE_S
-                if now >= self._members_next and (self._members_due or aged):
-                    self._publish_members()
-                if self._board is not None:
-                    self.findings.read(self._open())
+                went_well = self._work()
             except Exception as error:  # noqa: BLE001 - whatever fails here is tried again; serving goes on
                 self._failed(error)
                 self._pause(BACK_OFF_S)
-            else:
-                self._reached()
-                self._pause(TICK_S)
-                if self._once_reached is not None:
-                    once_reached, self._once_reached = self._once_reached, None
-                    once_reached()
+                continue
+            self._reached()
+            self._pause(TICK_S if went_well else BACK_OFF_S)
+            if self._once_reached is not None and self._tables_current:
+                once_reached, self._once_reached = self._once_reached, None
+                once_reached()
         self._drain()
         self._pulse.stop()
         if self._store is not None:
             self._store.close()
+
+    def _work(self) -> bool:
+        """Do what is due; return whether all went well. A file that cannot be written holds up nothing else.
+
+        Raises:
+            Exception: when the database, as far as one can tell, cannot be used.
+        """
+        went_well = self._attempt("definitions", self._see_definitions)  # first: who may ask hangs on it, too
+        went_well &= self._attempt("spools", self._load_spools)
+        # A plain error of SQLite, not one of the store's, is that of the file which is written.
+        went_well &= self._attempt("members", self._publish_members_when_due, sqlite3.Error)
+        return went_well & self._attempt("findings", self._find)
+
+    def _attempt(self, name: str, work: Callable[[], None], of_files: type[Exception] = OSError) -> bool:
+        from experiments.log.spool_file import SpoolError
+
+        try:
+            work()
+        except (OSError, SpoolError, of_files) as error:
+            if name not in self.failing:
+                self.failing.add(name)
+                detail = error.strerror if isinstance(error, OSError) else None
+                _log.error("upkeep_fails", work=name, error=type(error).__name__, detail=detail)
+            return False
+        if name in self.failing:
+            self.failing.remove(name)
+            _log.info("upkeep_works_again", work=name)
+        return True
+
+    def _see_definitions(self) -> None:
+        now = time.monotonic()
+        try:
+            self._migrate()
+            if now >= self._check_next or self._definitions is None:
+                self._publish_definitions()
+                self._notice_imports()
+                self._check_next = now + CHECK_S
+                self._contacted_at = self._current_at = time.monotonic()
+                self._unseen_since = None
+        except Exception:
+            self._check_next = 0.0
+            self._unseen_since = self._unseen_since or time.monotonic()
+            raise
 
     def _pause(self, seconds: float) -> None:
         self._tell()
@@ -290,6 +331,16 @@ class Upkeep:
         if newest != self._imported:
             self._imported = newest
             self._members_due = True
+
+    def _publish_members_when_due(self) -> None:
+        now = time.monotonic()
+        aged = now >= self._members_next + MEMBERS_AGE_S
+        if now >= self._members_next and (self._members_due or aged):
+            self._publish_members()
+
+    def _find(self) -> None:
+        if self._board is not None:
+            self.findings.read(self._open())
 
     def _publish_members(self) -> None:
         from experiments.publishing.publish import publish_member_states

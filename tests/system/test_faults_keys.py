@@ -201,3 +201,33 @@ def _without_a_database(database: postgres.Server, url: str, tmp_path: Path) -> 
 
 def _children(parent: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def test_a_key_that_is_unknown_is_refused_for_good_while_only_a_file_cannot_be_written(
+    running: tuple[Server, Store], tmp_path: Path
+) -> None:
+    """Member states fail (here their manifest's place is taken; a full disk does the same): keys are known as ever."""
+    server, store = running
+    admin = with_key(keys.create(store, "admin", ["manage", "decide", "ingest"], actor="test").text)
+    unknown = with_key("eqp_live_000000000000_" + "0" * 43)
+    within(SOON_S, everywhere(server, 401, unknown))
+    within(SOON_S, everywhere(server, 200, admin))
+    manifest = tmp_path / "data" / "snapshots" / "members.json"
+    manifest.unlink()
+    manifest.mkdir()
+    trait = {"type": "identify", "userId": "m-1", "messageId": "i-1", "traits": {"opted_out": True}}
+    assert server.send("POST", "/v1/identify", trait, admin).status == 200
+    within(SOON_S, lambda: bool(server.log_lines("upkeep_fails")))
+    assert {line["work"] for line in server.log_lines("upkeep_fails")} == {"members"}
+    ended = time.monotonic() + 20  # longer than work may hang until answers are marked stale
+    while time.monotonic() < ended:
+        assert decide(server, "m-1", unknown).status == 401
+        assert decide(server, "m-1", admin).json()["stale"] is False
+        time.sleep(0.5)
+    assert server.send("GET", "/readyz").json()["database"] == "ok"
+    late = with_key(keys.create(store, "late", ["decide"], actor="test").text)
+    within(SOON_S, everywhere(server, 200, late))
+    assert server.log_lines("database_away") == []
+    manifest.rmdir()
+    within(SOON_S, lambda: bool(server.log_lines("upkeep_works_again")))
+    assert server.stop() == 0
