@@ -73,12 +73,16 @@ class Server:
     def children(self, name: str = "serving") -> list[int]:
         """Return the process ids below the supervisor that serve, or (``upkeep``) do the upkeep.
 
-        Upkeep is the one that was started first and is nicer than the others.
+        Upkeep is nicer than the others, from the moment on at which it begins its work.
         """
         parent = self.process.pid
-        found = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-        upkeep = [child for child in found if os.getpriority(os.PRIO_PROCESS, child) > 0]
-        return upkeep if name == "upkeep" else [child for child in found if child not in upkeep]
+        deadline = time.monotonic() + 10
+        while True:
+            found = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+            upkeep = [child for child in found if _niceness(child) > 0]
+            if upkeep or time.monotonic() > deadline:
+                return upkeep if name == "upkeep" else [child for child in found if child not in upkeep]
+            time.sleep(0.05)
 
     def metrics(self) -> str:
         """Return what is told to Prometheus; the address is in the log."""
@@ -95,6 +99,12 @@ class Server:
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
         self.process.send_signal(signal_number)
         return self.process.wait(timeout_s)
+
+
+def _niceness(process: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpriority(os.PRIO_PROCESS, process)
+    return 0
 
 
 def command(*arguments: str, prelude: str = "pass") -> list[str]:
