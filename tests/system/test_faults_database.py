@@ -149,6 +149,28 @@ def p99(seconds: list[float]) -> float:
     return sorted(seconds)[int(0.99 * len(seconds))]
 
 
+LIMIT_S = 0.1
+CALM_S = 0.05
+MOMENT_S = 0.5
+
+
+def held_up_nobody(side: Traffic, control: Traffic, since: float, until: float) -> None:
+    """Check that 99 of 100 decisions took less than a tenth of a second, whatever else this machine has to do.
+
+    The same requests went to a host whose database is well. Where one of those took long, the machine was busy with
+    other things, and that half second says nothing of us. Should there be no other, the difference must be small.
+    """
+    busy = {int(at / MOMENT_S) for at, took_s in zip(control.at, control.took_s, strict=True) if took_s > CALM_S}
+    busy |= {moment - 1 for moment in busy}
+    during = [(at, took_s) for at, took_s in zip(side.at, side.took_s, strict=True) if since < at < until]
+    calm = [took_s for at, took_s in during if int(at / MOMENT_S) not in busy]
+    if len(calm) >= len(during) / 4:
+        assert p99(calm) < LIMIT_S, "a hanging database holds up no decision"
+    else:
+        there = [took_s for at, took_s in zip(control.at, control.took_s, strict=True) if since < at < until]
+        assert p99([took_s for _, took_s in during]) - p99(there) < LIMIT_S, "a hanging database holds up no decision"
+
+
 def database_word(server: Server) -> str:
     word: str = server.send("GET", "/readyz").json()["database"]
     return word
@@ -184,11 +206,14 @@ def outage(database: postgres.Server, tmp_path: Path, seconds: float) -> None:
         database.fresh_database() as url,
         serving(tmp_path / "one", database=url, arguments=workers) as one,
         serving(tmp_path / "two", database=url, arguments=workers, ready=False, env=requires) as two,
+        serving(tmp_path / "elsewhere") as elsewhere,
     ):
         define(one)
+        define(elsewhere)
         two.wait_ready("always")
         traffic = [Traffic(one, "one"), Traffic(two, "two")]
-        with traffic[0].on(), traffic[1].on():
+        control = Traffic(elsewhere, "elsewhere")
+        with traffic[0].on(), traffic[1].on(), control.on():
             time.sleep(1)
             with frozen(database):
                 began = time.monotonic()
@@ -196,6 +221,7 @@ def outage(database: postgres.Server, tmp_path: Path, seconds: float) -> None:
                 asked = time.perf_counter()
                 assert two.send("GET", "/readyz").status == 503
                 assert time.perf_counter() - asked < 1
+                wait_until(lambda: database_word(one) == "degraded", 8)  # each host finds out for itself
                 assert one.send("GET", "/readyz").status == 200, "it decides, so it is ready unless told otherwise"
                 # Flask's routes are refused at once now that the hang is known, however many ask.
                 asked = time.perf_counter()
@@ -215,10 +241,7 @@ def outage(database: postgres.Server, tmp_path: Path, seconds: float) -> None:
             assert late
             assert all(late), "answers say that definitions may have changed unseen"
             assert side.stale[-1][1] is False
-            before = [took for at, took in zip(side.at, side.took_s, strict=True) if at < began]
-            during = [took for at, took in zip(side.at, side.took_s, strict=True) if began < at < frozen_until]
-            # A tenth of a second; on a machine that is busy with other things, what it took there anyhow.
-            assert p99(during) < max(0.1, 2 * p99(before)), "a hanging database holds up no decision"
+            held_up_nobody(side, control, began, frozen_until)
         everything_is_stored_once(database, url, traffic, 20)
         assert one.stop() == 0
         assert two.stop() == 0
