@@ -60,11 +60,13 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     compiled = node.deciding.snapshot()
     stale, context_id = node.stale, hashed(unit_type, context.unit)
     answers = Answers(node.deciding.answered, BULK_SOURCE, None, caller.ack)
-    flags = []
-    for key, plan in compiled.experiments.items():
-        if plan.unit_type == unit_type and plan.closed is None:
-            decision = answers.add(evaluate(node, compiled, key, plan, context))
-            flags.append(flag_of(decision, plan, context_id, stale=stale))
+    # All are decided before any is remembered: one that fails leaves no answer that was never on its way to the disk.
+    decided = [
+        (plan, evaluate(node, compiled, key, plan, context))
+        for key, plan in compiled.experiments.items()
+        if plan.unit_type == unit_type and plan.closed is None
+    ]
+    flags = [flag_of(answers.add(decision), plan, context_id, stale=stale) for plan, decision in decided]
     if answers.waiting:
         await answers.durable()
     metadata = FlagSetMetadata(compiled.version, context_id, unit_type, stale)

@@ -12,7 +12,7 @@ import pytest
 
 from allocation.plan import PhasePlan, SecurityPlan, Snapshot
 from api.asgi import Front, create_asgi
-from api.hot import ofrep_stream
+from api.hot import ofrep_bulk, ofrep_stream
 from api.hot.ofrep import hashed
 from experiments.publishing import snapshot_file
 from experiments.settings import Settings
@@ -227,6 +227,26 @@ def test_bulk_answers_every_active_experiment_of_a_unit_type_in_one_commit(tmp_p
             assert [f["key"] for f in homes["flags"]] == ["homes"]
         assert (await bulk(front, unitType="planet")).json()["flags"] == []
         assert commits == [4, 1]
+
+    in_front(check, tmp_path)
+
+
+def test_a_bulk_answer_that_fails_remembers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ofrep_bulk.evaluate
+
+    def fails_at_the_last(node: Any, compiled: Any, key: str, *more: Any) -> Any:
+        if key == "winback":
+            raise ZeroDivisionError
+        return real(node, compiled, key, *more)
+
+    async def check(front: Front) -> None:
+        with monkeypatch.context() as changed:
+            changed.setattr(ofrep_bulk, "evaluate", fails_at_the_last)
+            failure(await bulk(front), 503, "GENERAL")
+        # An answer that was remembered without being written would be given, and be in no log.
+        body = {"experiment": "held", "unit": "m-1"}
+        assert (await ask(front, "POST", "/v1/decide", body)).json()["decision_id"]
+        assert [row["experiment"] for row in logged(tmp_path)] == ["held"]
 
     in_front(check, tmp_path)
 
