@@ -180,6 +180,8 @@ class Node:
                 self._leave_figures()
             except OSError as error:  # the folder itself is away: what is in memory goes on deciding
                 _log.error("snapshot_folder_unreadable", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - one file must not end the looking: nothing would ever change
+                _log.error("published_files_not_read", error=type(error).__name__, exc_info=True)
 
     def _leave_figures(self) -> None:
         if self._figures is None:
@@ -214,8 +216,9 @@ class Node:
         if newest is not None:
             self.deciding.project = newest.source.project
             if newest.source.security != self.security:
+                # The keys first: between the two a request must not find the door closed to the key that closed it.
+                self.keys = KeyRing(newest.source.security.keys)
                 self.security = newest.source.security
-                self.keys = KeyRing(self.security.keys)
         self._members.refresh(now)
         problems = (self._snapshots.problem, self._members.problem)
         if problems != self._problems:

@@ -249,6 +249,22 @@ def test_a_damaged_snapshot_leaves_the_last_good_one_in_use(tmp_path: Path) -> N
     in_node(check, tmp_path)
 
 
+def test_whatever_goes_wrong_with_a_file_the_next_one_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(front: Front) -> None:
+        with monkeypatch.context() as changed:
+            changed.setattr(snapshot_file, "compile_snapshot", lambda _: [][0])
+            publish(front.node.settings, "0002")
+            await asyncio.sleep(1.5)
+        publish(front.node.settings, "0003")
+        await asyncio.sleep(1.5)
+        assert front.node.compiled is not None
+        assert front.node.compiled.version == "0003"
+
+    in_node(check, tmp_path)
+
+
 def test_nothing_published_is_503(tmp_path: Path) -> None:
     async def main() -> None:
         front = create_asgi(Settings(tmp_path, f"sqlite:///{tmp_path}"))
