@@ -13,7 +13,7 @@ import pytest
 from allocation.plan import PhasePlan, SecurityPlan, Snapshot
 from api.asgi import Front, create_asgi
 from api.hot import ofrep_bulk, ofrep_stream
-from api.hot.ofrep import hashed
+from api.hot.ofrep import evaluate, hashed
 from experiments.publishing import snapshot_file
 from experiments.settings import Settings
 from tests.api import ofrep_shapes
@@ -232,7 +232,7 @@ def test_bulk_answers_every_active_experiment_of_a_unit_type_in_one_commit(tmp_p
 
 
 def test_a_bulk_answer_that_fails_remembers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ofrep_bulk.evaluate
+    real = evaluate
 
     def fails_at_the_last(node: Any, compiled: Any, key: str, *more: Any) -> Any:
         if key == "winback":
