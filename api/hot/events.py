@@ -28,6 +28,7 @@ from api.hot.http import MAX_BODY_BYTES, Receive, Scope, Send, send_json
 from api.hot.inflate import read_inflated
 from api.hot.items import split_items
 from experiments.log.rows import EventRow
+from experiments.personal import personal_id
 
 if TYPE_CHECKING:
     from api.node.state import Node
@@ -58,6 +59,12 @@ class EventItem(msgspec.Struct, forbid_unknown_fields=True):
     decision_id: str | None = None
     experiment: str | None = None
     properties: dict[str, Any] = {}
+
+
+class _Unit(msgspec.Struct):
+    """Whom an event is about, whatever else is in it."""
+
+    unit: Any = None
 
 
 _requests = msgspec.json.Decoder(EventsRequest)
@@ -128,9 +135,22 @@ def read_events(
         try:
             rows.append(read_event(raw, source=source, received_at=received_at, project=project))
         except BadEventError as error:
-            kept = without_personal(raw) if error.code == "personal_id" else bytes(raw)
+            kept = without_personal(raw) if _of_a_person(raw, error, project) else bytes(raw)
             rejected.append(Rejected(index=index, code=error.code, detail=str(error), raw=kept))
     return rows, rejected
+
+
+def _of_a_person(raw: msgspec.Raw, error: BadEventError, project: ProjectPlan | None) -> bool:
+    """Return whether a refused event has a personal id, whatever it was refused for."""
+    if error.code == "personal_id":
+        return True
+    if project is not None and project.allow_personal_ids:
+        return False
+    try:
+        unit = msgspec.json.decode(raw, type=_Unit).unit
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return isinstance(unit, str) and personal_id(unit) is not None
 
 
 def read_event(raw: bytes | msgspec.Raw, *, source: str, received_at: int, project: ProjectPlan | None) -> EventRow:

@@ -27,7 +27,7 @@ from api.hot.event_row import (
 from experiments.generic_ids import generic_id
 from experiments.log.dead_letters import DeadLetterKind
 from experiments.log.rows import AliasRow, EventRow, TraitsRow
-from experiments.personal import withheld
+from experiments.personal import WITHHELD, personal_id, withheld
 
 SKEW_US = 10 * 60 * 1_000_000
 """How far a sender's clock may be off before its times are corrected: correcting always would reorder events."""
@@ -154,8 +154,9 @@ def refused(raw: bytes | msgspec.Raw, index: int, error: BadEventError, arrival:
     if isinstance(traits, dict):
         declared = () if arrival.project is None else arrival.project.stored
         kept["traits"] = {name: value for name, value in traits.items() if name in declared or name == OPT_OUT}
-    if error.code == "personal_id":
-        kept = withheld(kept)
+    personal = [] if arrival.project is not None and arrival.project.allow_personal_ids else _personal_fields(message)
+    if personal:  # whatever it was refused for
+        kept = {**withheld(kept), **dict.fromkeys(personal, WITHHELD)}
         if isinstance(kept.get("properties"), dict):
             kept["properties"] = withheld(kept["properties"])
     try:
@@ -165,6 +166,12 @@ def refused(raw: bytes | msgspec.Raw, index: int, error: BadEventError, arrival:
     named = kept.get("messageId")
     message_id = named[:256] if isinstance(named, str) else None
     return Rejected(index, error.code, str(error), payload, message_id, _KINDS.get(str(kept.get("type")), "event"))
+
+
+def _personal_fields(message: Mapping[str, Any]) -> list[str]:
+    """Return which fields name a person by an address or a number, also one that was sent as a number."""
+    texts = {field: _text(message.get(field)) for field in ("userId", "anonymousId", "previousId")}
+    return [field for field, text in texts.items() if text is not None and personal_id(text)]
 
 
 # ---- when

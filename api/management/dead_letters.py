@@ -27,9 +27,12 @@ from experiments.log.dead_letters import DEAD_LETTER_REASONS, DeadLetter
 from experiments.log.reviewing import UnknownLetterError
 from experiments.log.rows import EventRow
 from experiments.log.spool import LogRow
+from experiments.personal import WITHHELD
 from experiments.publishing.plans import project_plan
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
+_OF_THE_STORE = frozenset({"conflicting_duplicate", "storage_refused"})
+"""Reasons that the store gives: the payload is a row that was checked, not what a caller wrote."""
 Filter = Annotated[str | None, Field(max_length=256)]
 
 
@@ -169,7 +172,9 @@ def event_rows(letter: DeadLetter, project: ProjectPlan | None) -> list[LogRow]:
         raise _not_retryable("its payload is not JSON; discard it, or send the event again corrected") from None
     if not isinstance(payload, dict):
         raise _not_retryable("its payload is no event; discard it, or send the event again corrected")
-    if isinstance(payload.get("at"), int) and "source" in payload:
+    if any(payload.get(name) == WITHHELD for name in ("unit", "userId", "anonymousId")):
+        raise _not_retryable("its unit id was personal and was not kept; send the event again with another one")
+    if letter.reason in _OF_THE_STORE and isinstance(payload.get("at"), int) and "source" in payload:
         return [_row(payload, letter)]
     if "event_id" not in payload and payload.get("type") == "track":
         row, _ = read_message(letter.payload.encode(), Arrival(letter.source, letter.received_at, project))

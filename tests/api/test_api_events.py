@@ -116,6 +116,16 @@ def test_a_personal_id_is_refused_and_not_kept(unit: str) -> None:
     assert read_events(batch, received_at=NOW, project=None)[0] == [], "no project allows nothing"
 
 
+@pytest.mark.parametrize("wrong", [{"at": None}, {"name": ""}, {"colour": 1}, {"value": []}, {"event_id": 7}])
+def test_a_personal_id_is_not_kept_whatever_else_is_wrong(wrong: dict[str, Any]) -> None:
+    batch = parse_batch(b'{"events":[' + event(**{"unit": "li.lei@example.com", **wrong}) + b"]}")
+    (rejected,) = read_events(batch, received_at=NOW, project=CNY)[1]
+    assert rejected.code == "invalid"
+    assert b"li.lei" not in rejected.raw
+    (taken,) = read_events(batch, received_at=NOW, project=ProjectPlan("CNY", allow_personal_ids=True))[1]
+    assert b"li.lei" in taken.raw
+
+
 def test_a_personal_id_in_an_event_that_is_nested_deeply() -> None:
     deep = event(unit="li.lei@example.com")[:-1] + b',"properties":{"a":' + b"[" * 800 + b"]" * 800 + b"}}"
     rows, rejected = read_events(parse_batch(b'{"events":[' + deep + b"]}"), received_at=NOW, project=CNY)

@@ -94,6 +94,8 @@ def test_a_repeat_and_a_conflict_are_told_apart(client: FlaskClient, store: Stor
     [
         letter("unreadable", "{"), letter("invalid", "[1]"), letter("invalid", '{"row": "1"}'),
         letter("invalid", event(), kind="member"), letter("invalid", '{"at": 1, "source": "x"}'),
+        letter("personal_id", event(unit="(withheld)")),
+        letter("personal_id", '{"type":"track","event":"Visit","messageId":"m","userId":"(withheld)"}'),
     ],
 )  # fmt: skip
 def test_what_is_no_event_is_not_retried(client: FlaskClient, store: Store, kept: DeadLetter) -> None:
@@ -102,6 +104,17 @@ def test_what_is_no_event_is_not_retried(client: FlaskClient, store: Store, kept
     assert client.delete(f"/v1/dead-letters/{kept.id}").json == {"id": kept.id, "discarded": True}
     problem(client.delete(f"/v1/dead-letters/{kept.id}"), 404)
     assert client.get("/v1/audit").json["items"][0]["action"] == "discarded"
+
+
+def test_what_reads_like_a_row_is_checked_like_an_event(client: FlaskClient, store: Store) -> None:
+    row = EventRow("till", "e-9", "Visit", "member", "li.lei@example.com", NOW, NOW)
+    written = letter("invalid", json.dumps({name: getattr(row, name) for name in EventRow.__struct_fields__}))
+    stored = letter("storage_refused", written.payload.replace("li.lei@example.com", "m-7"))
+    keep(store, written, stored)
+    assert client.post(f"/v1/dead-letters/{written.id}/retry").json["outcome"] == "refused"
+    assert client.post(f"/v1/dead-letters/{stored.id}/retry").json["outcome"] == "absorbed"
+    with store.read() as connection:
+        assert [found.unit for found in connection.execute(sa.select(events))] == ["m-7"]
 
 
 def test_the_trail_is_read_in_pages_and_checked(client: FlaskClient, store: Store) -> None:

@@ -250,6 +250,17 @@ def test_personal_ids_are_refused_and_not_kept(unit: str) -> None:
     assert track(allowed, userId=unit).unit == unit
 
 
+@pytest.mark.parametrize("unit", ["li.lei@example.com", 13800138000])
+def test_personal_ids_are_not_kept_whatever_else_is_wrong(unit: str | int) -> None:
+    alias = {**TRACK, "type": "alias", "previousId": unit, "timestamp": "yesterday"}
+    for message in ({**TRACK, "userId": unit, "event": 5}, {**TRACK, "anonymousId": unit, "timestamp": "?"}, alias):
+        (rejected,) = refused(message)
+        assert rejected.code == "invalid"
+        assert str(unit) not in rejected.raw.decode()
+    (rejected,) = refused({**TRACK, "userId": unit})
+    assert (rejected.code, str(unit) in rejected.raw.decode()) == ("personal_id", False)
+
+
 def test_one_bad_message_leaves_the_others_alone() -> None:
     messages = [TRACK, {**TRACK, "event": None}, {**TRACK, "messageId": "m-9"}, {"type": "page"}]
     raw = [msgspec.Raw(json.dumps(message).encode()) for message in messages]
