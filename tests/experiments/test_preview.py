@@ -100,6 +100,7 @@ def test_stored_members_and_a_file_give_the_same(store: Store, tmp_path: Path) -
                     "attributes": json.dumps(unit.attributes),
                     "opted_out": False,
                     "updated_at": NOW,
+                    "stated_at": "{}",
                 }
                 for unit in people()
             ],

@@ -122,6 +122,7 @@ def test_no_error_holds_the_values_of_a_row(store_url: str) -> None:
     store = open_store(store_url)
     upgrade(store)
     row = {"unit_type": "member", "unit": "secret-7", "attributes": "{}", "opted_out": False, "updated_at": 0}
+    row |= {"stated_at": "{}"}
     with store.begin() as connection:
         connection.execute(sa.insert(members), [row])
     with store.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="parameters hidden") as caught:
