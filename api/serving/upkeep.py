@@ -185,7 +185,7 @@ class Upkeep:
         except (OSError, SpoolError, of_files) as error:
             if name not in self.failing:
                 self.failing.add(name)
-                detail = error.strerror if isinstance(error, OSError) else None
+                detail = error.strerror if isinstance(error, OSError) else str(error)[:300]
                 _log.error("upkeep_fails", work=name, error=type(error).__name__, detail=detail)
             return False
         if name in self.failing:
@@ -317,7 +317,7 @@ class Upkeep:
         if newest == self._definitions:
             return
         known = snapshot_file.versions(self.settings.snapshot_dir)
-        version = publish(self._open(), self.settings, time.time_ns() // 1000)
+        version = publish(self._open(), self.settings)
         # What is asked for above is older than what was published: a change in between is noticed the next time.
         self._definitions = (newest[0], version)
         self._members_due = True
