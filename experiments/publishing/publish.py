@@ -26,6 +26,7 @@ from experiments.publishing.plans import plan_of, snapshot_of
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
 from experiments.store import Store
+from experiments.store.clock import database_now
 
 __all__ = [
     "AHEAD_US",
@@ -54,10 +55,11 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
     Args:
         store: where the definitions are.
         settings: whose ``snapshot_dir`` is written.
-        now: microseconds since 1970 UTC; by default the clock's.
+        now: microseconds since 1970 UTC; by default the database's. Hosts that each went by their own clock would
+            publish in turns while they disagree whether a key has expired.
         ahead_us: how long after ``now`` it takes effect. The first snapshot of a folder takes effect at once.
     """
-    at = time.time_ns() // 1000 if now is None else now
+    at = _database_now(store) if now is None else now
     folder = settings.snapshot_dir
     folder.mkdir(parents=True, exist_ok=True)
     turn = FileLock.take(folder / LOCK_NAME, wait=True)
@@ -79,6 +81,11 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
     finally:
         if turn is not None:
             turn.release()
+
+
+def _database_now(store: Store) -> int:
+    with store.read() as connection:
+        return database_now(connection)
 
 
 def _agreed(

@@ -17,6 +17,9 @@ from experiments import atomic
 MAGIC = b"equipoise-snapshot 1 "
 KEPT = 3
 """How many snapshots stay on disk."""
+MOST_AHEAD_US = 10_000_000
+"""A snapshot that takes effect later than this was published by another clock: waiting for it would only hold back
+what somebody has changed, such as a stop, for as long as the clocks differ."""
 
 
 class SnapshotMissingError(RuntimeError):
@@ -101,7 +104,7 @@ class SnapshotFile:
         Args:
             now: microseconds since 1970 UTC.
         """
-        return self._pending is not None and self._pending.effective_at <= now
+        return self._pending is not None and _is_due(self._pending, now)
 
     def load(self, now: int | None = None) -> CompiledSnapshot:
         """Return the newest whole snapshot that is due; when none is due yet, the newest whole one.
@@ -116,7 +119,7 @@ class SnapshotFile:
             snapshot = self._try(version)
             if snapshot is None:
                 continue
-            if now is None or snapshot.effective_at <= now:
+            if _is_due(snapshot, now):
                 self._current = snapshot
                 break
             self._pending = self._pending or snapshot
@@ -143,7 +146,7 @@ class SnapshotFile:
             if snapshot is not None:
                 self._pending = snapshot
                 break
-        if self._pending is not None and (self._current is None or now is None or self._pending.effective_at <= now):
+        if self._pending is not None and (self._current is None or _is_due(self._pending, now)):
             self._current, self._pending = self._pending, None
             return self._current
         return None
@@ -164,3 +167,7 @@ class SnapshotFile:
             return None
         self._refused.pop(version, None)
         return compiled
+
+
+def _is_due(snapshot: CompiledSnapshot, now: int | None) -> bool:
+    return now is None or not now < snapshot.effective_at <= now + MOST_AHEAD_US

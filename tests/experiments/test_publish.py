@@ -56,6 +56,19 @@ def test_the_first_snapshot_takes_effect_at_once_and_later_ones_two_seconds_ahea
     assert SnapshotFile(settings.snapshot_dir).load(NOW + SECOND).version == first, "a restart does not swap early"
 
 
+def test_a_clock_that_is_wrong_on_one_host_holds_back_no_change(store: Store, settings: Settings) -> None:
+    definitions(store)
+    publish(store, settings, NOW)
+    snapshots = SnapshotFile(settings.snapshot_dir)
+    snapshots.load(NOW)
+    walk(store, "winback", "review", "testing")
+    second = publish(store, settings, NOW + 3600 * SECOND)  # by a host whose clock is an hour ahead
+    taken = snapshots.poll(NOW + SECOND)
+    assert taken is not None
+    assert taken.version == second
+    assert SnapshotFile(settings.snapshot_dir).load(NOW + SECOND).version == second
+
+
 def test_the_first_snapshot_comes_with_member_states(store: Store, settings: Settings) -> None:
     definitions(store)
     states = MemberStates(settings.snapshot_dir)

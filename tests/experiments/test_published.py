@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from experiments.definitions.loader import load_text
 from experiments.keeping.repository import Repository
 from experiments.publishing import published, snapshot_file
 from experiments.publishing.publish import AHEAD_US, publish
+from experiments.security import keys
 from experiments.settings import Settings
 from experiments.store import Store
 from experiments.store.publication_tables import published_snapshots
@@ -131,3 +133,19 @@ def test_only_the_last_snapshots_stay(store: Store, tmp_path: Path) -> None:
         define(store, "false" if number % 2 else "true")
         publish(store, one, NOW + number)
     assert rows(store) == published.KEPT
+
+
+def test_hosts_whose_clocks_differ_agree_when_a_key_expires(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by its own clock, they would publish in turns for as long as they differ."""
+    if store.dialect == "sqlite":
+        pytest.skip("an SQLite file has one host, and its clock")
+    define(store, "false")
+    real = time.time_ns
+    keys.create(store, "shop", ["decide"], actor="test", expires_at=real() // 1000 + 60_000_000)
+    versions = set()
+    for ahead_s, host in zip((0, 3600, 0, 3600), hosts(store, tmp_path, 2) * 2, strict=True):
+        monkeypatch.setattr(time, "time_ns", lambda ahead_s=ahead_s: real() + ahead_s * 1_000_000_000)
+        versions.add(publish(store, host))
+    assert len(versions) == rows(store) == 1
