@@ -82,14 +82,14 @@ def absorb(connection: Connection, rows: Sequence[LogRow], now: int) -> Absorbed
 def release_quarantined(connection: Connection, now: int) -> Absorbed:
     """Take the quarantined events whose time has come into the log."""
     absorbed = Absorbed()
-    due = quarantined_events.c.at <= now
     names = EventRow.__struct_fields__
-    found = connection.execute(sa.select(*(quarantined_events.c[name] for name in names)).where(due)).all()
+    # Taken and removed by one statement: what another host puts there meanwhile stays for the next time.
+    taken = quarantined_events.delete().where(quarantined_events.c.at <= now)
+    found = connection.execute(taken.returning(*(quarantined_events.c[name] for name in names))).all()
     if found:
         letters: list[DeadLetter] = []
         released = _absorb_events(connection, events, [EventRow(*row) for row in found], absorbed, letters)
         _absorb_dead_letters(connection, letters, absorbed)
-        connection.execute(quarantined_events.delete().where(due))
         absorbed.events = absorbed.released = released
     return absorbed
 

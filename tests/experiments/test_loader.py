@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
 from allocation.decision import Decision
-from experiments.log.absorb import Absorbed, absorb
+from experiments.log import absorb as absorb_module
+from experiments.log.absorb import Absorbed, absorb, release_quarantined
 from experiments.log.dead_letters import dead_letter
 from experiments.log.loader import Loader
 from experiments.log.rows import DecisionRow, EventRow
@@ -120,6 +122,27 @@ def test_the_same_event_with_other_content_is_a_dead_letter(store: Store, spool_
     assert {(row.kind, row.reason, row.source) for row in letters} == {("event", "conflicting_duplicate", "pos")}
     assert [msgspec.json.decode(row.payload)["event_id"] for row in letters].count("e-2") == 1
     assert next(row.value_minor for row in table(store, events) if row.event_id == "e-2") == 12_345
+
+
+def test_what_another_host_puts_into_quarantine_meanwhile_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock is behind: what it holds to be of the future is due here already."""
+    an_hour_ago = NOON_US - 60 * MINUTE_US
+    real = absorb_module._absorb_events
+
+    def meanwhile(connection: sa.Connection, *rest: Any) -> int:
+        monkeypatch.setattr(absorb_module, "_absorb_events", real)
+        absorb(connection, [event("theirs", at=NOON_US)], an_hour_ago)
+        return real(connection, *rest)
+
+    with store.begin() as connection:
+        absorb(connection, [event("ours", at=NOON_US)], an_hour_ago)
+    monkeypatch.setattr(absorb_module, "_absorb_events", meanwhile)
+    with store.begin() as connection:
+        release_quarantined(connection, NOON_US)
+    assert [row.event_id for row in table(store, quarantined_events)] == ["theirs"]
+    with store.begin() as connection:
+        release_quarantined(connection, NOON_US)
+    assert sorted(row.event_id for row in table(store, events)) == ["ours", "theirs"]
 
 
 def test_the_future_waits_for_its_time(store: Store, spool_dir: Path) -> None:
