@@ -17,7 +17,7 @@ from allocation.decision import Decision, OccasionError
 from allocation.drawing import drawer
 from allocation.hashing import UnitError
 from api.errors import FieldProblem, Problem
-from api.hot.batch_request import Batch, Member, read_batch, wants_lines
+from api.hot.batch_request import MAX_ADVICE, Batch, Member, read_batch, wants_lines
 from api.hot.decide import MAX_ATTRIBUTES, Value, offer_json, send_at_us
 from api.hot.http import Receive, Scope, Send, read_body
 from api.node.answered import Answers
@@ -129,6 +129,7 @@ class _Members:
         project = node.deciding.project
         self._takes_personal = project is not None and project.allow_personal_ids
         self._plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
+        self._unknown = 0
 
     def decide(self, members: list[str | Member | FieldProblem]) -> list[Decision | FieldProblem]:
         """Decide some members, one after the other."""
@@ -183,6 +184,10 @@ class _Members:
     def _plan(self, experiment: str) -> CompiledExperiment | FieldProblem | None:
         plans = self._plans
         if experiment not in plans:
+            if experiment and experiment not in self._compiled.experiments and experiment not in self._compiled.refused:
+                self._unknown += 1
+                if self._unknown > MAX_ADVICE:
+                    return FieldProblem("/experiment", "unknown_experiment", "is not published")
             plans[experiment] = _plan(self._deciding, self._compiled, experiment, self._batch.unit_type)
         return plans[experiment]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,20 @@ def test_others_are_served_while_a_large_batch_is_decided(tmp_path: Path) -> Non
         assert single.status == 200
         assert not batch.done()
         assert (await batch).json()["refused"] == 0
+
+    in_front(check, tmp_path)
+
+
+def test_advice_on_unknown_experiments_has_an_end(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        publish(front.node.settings, "0002", tuple(plan(f"winback-{n}-spring") for n in range(200)))
+        front.node._load()
+        units = [{"unit": f"m-{n}", "experiment": f"winbak-{n}-sprung"} for n in range(5_000)]
+        began = time.perf_counter()
+        answer = (await ask(front, "POST", BATCH, {"units": units})).json()
+        assert time.perf_counter() - began < 2  # looking for what each may have meant took a minute, 10 s at a stretch
+        assert (answer["refused"], answer["items"][0]["error"]["code"]) == (5_000, "unknown_experiment")
+        assert "did you mean" in answer["items"][0]["error"]["message"]
 
     in_front(check, tmp_path)
 
