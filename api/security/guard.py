@@ -7,6 +7,8 @@ then anybody.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -32,6 +34,8 @@ UNGUARDED = frozenset(
 MANAGING_PAGES = frozenset({"key_pages"})
 """Blueprints of pages that only show themselves to who may manage."""
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")
+"""Ends of names that nobody can register."""
 
 
 def install(app: Flask, services: Services) -> None:
@@ -56,6 +60,7 @@ def _enter(door: Door, sessions: Sessions) -> Response | None:
     if request.endpoint is None or request.endpoint in UNGUARDED or request.method == "OPTIONS":
         return None
     if not closed(door):
+        under_own_name(request, door.settings.public_url)
         return None
     found = session_caller(door, sessions)
     if found is None:
@@ -76,6 +81,10 @@ def _api_caller(door: Door, sessions: Sessions) -> Caller:
         for name in ("authorization", "x-api-key")
         for value in request.headers.getlist(name)
     ]
+    if not headers and request.method not in _LOOKING and "Origin" in request.headers:
+        same_origin(request)  # browsers say Sec-Fetch-Site to https and to this machine only
+    if not headers and not closed(door):
+        under_own_name(request, door.settings.public_url)
     if not headers and request.method in _LOOKING and closed(door):
         found = session_caller(door, sessions)
         if found is not None:
@@ -117,6 +126,27 @@ def same_origin(asked: Request) -> None:
     if not ours:
         detail = "this form was not sent from a page of this service; open the page and try again"
         raise Problem(403, detail, code="cross_site")
+
+
+def under_own_name(asked: Request, public_url: str | None) -> None:
+    """Refuse, while the service is open, what was asked under a name that anybody could have registered.
+
+    The page of a stranger's name can have that name lead to this service, and is of the same origin then.
+
+    Raises:
+        Problem: 421, for a name that is neither an address, nor one of a local network, nor that of ``public_url``.
+    """
+    name = (urlsplit(f"//{asked.host}").hostname or "").rstrip(".")
+    if name == urlsplit(public_url or "").hostname or "." not in name or name.endswith(_LOCAL_NAMES):
+        return
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return
+    detail = (
+        "while no API key was made, this service answers under addresses and local names only; "
+        "make a key, or set EQUIPOISE_PUBLIC_URL to the address that people use"
+    )
+    raise Problem(421, detail, code="other_name")
 
 
 def _to_sign_in() -> Response:

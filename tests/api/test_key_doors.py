@@ -117,6 +117,34 @@ def test_other_sites_cannot_change_an_open_service(client: FlaskClient) -> None:
     made = {"name": "a", "scopes": ["manage"]}
     assert client.post("/v1/keys", json=made, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert client.post("/v1/keys", data="{}", content_type="text/plain").status_code == 415
+    for origin in (
+        "http://evil.example",
+        "null",
+        "http://localhost:81",
+    ):  # all that browsers say to plain http
+        assert client.post("/v1/keys", json=made, headers={"Origin": origin}).status_code == 403
+    assert client.post("/v1/keys", json=made, headers={"Origin": "http://localhost"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example:8000", 421), ("localhost.evil.example", 421), ("1.2.3.4.evil.example", 421), ("127.0.0.1.", 200),
+        ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("equipoise:8000", 200), ("equipoise.svc.cluster.local", 200),
+        ("offers.shop.example", 200), ("OFFERS.shop.example:443", 200),
+    ],
+)  # fmt: skip
+def test_an_open_service_is_not_found_under_a_strangers_name(
+    store: Store, tmp_path: Path, host: str, status: int
+) -> None:
+    """DNS rebinding: the page of a stranger's name, which leads here since, could make the first key."""
+    app = create_app(settings=Settings(tmp_path / "data", store.url, public_url="https://offers.shop.example/x"))
+    client = app.test_client()
+    for address in ("/v1/experiments", "/experiments"):
+        assert client.get(address, headers={"Host": host}).status_code == status
+    held = key(store, "m", "manage")
+    assert client.get("/v1/experiments", headers={"Host": host, **held}).status_code == 200
+    app.extensions["equipoise"].store.close()
 
 
 # ------------------------------------------------------------------ REST
