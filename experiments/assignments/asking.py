@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from experiments.assignments.request import KIND, LIST, RESULT, ListRequest
 from experiments.errors import InputError
 from experiments.jobs import files, queue
+from experiments.store.clock import database_now
 from experiments.store.job_tables import jobs
 
 if TYPE_CHECKING:
@@ -76,7 +77,13 @@ def ask(
             again = sa.update(jobs).where(c.id == job.id, c.state.in_(sorted(queue.OVER)))
             connection.execute(
                 again.values(
-                    state="queued", not_before=now, attempts=0, error=None, result=None, finished_at=None, holder=None
+                    state="queued",
+                    not_before=database_now(connection),  # the clock that workers go by
+                    attempts=0,
+                    error=None,
+                    result=None,
+                    finished_at=None,
+                    holder=None,
                 )
             )
             job = queue.enqueue(
