@@ -128,6 +128,8 @@ def field_problem(error: msgspec.ValidationError, known: Sequence[str] = ()) -> 
     place = _MSGSPEC_PATH.search(text)
     pointer = json_pointer(place["path"]) if place else ""
     message = text[: place.start()] if place else text
+    if message.startswith("Invalid enum value"):  # which repeats the value
+        return FieldProblem(pointer, "wrong_value", "is not a value that this field takes; /docs/api lists them")
     missing = re.fullmatch(r"Object missing required field `([^`]+)`", message)
     unknown = re.fullmatch(r"Object contains unknown field `([^`]+)`", message)
     if missing:

@@ -23,12 +23,16 @@ def unknown_name(what: str, name: str, known: Sequence[str], where: str, *, limi
 
     >>> print(unknown_name("column", "vist", ["visit", "spend"], "in a.csv"))
     no column 'vist' in a.csv: did you mean 'visit'? There are: visit, spend
+    >>> print(unknown_name("key", "till", ["shop-app"], "that works"))
+    no key 'till' that works; there are: shop-app
     """
     lowered = {k.casefold(): k for k in known}
     near = [lowered[m] for m in difflib.get_close_matches(name.casefold(), list(lowered), n=3, cutoff=0.6)]
     listed = ", ".join(map(_clipped, known[:limit])) + (f", … ({len(known)} in all)" if len(known) > limit else "")
-    hint = f"did you mean {' or '.join(repr(_clipped(k)) for k in near)}? " if near else ""
-    return InputError(f"no {what} {_clipped(name)!r} {where}: {hint}There are: {listed}")
+    if not near:
+        return InputError(f"no {what} {_clipped(name)!r} {where}; there are: {listed}")
+    hint = " or ".join(repr(_clipped(k)) for k in near)
+    return InputError(f"no {what} {_clipped(name)!r} {where}: did you mean {hint}? There are: {listed}")
 
 
 def _clipped(name: str, width: int = 60) -> str:

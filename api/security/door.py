@@ -104,7 +104,8 @@ def admitted(door: Door, caller: Caller, need: Need) -> Caller:
     if caller.expires_at is not None and now >= caller.expires_at:
         raise Problem(401, "this API key has expired; make a new one", code="key_expired", headers=_INVALID)
     if need not in caller.scopes and not caller.may(need):
-        raise Problem(403, f'this API key lacks the scope "{need}"', code="scope_missing")
+        detail = f'this API key lacks the scope "{need}"; send one that has it, or have one made'
+        raise Problem(403, detail, code="scope_missing")
     if caller.selector is not None:
         door.used.at[caller.selector] = now
     return caller

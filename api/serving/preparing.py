@@ -55,7 +55,8 @@ def prepare(
     except SpoolError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        raise UserError(f"cannot use the data folder {settings.data_dir}: {error.strerror}") from None
+        why = "it is a file" if settings.data_dir.is_file() else error.strerror
+        raise UserError(f"cannot use the data folder {settings.data_dir}: {why}; name another with --data") from None
     except StoreError as error:
         if not any(settings.snapshot_dir.glob("snapshot-*")):
             raise UserError(f"{error}; there is no published snapshot to decide from either") from None

@@ -134,7 +134,7 @@ def _listed(
         f"SELECT count(*), count(unit), count(DISTINCT unit){counted} FROM listed"  # noqa: S608 - our own names
     ).fetchone()
     if not rows:
-        raise InputError(f"{name}: the list has no rows; there is nobody to assign")
+        raise InputError(f"{name}: has no rows; there is nobody to assign")
     if rows > MAX_ROWS:
         raise InputError(f"{name}: the list has more than {MAX_ROWS:,} rows; send it in parts")
     query = "SELECT unit, attributes, opted_out FROM listed WHERE row BETWEEN ? AND ? ORDER BY row"

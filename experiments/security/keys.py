@@ -323,7 +323,7 @@ def _unknown(live: list[ApiKey], name_or_selector: str) -> UnknownApiKeyError:
         return UnknownApiKeyError("name a key by its name or selector, never by its whole text")
     names = sorted({key.name for key in live})
     if not names:
-        return UnknownApiKeyError("there is no key that works")
+        return UnknownApiKeyError(f"no key {name_or_selector[:64]!r} that works; there is none at all")
     return UnknownApiKeyError(str(unknown_name("key", name_or_selector, names, "that works")))
 
 

@@ -59,7 +59,7 @@ def detect_encoding(path: Path, shown: str) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{shown}: cannot be read ({error}): check that the file is complete") from error
     if not candidates:
-        raise InputError(f"{shown}: neither UTF-8 nor GB18030: save it as UTF-8, or name its encoding with --encoding")
+        raise InputError(f"{shown}: neither UTF-8 nor GB18030: save it as UTF-8, or name its encoding")
     return next(iter(candidates))
 
 

@@ -18,6 +18,7 @@ from experiments.errors import InputError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 ALLOW_PRIVATE = "EQUIPOISE_WEBHOOK_ALLOW_PRIVATE"
+_OWN = f"; for receivers in your own network set {ALLOW_PRIVATE}=1"
 MOST_CHARACTERS = 2000
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _INSIDE = tuple(
@@ -65,7 +66,7 @@ def parsed(url: str, *, allow_private: bool = False) -> SplitResult:
     if literal is not None:
         _refuse(literal, allow_private)
     elif host.rstrip(".") in _LOCAL_NAMES and not allow_private:
-        raise RefusedError(f"{host} is not an address that webhooks may reach")
+        raise RefusedError(f"{host} is not an address that webhooks may reach{_OWN}")
     return parts
 
 
@@ -124,7 +125,8 @@ def _meanings(address: Address) -> Iterator[Address]:
 
 def _refuse(address: Address, allow_private: bool) -> None:
     if forbidden(address, allow_private=allow_private):
-        raise RefusedError(f"{address} is not an address that webhooks may reach")
+        advice = "" if forbidden(address, allow_private=True) else _OWN
+        raise RefusedError(f"{address} is not an address that webhooks may reach{advice}")
 
 
 def _literal(host: str) -> Address | None:

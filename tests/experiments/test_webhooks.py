@@ -307,7 +307,10 @@ def test_a_name_that_resolves_inside_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
     answer = sending.send("http://rebind.example/", b"{}", {})
     assert answer.refused
-    assert answer.error == "127.0.0.1 is not an address that webhooks may reach"
+    assert answer.error == (
+        "127.0.0.1 is not an address that webhooks may reach; for receivers in your own network "
+        "set EQUIPOISE_WEBHOOK_ALLOW_PRIVATE=1"
+    )
 
 
 def test_the_connection_goes_to_the_address_that_was_looked_at(
