@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ from api.cli import UserError
     type=click.Choice(["decisions", "events", "reports"]),
     help="What to export; repeat for more; default decisions and reports.",
 )
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def command(
-    obj: dict[str, Any], first: str | None, last: str | None, out: Path | None, tables: tuple[str, ...]
+    obj: dict[str, Any], first: str | None, last: str | None, out: Path | None, tables: tuple[str, ...], output: str
 ) -> None:
     """Write the days that changed since they were written last, one Parquet file for each table and UTC day.
 
     What is written and what its columns mean is in docs/exports.md.
     """
     from api.commands.opening import opened
+    from api.commands.printing import print_document
     from experiments.errors import InputError
     from experiments.exports.exporting import EPOCH, YESTERDAY, export, export_dir
     from experiments.exports.handler import default_tables
@@ -46,7 +49,15 @@ def command(
             done = export(store, out or export_dir(settings), tables or default_tables(), from_day, to_day)
     except InputError as error:
         raise UserError(str(error)) from error
-    click.echo(f"Wrote {done.files} files with {done.rows} rows to {done.folder}", err=True)
+    if output == "json":
+        document = {"folder": str(done.folder), "files": done.files, "rows": done.rows}
+        print_document(json.dumps(document, ensure_ascii=False) + "\n")
+        return
+    if not done.files:
+        click.echo(f"Nothing to write: {done.folder} has what there is of these days", err=True)
+        return
+    files = "1 file" if done.files == 1 else f"{done.files:,} files"
+    click.echo(f"Wrote {files} with {done.rows:,} rows to {done.folder}", err=True)
 
 
 def _day(option: str, text: str) -> date:

@@ -14,7 +14,7 @@ from api.cli import UserError
 
 if TYPE_CHECKING:
     from experiments.store import Store
-    from experiments.webhooks.hooks import Webhook
+    from experiments.webhooks.hooks import Message, Webhook
 
 _output = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 _actor = click.option(
@@ -84,27 +84,36 @@ def rotate(obj: dict[str, Any], webhook: str, overlap: float, output: str, actor
 
 @command.command()
 @click.argument("webhook")
+@_output
 @click.pass_obj
-def ping(obj: dict[str, Any], webhook: str) -> None:
+def ping(obj: dict[str, Any], webhook: str, output: str) -> None:
     """Have a message sent to WEBHOOK that says nothing, to see whether messages arrive."""
     from experiments.webhooks import hooks
 
     with _opened(obj) as store:
         message = hooks.ping(store, webhook)
+    if output == "json":
+        _print(_message(message))
+        return
     click.echo(f"{message.id} will be sent; see equipoise webhooks deliveries {webhook}")
 
 
 @command.command()
 @click.argument("webhook")
+@_output
 @_actor
 @click.pass_obj
-def resume(obj: dict[str, Any], webhook: str, actor: str) -> None:
+def resume(obj: dict[str, Any], webhook: str, output: str, actor: str) -> None:
     """Make WEBHOOK active again, after it was disabled."""
     from experiments.webhooks import hooks
 
     with _opened(obj) as store:
-        hooks.update(store, webhook, actor=actor, active=True)
-    click.echo(f"{webhook} is active. Messages that failed are sent again with --again of deliveries.")
+        hook = hooks.update(store, webhook, actor=actor, active=True)
+    if output == "json":
+        _print(_document(hook))
+        return
+    click.echo(f"{webhook} is active. To send a message again that failed:")
+    click.echo(f"  equipoise webhooks deliveries {webhook} --again MESSAGE")
 
 
 @command.command()
@@ -135,7 +144,7 @@ def deliveries(obj: dict[str, Any], webhook: str, limit: int, message: str | Non
             hooks.redeliver(store, webhook, message)
         found = hooks.messages(store, webhook, limit=limit)
     if output == "json":
-        _print([{**each.__dict__, "payload": json.loads(each.payload)} for each in found])
+        _print([_message(each) for each in found])
         return
     if not found:
         click.echo("There are no messages yet.")
@@ -173,6 +182,15 @@ def _document(hook: Webhook) -> dict[str, Any]:
         "events": list(hook.events),
         "created_at": _time(hook.created_at),
         "updated_at": _time(hook.updated_at),
+    }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    times = {name: getattr(message, name) for name in ("created_at", "next_at", "last_at")}
+    return {
+        **message.__dict__,
+        "payload": json.loads(message.payload),
+        **{name: None if at is None else _time(at) for name, at in times.items()},
     }
 
 

@@ -239,7 +239,7 @@ def test_the_command_line_exports(tmp_path: Path) -> None:
 
     assert run("--from", "2026-02-16", "--to", "2026-02-16") == (
         0,
-        f"Wrote 1 files with 5 rows to {tmp_path / 'exports'}\n",
+        f"Wrote 1 file with 5 rows to {tmp_path / 'exports'}\n",
     )
     assert run("--out", str(tmp_path / "o"), "--table", "decisions")[0] == 0
     assert (tmp_path / "o/decisions/2026-02-16.parquet").exists()
