@@ -22,6 +22,7 @@ import msgspec
 from api import logs
 from api.errors import Problem, unavailable
 from api.hot import cross_origin, routes
+from api.hot.begun import Begun
 from api.hot.http import (
     ClientGone,
     Message,
@@ -123,6 +124,33 @@ class Front:
             if template is not None and status:  # Flask counts its own, by its rules
                 self.node.metrics.observe(template, _method(scope["method"]), status, time.perf_counter() - began)
 
+    def promptly(self, scope: Scope) -> routes.Route | None:
+        """Return who may answer a request as soon as its body is there; ``None`` when it is to go the usual way."""
+        route = routes.find(scope["path"])
+        if route is None or route.begin is None or scope["method"] not in route.methods:
+            return None
+        if route.cross_origin and self.node.settings.cors_origins and header(scope, b"origin") is not None:
+            return None
+        return route
+
+    def begin(self, route: routes.Route, scope: Scope, body: bytes) -> Begun | None:
+        """Answer a request of such a route, without a task for it; ``None`` when it is to go the usual way after all.
+
+        What goes wrong here goes wrong there too, and is said there.
+        """
+        if len(body) > route.limit:
+            return None
+        try:
+            caller = ANYBODY if route.need is None else authenticate(self.node, scope, route.need)
+            begun: Begun = route.begin(self.node, caller, scope, body)
+        except Exception:  # noqa: BLE001 - whatever it is
+            return None
+        return begun
+
+    def given(self, route: routes.Route, scope: Scope, seconds: float) -> None:
+        """Count an answer that `begin` made."""
+        self.node.metrics.observe(route.template, scope["method"], 200, seconds)
+
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         route = routes.find(path)
@@ -144,7 +172,7 @@ class Front:
 
     async def _hot(self, route: routes.Route, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
-        if route.cross_origin:
+        if route.cross_origin and self.node.settings.cors_origins:
             origin = cross_origin.allowed_origin(scope, self.node.settings.cors_origins)
             if origin is not None and cross_origin.is_preflight(scope):
                 await cross_origin.send_preflight(send, origin, route.allowed)
@@ -242,12 +270,10 @@ def _template(path: str) -> str | None:
     >>> _template("/v1/decide"), _template("/v1/experiments/x")
     ('/v1/decide', None)
     """
-    if path in routes.EXACT or path in _METHODS:
+    if path in _METHODS:
         return path
-    for prefix in routes.PREFIXES:
-        if path.startswith(prefix):
-            return prefix + "{key}"
-    return routes.template_of(path)
+    route = routes.find(path)
+    return None if route is None else route.template
 
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -8,6 +8,7 @@ few, and checking and joining one again costs more than deciding does. What is n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+from api.hot.http import json_headers, send_json
 
 KEPT_HEADS = 2_048
 """They differ by the length of the body, mostly."""
@@ -65,6 +68,23 @@ class _Defaults:
 
 
 _defaults = _Defaults()
+
+
+def whole(head: bytes, default_headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """Return an answer as it goes over the wire.
+
+    Args:
+        head: of `wire_head` or `json_head`.
+        default_headers: the server's own.
+        body: as long as the head says.
+    """
+    return b"%b%b\r\n%b" % (head, _defaults.wire(default_headers), body)
+
+
+@lru_cache(KEPT_HEADS)
+def json_head(length: int) -> bytes:
+    """Return `wire_head` of JSON of status 200 and that length."""
+    return wire_head(200, *json_headers(length))[0]
 
 
 class JoinedWrites:
@@ -158,10 +178,7 @@ class Exchange(RequestResponseCycle):
             wire, length = wire_head(head["status"], *head.get("headers", ()))
             body = message.get("body", b"")
             if length == len(body) and self._simple():
-                self.transport.write(b"%b%b\r\n%b" % (wire, _defaults.wire(self.default_headers), body))
-                self.response_started = self.response_complete = True
-                self.message_event.set()
-                self.on_response()
+                self._send_whole(wire, body)
                 return
         transport = self.transport
         joined = JoinedWrites(transport)
@@ -172,6 +189,19 @@ class Exchange(RequestResponseCycle):
         finally:
             joined.flush()
             self.transport = transport
+
+    def finish(self, body: bytes) -> Coroutine[Any, Any, None] | None:
+        """Send JSON of status 200 where that can be done at once; else return what sends it."""
+        if not self._simple():
+            return send_json(self.send, body)
+        self._send_whole(json_head(len(body)), body)
+        return None
+
+    def _send_whole(self, head: bytes, body: bytes) -> None:
+        self.transport.write(whole(head, self.default_headers, body))
+        self.response_started = self.response_complete = True
+        self.message_event.set()
+        self.on_response()
 
     def _simple(self) -> bool:
         return (

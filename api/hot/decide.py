@@ -16,9 +16,11 @@ from allocation.compiled import Offer
 from allocation.hashing import UnitError, check_unit
 from api import logs
 from api.errors import FieldProblem, Problem, field_problem, malformed
+from api.hot.begun import Begun
 from api.hot.decide_query import request_document
 from api.hot.http import Receive, Scope, Send, read_body, send_json
 from api.hot.moments import microseconds
+from api.node.answered import shared
 from api.security.door import authenticate
 
 if TYPE_CHECKING:
@@ -158,14 +160,14 @@ async def answer(node: Node, _caller: Caller, scope: Scope, receive: Receive, se
         Problem: 4xx for a wrong request; 5xx only for a caller that asks for it, and for a key nobody can check now.
     """
     caller, failure = _enter(node, scope)
-    if scope["method"] == "GET":
-        request = parse_query(scope["query_string"], node)
-    else:
-        request = parse_request(await read_body(scope, receive, limit=MAX_BODY_BYTES))
+    body = b"" if scope["method"] == "GET" else await read_body(scope, receive, limit=MAX_BODY_BYTES)
+    request = _request(node, scope, body)
     send_at = send_at_us(request.send_at)
     if caller is not None:
         try:
-            decision = await node.deciding.decide(request, send_at=send_at, ack=caller.ack)
+            begun = _begin(node, caller, request, send_at)
+            if begun.wait is not None:
+                await shared(begun.wait)
         except Problem as problem:
             if problem.status < 500:
                 raise
@@ -174,7 +176,7 @@ async def answer(node: Node, _caller: Caller, scope: Scope, receive: Receive, se
             _log.error("decide_failed", error=type(error).__name__, exc_info=True)
             failure = Problem(503, "something failed on our side; the log has it", code="internal_failure")
         else:
-            await send_json(send, _encode(reply(decision, stale=node.stale)))
+            await send_json(send, begun.body)
             return
     assert failure is not None  # noqa: S101 - there is a caller, or the reason why there is none
     if request.on_failure == "error":
@@ -184,6 +186,26 @@ async def answer(node: Node, _caller: Caller, scope: Scope, receive: Receive, se
     known = node.compiled is not None and request.experiment in node.compiled.experiments
     node.metrics.assigned[request.experiment if known else "", answer.variant, "fallback"] += 1
     await send_json(send, _encode(answer))
+
+
+def begin(node: Node, caller: Caller, scope: Scope, body: bytes) -> Begun:
+    """Decide and log; return the answer, and what it waits for.
+
+    Raises:
+        Problem: as `answer`; for a failure of ours too, which is not answered with control here.
+    """
+    request = _request(node, scope, body)
+    return _begin(node, caller, request, send_at_us(request.send_at))
+
+
+def _request(node: Node, scope: Scope, body: bytes) -> DecideRequest:
+    return parse_query(scope["query_string"], node) if scope["method"] == "GET" else parse_request(body)
+
+
+def _begin(node: Node, caller: Caller, request: DecideRequest, send_at: int | None) -> Begun:
+    deciding = node.deciding
+    decision, wait = deciding.write(deciding.decide(request), "decide", caller.ack, send_at)
+    return Begun(_encode(reply(decision, stale=node.stale)), wait)
 
 
 def _enter(node: Node, scope: Scope) -> tuple[Caller | None, Problem | None]:

@@ -144,12 +144,13 @@ async def _discard(receive: Receive) -> None:
 
 async def send_json(send: Send, body: bytes, status: int = 200) -> None:
     """Send JSON bytes as the whole answer; nothing of ours may be cached by a proxy."""
-    await send({"type": "http.response.start", "status": status, "headers": _json_headers(len(body))})
+    await send({"type": "http.response.start", "status": status, "headers": json_headers(len(body))})
     await send({"type": "http.response.body", "body": body})
 
 
 @lru_cache(2_048)
-def _json_headers(length: int) -> tuple[tuple[bytes, bytes], ...]:
+def json_headers(length: int) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of a JSON answer."""
     return (_JSON, (b"content-length", b"%d" % length), _NO_STORE, _NOSNIFF)
 
 

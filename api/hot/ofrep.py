@@ -19,9 +19,10 @@ from allocation.decision import Decision
 from allocation.hashing import UnitError, check_unit
 from api import logs
 from api.errors import Problem, malformed, request_id_from, unavailable
+from api.hot.begun import Begun
 from api.hot.decide import offer_json
 from api.hot.http import ClientGone, Receive, Scope, Send, header, read_body, send_json
-from api.node.answered import Answers
+from api.node.answered import shared
 
 if TYPE_CHECKING:
     from allocation.compiled import CompiledExperiment, CompiledSnapshot
@@ -123,16 +124,26 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     Raises:
         Problem: 404 for an unknown key, 400 for a context that cannot be used, 503 for a failure of ours.
     """
-    context = read_context(node, await read_body(scope, receive, limit=MAX_BODY_BYTES))
+    begun = begin(node, caller, scope, await read_body(scope, receive, limit=MAX_BODY_BYTES))
+    if begun.wait is not None:
+        await shared(begun.wait)
+    await send_json(send, begun.body)
+
+
+def begin(node: Node, caller: Caller, scope: Scope, body: bytes) -> Begun:
+    """Evaluate one flag and log the decision; return the answer, and what it waits for.
+
+    Raises:
+        Problem: as `answer`.
+    """
+    context = read_context(node, body)
     key = scope["path"].removeprefix(FLAGS + "/")
-    compiled = node.deciding.snapshot()
-    plan = node.deciding.plan(compiled, key, context.unit_type)
-    answers = Answers(node.deciding.answered, "ofrep", None, caller.ack)
-    decision = answers.add(evaluate(node, compiled, key, plan, context))
-    if answers.waiting:
-        await answers.durable()
+    deciding = node.deciding
+    compiled = deciding.snapshot()
+    plan = deciding.plan(compiled, key, context.unit_type)
+    decision, wait = deciding.write(evaluate(node, compiled, key, plan, context), "ofrep", caller.ack)
     context_id = hashed(decision.unit_type, context.unit)
-    await send_json(send, _encode(flag_of(decision, plan, context_id, stale=node.stale)))
+    return Begun(_encode(flag_of(decision, plan, context_id, stale=node.stale)), wait)
 
 
 @guarded
@@ -250,7 +261,7 @@ def hashed(unit_type: str, unit: str) -> str:
     """Return what stands for a unit where the unit itself must not.
 
     >>> hashed("member", "m-1")
-    '2ce3b7da16fc5dc8'
+    '60ab51a19f8a8ebc'
     """
     return hashlib.sha256(_encode([unit_type, unit])).hexdigest()[:16]
 

@@ -14,6 +14,7 @@ import msgspec
 
 from api.errors import Problem
 from api.hot import decide, decide_batch, events, ofrep, ofrep_bulk, ofrep_stream, segment, uploads
+from api.hot.begun import Begun
 from api.hot.http import Receive, Scope, Send, send_problem
 from api.security.door import Caller, Need
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from api.node.state import Node
 
 Handler = Callable[["Node", Caller, Scope, Receive, Send], Awaitable[None]]
+Begin = Callable[["Node", Caller, Scope, bytes], Begun]
 Refuse = Callable[[Scope, Send, Problem], Awaitable[None]]
 
 
@@ -37,6 +39,12 @@ class Route(msgspec.Struct, frozen=True):
     """Whether the handler authenticates by itself, because what the door cannot do has an answer of its own there."""
     cross_origin: bool = False
     """Whether pages of other origins may ask, when the operator names those origins."""
+    begin: Any = None  # Begin
+    """Answers a request whose body is there; what it raises, ``answer`` raises too. ``None`` where that takes long."""
+    limit: int = 0
+    """Bytes of body that ``begin`` takes."""
+    template: str = ""
+    """The address as metrics name it."""
 
     @property
     def allowed(self) -> str:
@@ -45,7 +53,9 @@ class Route(msgspec.Struct, frozen=True):
 
 
 EXACT: dict[str, Route] = {
-    "/v1/decide": Route(("GET", "POST"), "decide", decide.answer, own_door=True),
+    "/v1/decide": Route(
+        ("GET", "POST"), "decide", decide.answer, own_door=True, begin=decide.begin, limit=decide.MAX_BODY_BYTES
+    ),
     "/v1/decide/batch": Route(("POST",), "decide", decide_batch.answer),
     "/v1/events": Route(("POST",), "ingest", events.answer, cross_origin=True),
     **dict.fromkeys(
@@ -56,7 +66,15 @@ EXACT: dict[str, Route] = {
     ofrep_stream.STREAM: Route(("GET",), None, ofrep_stream.answer, refuse=ofrep.refuse, cross_origin=True),
 }
 PREFIXES: dict[str, Route] = {
-    ofrep.FLAGS + "/": Route(("POST",), "decide", ofrep.answer, refuse=ofrep.refuse, cross_origin=True),
+    ofrep.FLAGS + "/": Route(
+        ("POST",),
+        "decide",
+        ofrep.answer,
+        refuse=ofrep.refuse,
+        cross_origin=True,
+        begin=ofrep.begin,
+        limit=ofrep.MAX_BODY_BYTES,
+    ),
     ofrep.ROOT: Route(
         ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), None, ofrep.unknown, refuse=ofrep.refuse, cross_origin=True
     ),
@@ -71,18 +89,15 @@ TEMPLATES: dict[str, Route] = {
     "/v1/jobs/{id}/result": Route(("GET", "HEAD"), "report", uploads.download),
 }
 """Addresses with names in them, each of one segment, in the midst of Flask's."""
-_PATTERNS = [(re.compile(re.sub(r"{[a-z]+}", "[^/]+", template)), template) for template in TEMPLATES]
 
 
-def template_of(path: str) -> str | None:
-    """Return which of `TEMPLATES` an address is of.
+def _named(table: dict[str, Route], ending: str = "") -> dict[str, Route]:
+    return {path: msgspec.structs.replace(route, template=path + ending) for path, route in table.items()}
 
-    >>> template_of("/v1/experiments/winback/assignments/00ff/file")
-    '/v1/experiments/{key}/assignments/{id}/file'
-    """
-    if not path.startswith(("/v1/experiments/", "/v1/jobs/")):
-        return None
-    return next((template for pattern, template in _PATTERNS if pattern.fullmatch(path)), None)
+
+EXACT, PREFIXES, TEMPLATES = _named(EXACT), _named(PREFIXES, "{key}"), _named(TEMPLATES)
+_LONGEST_FIRST = sorted(PREFIXES.items(), key=lambda item: -len(item[0]))
+_PATTERNS = [(re.compile(re.sub(r"{[a-z]+}", "[^/]+", path)), route) for path, route in TEMPLATES.items()]
 
 
 def find(path: str) -> Route | None:
@@ -90,13 +105,15 @@ def find(path: str) -> Route | None:
 
     >>> find("/v1/decide").need, find("/v1/experiments")
     ('decide', None)
+    >>> find("/v1/experiments/winback/assignments/00ff/file").template
+    '/v1/experiments/{key}/assignments/{id}/file'
     """
     route = EXACT.get(path)
-    if route is None and PREFIXES:
-        for prefix in sorted(PREFIXES, key=len, reverse=True):
-            if path.startswith(prefix):
-                return PREFIXES[prefix]
-    if route is None:
-        template = template_of(path)
-        return None if template is None else TEMPLATES[template]
-    return route
+    if route is not None:
+        return route
+    for prefix, route in _LONGEST_FIRST:
+        if path.startswith(prefix):
+            return route
+    if path.startswith(("/v1/experiments/", "/v1/jobs/")):
+        return next((route for pattern, route in _PATTERNS if pattern.fullmatch(path)), None)
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from allocation.decision import Decision, Enrolment
@@ -51,6 +51,10 @@ class Answered:
         self._append = append
         self._enrolments: Bounded[tuple[str, str], dict[str, Enrolment]] = Bounded(RECENT_UNITS)
 
+    def count(self, decision: Decision) -> None:
+        """Count an answer."""
+        self.assigned[decision.experiment, decision.variant, decision.reason] += 1
+
     def enrolments(self, unit_type: str, unit: str) -> Mapping[str, Enrolment] | None:
         """Return the enrolments that this node's own answers made."""
         return self._enrolments.get((unit_type, unit))
@@ -89,6 +93,7 @@ class Answered:
         except BaseException:
             for decision in made:
                 self.forget(decision)
+                self.assigned[decision.experiment, decision.variant, decision.reason] -= 1
             raise
         for decision in made:
             self.committing[decision.decision_id or ""] = durable
@@ -138,7 +143,7 @@ class Answers:
     def add(self, decision: Decision, send_at: int | None = None) -> Decision:
         """Take an answer; return it, or the one that was given to the same question before."""
         answered = self._answered
-        answered.assigned[decision.experiment, decision.variant, decision.reason] += 1
+        answered.count(decision)
         decision_id = decision.decision_id
         if decision_id is None:
             return decision
@@ -157,16 +162,33 @@ class Answers:
         answered.remember(decision)
         return decision
 
-    async def durable(self) -> None:
-        """Write what is new and wait for it. Must follow `add` with no ``await`` between: who asks the same waits too.
+    def written(self) -> Collection[asyncio.Future[None]]:
+        """Write what is new; return what to wait for before the answers are given.
+
+        Must follow `add` with no ``await`` between: who asks the same waits too.
 
         Raises:
             Problem: 503 when the log cannot take it now; nothing of it is remembered then.
         """
         if self._rows:
             self._waits.add(self._answered.write(self._rows, self._made, self._ack))
-        if self._ack != "none":
-            for wait in self._waits:
-                # Others may wait for the same commit, and it goes on whoever hangs up. The spool's cannot be called
-                # off; the database's is shielded.
-                await on_disk(wait if isinstance(wait, Commit) else asyncio.shield(wait))
+        return () if self._ack == "none" else self._waits
+
+    async def durable(self) -> None:
+        """Write what is new and wait for it, see `written`.
+
+        Raises:
+            Problem: 503 when the log cannot take it now; nothing of it is remembered then.
+        """
+        for wait in self.written():
+            await shared(wait)
+
+
+async def shared(wait: asyncio.Future[None]) -> None:
+    """Wait for a commit that others may wait for too, and that goes on whoever hangs up.
+
+    Raises:
+        Problem: 503 when it could not be written.
+    """
+    # The spool's cannot be called off; the database's is shielded.
+    await on_disk(wait if isinstance(wait, Commit) else asyncio.shield(wait))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -54,28 +55,40 @@ class Deciding:
                 422, "the unit id is personal", code="invalid", errors=[FieldProblem("/unit", "personal_id", refused)]
             )
 
-    async def decide(
-        self, request: DecideRequest, *, source: str = "decide", send_at: int | None = None, ack: Ack = "spool"
-    ) -> Decision:
-        """Decide and return once the decision is durable; the same question again gets the same answer, unwritten.
+    def write(
+        self, decision: Decision, source: str, ack: Ack, send_at: int | None = None
+    ) -> tuple[Decision, asyncio.Future[None] | None]:
+        """Count and log one answer.
+
+        Args:
+            decision: the answer.
+            source: who decided, for the log.
+            ack: what is waited for.
+            send_at: when the message is scheduled to leave, microseconds since 1970 UTC.
+
+        Returns:
+            The answer, or the one that the same question got before, which is not written again; and the commit that it
+            must wait for.
+
+        Raises:
+            Problem: 503 when the log cannot take the decision now.
+        """
+        if decision.decision_id is None:
+            self.answered.count(decision)
+            return decision, None
+        answers = Answers(self.answered, source, send_at, ack)
+        said = answers.add(decision)
+        return said, next(iter(answers.written()), None)
+
+    def decide(self, request: DecideRequest) -> Decision:
+        """Decide.
 
         Args:
             request: experiment, unit, and what is known of the unit.
-            source: who decided, for the log.
-            send_at: when the message is scheduled to leave, microseconds since 1970 UTC.
-            ack: what is waited for.
 
         Raises:
-            Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet or the
-                log cannot take the decision now.
+            Problem: 404 for an unknown experiment, 422 for another unit type, 503 when nothing is published yet.
         """
-        answers = Answers(self.answered, source, send_at, ack)
-        decision = answers.add(self._decide(request))
-        if answers.waiting:
-            await answers.durable()
-        return decision
-
-    def _decide(self, request: DecideRequest) -> Decision:
         compiled = self.snapshot()
         self.check_personal(request.unit)
         plan = self.plan(compiled, request.experiment, request.unit_type)
