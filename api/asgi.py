@@ -202,11 +202,19 @@ class Front:
         if self._waiting >= MAX_WAITING:
             raise unavailable("too many requests are waiting; come again in a second", code="busy")
         self._waiting += 1
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
         try:
             behind = await asyncio.shield(self._behind)
-            await behind(_wsgi_safe(scope, body), _replay(body), send)
+            await behind(_wsgi_safe(scope, body), _replay(body), keep)
         finally:
             self._waiting -= 1
+        # Sent when thread and place are free again: who takes the answer slowly, or never, holds up nobody.
+        for message in _joined(answer):
+            await send(message)
 
     def _load_flask(self) -> None:
         self._behind = asyncio.create_task(asyncio.to_thread(_build_flask, self.node))
@@ -244,6 +252,12 @@ def _build_flask(node: Node) -> Asgi:
     gc.collect()
     gc.freeze()
     return cast("Asgi", app)
+
+
+def _joined(answer: list[Message]) -> list[Message]:
+    """Return an answer with its body in one piece."""
+    parts = [message["body"] for message in answer if message["type"] == "http.response.body"]
+    return [*answer[:1], {"type": "http.response.body", "body": b"".join(parts)}]
 
 
 def _replay(body: bytes) -> Receive:

@@ -29,6 +29,8 @@ MAX_HEAD_BYTES = 65_536
 """Of a request line with its headers, about: what came together with its end is not looked at again."""
 HEAD_S = 20.0
 """How long a caller may take to send a head, and how long it may stay silent before the first."""
+UNREAD_S = 60.0
+"""How long a caller may take nothing of an answer that waits for it in memory."""
 
 MAX_PROMPT = 16
 """Requests in one piece of data that are answered on the spot: more, sent without a wait, let others go before them."""
@@ -61,6 +63,9 @@ class Protocol(HttpToolsProtocol):
     _idle_since: float | None = None
     """When the last answer was complete; ``None`` while there is a request."""
     _watch: asyncio.TimerHandle | None = None
+    _unread = 0
+    """Bytes of answers that the caller had not taken when this was last looked at."""
+    _unread_since = 0.0
     _prompt: Prompt | None = None
     _route: Any = None
     """By what the request that is being read can be answered on the spot."""
@@ -211,8 +216,15 @@ class Protocol(HttpToolsProtocol):
     def _look(self) -> None:
         # One timer for a connection, not one for each request: looked at twice as seldom as it could be.
         now = time.monotonic()
-        if (self._head_since is not None and now - self._head_since >= HEAD_S) or (
-            self._idle_since is not None and now - self._idle_since >= self.timeout_keep_alive
+        unread = self.transport.get_write_buffer_size()
+        if unread != self._unread or not unread:
+            self._unread, self._unread_since = unread, now
+        elif now - self._unread_since >= UNREAD_S:
+            self.transport.abort()  # closing would wait until all is taken
+            return
+        if not unread and (
+            (self._head_since is not None and now - self._head_since >= HEAD_S)
+            or (self._idle_since is not None and now - self._idle_since >= self.timeout_keep_alive)
         ):
             self.transport.close()
         else:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from allocation.plan import AttributePlan, ExperimentPlan, PhasePlan, ProjectPlan, Snapshot, VariantPlan
-from api.asgi import Front, create_asgi
+from api.asgi import MAX_WAITING, Front, create_asgi
 from experiments.log.spool_file import SpoolError
 from experiments.publishing import members, snapshot_file
 from experiments.settings import Settings
@@ -261,6 +261,36 @@ def test_whatever_goes_wrong_with_a_file_the_next_one_is_looked_at(
         await asyncio.sleep(1.5)
         assert front.node.compiled is not None
         assert front.node.compiled.version == "0003"
+
+    in_node(check, tmp_path)
+
+
+def test_callers_who_never_take_a_page_hold_up_nobody(tmp_path: Path) -> None:
+    async def check(front: Front) -> None:
+        scope = {
+            "type": "http", "method": "GET", "path": "/v1/openapi.json", "query_string": b"", "headers": [],
+            "scheme": "http", "http_version": "1.1", "server": ("localhost", 80), "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def never(_: Any) -> None:
+            await asyncio.sleep(60)
+
+        stuck = [asyncio.create_task(front(dict(scope), receive, never)) for _ in range(MAX_WAITING)]
+        statuses: list[int] = []
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        async with asyncio.timeout(20):
+            while statuses[:1] != [200]:
+                await asyncio.sleep(0.2)
+                statuses.clear()
+                await front(dict(scope), receive, send)
+        for task in stuck:
+            task.cancel()
 
     in_node(check, tmp_path)
 

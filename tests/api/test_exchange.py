@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 import uvicorn
 
+from api.front import protocol
 from api.front.protocol import Protocol
 
 BIG = 300_000
+VAST = 64_000_000
+"""More than the kernel takes for a caller that does not read."""
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -40,6 +44,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     elif path == "/big":
         await send({**start, "headers": [(b"content-length", b"%d" % BIG)]})
         await send({"type": "http.response.body", "body": b"x" * BIG})
+    elif path == "/vast":
+        await send({**start, "headers": [(b"content-length", b"%d" % VAST)]})
+        await send({"type": "http.response.body", "body": b"x" * VAST})
     elif path == "/short":
         await send({**start, "headers": [(b"content-length", b"9")]})
         await send({"type": "http.response.body", "body": b"short"})
@@ -184,3 +191,24 @@ def test_an_answer_shorter_than_it_says_ends_the_connection(port: int) -> None:
         connection.sendall(ask("/short"))
         data = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert data.endswith(b"short")
+
+
+@pytest.mark.parametrize("more", [b"", b"connection: close\r\n"])
+def test_an_answer_that_nobody_takes_is_not_kept(port: int, monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
+    monkeypatch.setattr(protocol, "UNREAD_S", 1.0)
+    with connect(port) as idle, connect(port) as slow:
+        for caller in (idle, slow):
+            caller.sendall(ask("/vast", more=more))
+        taken = 0
+        for _ in range(25):
+            time.sleep(0.1)
+            taken += len(slow.recv(1_000_000))  # slowly, but it takes what there is
+        while taken < VAST and (part := slow.recv(10_000_000)):
+            taken += len(part)
+        assert taken >= VAST
+        left = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := idle.recv(10_000_000):
+                left += len(part)
+        assert left < VAST
