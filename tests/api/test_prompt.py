@@ -99,7 +99,7 @@ def test_answers_come_by_the_way_that_fits_in_the_order_of_the_questions(port: i
         *(b"usual:%d" % n for n in range(2, 9)),
     ]
     assert [route for route, _ in echo.given_to] == ["/now", "/later"]
-    assert echo.given_to[0][1] < 0.1 <= echo.given_to[1][1] < 5
+    assert echo.given_to[0][1] < 0.09 <= echo.given_to[1][1] < 5  # a timer may be a millisecond early
 
 
 @pytest.mark.parametrize(
