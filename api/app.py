@@ -31,6 +31,7 @@ from api.security import guard
 from api.security.door import Caller
 from api.services import Services
 from api.web import api_page, key_pages, session_pages
+from api.web.astray import Astray
 from api.web.blueprint import create_blueprint as create_pages
 from api.web.listing import Listing
 from experiments.errors import InputError
@@ -75,7 +76,6 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     guard.install(app, services)
     app.after_request(_finish)
     idempotency.install(app, services)
-    _register_errors(app)
     report_service = reports.Reports(services)
     if node is not None:
         node.at_end(report_service.close)
@@ -91,13 +91,21 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     listing = Listing(services, report_service)
     account = key_pages.account_of(services)
     for pages in (
-        create_pages(listing.rows, listing.report, load_plan=listing.plan, site=listing.site, account=account),
+        create_pages(
+            listing.rows,
+            listing.report,
+            load_plan=listing.plan,
+            site=listing.site,
+            account=account,
+            refused=listing.refused,
+        ),
         key_pages.create_blueprint(services, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
         api_page.create_blueprint(lambda: cast("dict[str, Any]", app.spec), listing.site, account),
     ):
         pages.enable_openapi = False  # type: ignore[attr-defined]
         app.register_blueprint(pages)
+    _register_errors(app, Astray(listing.site, account))
     return app
 
 
@@ -139,9 +147,9 @@ def _finish(response: Response) -> Response:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def _register_errors(app: APIFlask) -> None:
+def _register_errors(app: APIFlask, astray: Astray) -> None:
     app.register_error_handler(Problem, _answer)
-    app.register_error_handler(HTTPException, _from_werkzeug)
+    app.register_error_handler(HTTPException, lambda error: astray.answer(error) or _from_werkzeug(error))
     app.register_error_handler(InputError, lambda error: _answer(Problem(422, str(error), code="invalid")))
     app.register_error_handler(RecursionError, lambda _: _answer(_too_deep()))
     app.register_error_handler(StoreError, _from_store)
@@ -169,7 +177,8 @@ def _from_werkzeug(error: HTTPException) -> Response:
         kept = "; what was defined is never deleted" if request.method == "DELETE" else ""
         problem = Problem(405, f"this address takes {allowed} only{kept}", headers={"Allow": allowed})
     elif status == 404:
-        problem = Problem(404, "there is nothing at this address; /v1/openapi.json lists what there is")
+        slash = "; none ends with a slash" if request.path.endswith("/") else ""
+        problem = Problem(404, f"there is nothing at this address{slash}; /v1/openapi.json lists what there is")
     else:
         problem = Problem(status, (error.description or error.name).replace("\n", " "))
     return _answer(problem)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from api.services import Services
 
 SIGN_IN = "/sign-in"
-UNGUARDED = frozenset(
-    {"openapi.spec", "api_pages.api", "static", "web.static"}
-    | {f"session_pages.{name}" for name in ("sign_in", "try_key", "sign_out")}
+_FILES = frozenset({"static", "web.static"})
+UNGUARDED = _FILES | frozenset(
+    {"openapi.spec", "api_pages.api"} | {f"session_pages.{name}" for name in ("sign_in", "try_key", "sign_out")}
 )
 """Endpoints that need no caller: what the API looks like, how the pages look, and the way in."""
 MANAGING_PAGES = frozenset({"key_pages"})
@@ -57,12 +57,18 @@ def _enter(door: Door, sessions: Sessions) -> Response | None:
         return None
     if request.method not in _LOOKING:
         same_origin(request)
-    if request.endpoint is None or request.endpoint in UNGUARDED or request.method == "OPTIONS":
+    if request.endpoint in _FILES or request.method == "OPTIONS":
         return None
+    guarded = request.endpoint is not None and request.endpoint not in UNGUARDED
     if not closed(door):
-        under_own_name(request, door.settings.public_url)
+        if guarded:
+            under_own_name(request, door.settings.public_url)
         return None
     found = session_caller(door, sessions)
+    if found is not None:
+        g.caller = found  # also on pages that anybody sees, and on the one that refuses
+    if not guarded:
+        return None
     if found is None:
         return _to_sign_in()
     managing = request.blueprint in MANAGING_PAGES or request.method not in _LOOKING

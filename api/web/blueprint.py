@@ -29,6 +29,7 @@ def create_blueprint(
     load_plan: Callable[[str], Plan | None] | None = None,
     site: Site | Callable[[], Site] | None = None,
     account: Callable[[], Account] | None = None,
+    refused: Callable[[], int] | None = None,
     export_url: Callable[[str, str], str] | None = None,
     name: str = "web",
 ) -> Blueprint:
@@ -40,6 +41,7 @@ def create_blueprint(
         load_plan: returns the plan of an experiment that has no report yet (a draft); None when unknown.
         site: project, environment, time zone and whether the data are simulated; a function where that can change.
         account: who looks at a page.
+        refused: returns how many rows of the last seven days could not be taken.
         export_url: ``(key, "json" | "csv") → URL`` of a report's export; by default the REST address.
         name: the blueprint's name, for `url_for`.
 
@@ -64,6 +66,7 @@ def create_blueprint(
             page=page(),
             status=request.args.get("status", "all"),
             search=request.args.get("q", "")[:200],
+            refused=refused() if refused else 0,
         )
         return make_response(html)
 

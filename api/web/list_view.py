@@ -15,6 +15,8 @@ from api.web.vocabulary import Badge, reading_badge, state_badge
 
 PLOT_WIDTH = 196.0
 STATUSES = ("all", "running", "ready", "draft", "decided")
+MOST_REFUSED = 1000
+"""Refused rows are counted so far; a page says "1,000 or more" then."""
 READY = frozenset({"roll_out", "stop_harm", "stop_no_effect"})
 DRAFTS = frozenset({"draft", "review", "testing"})
 
@@ -88,6 +90,8 @@ class ListView:
     total: int
     none_at_all: bool
     data_time: str
+    refused: str
+    """How many rows could not be taken lately; empty when all were."""
 
 
 def status_of(row: ExperimentListRow) -> str:
@@ -102,7 +106,13 @@ def status_of(row: ExperimentListRow) -> str:
 
 
 def build_list_view(
-    rows: Sequence[ExperimentListRow], language: Language, numbers: Numbers, *, status: str = "all", search: str = ""
+    rows: Sequence[ExperimentListRow],
+    language: Language,
+    numbers: Numbers,
+    *,
+    status: str = "all",
+    search: str = "",
+    refused: int = 0,
 ) -> ListView:
     """Turn rows into text and charts.
 
@@ -112,6 +122,7 @@ def build_list_view(
         numbers: formats in that language.
         status: the tab; an unknown one shows all.
         search: words that must occur in key, title, audience or owner.
+        refused: rows of the last seven days that could not be taken.
     """
     status = status if status in STATUSES else "all"
     ordered = sorted(rows, key=_urgency)
@@ -135,6 +146,7 @@ def build_list_view(
         total=len(rows),
         none_at_all=not rows,
         data_time=numbers.time(max(times)) if times else "",
+        refused=_refused(refused, language, numbers),
     )
 
 
@@ -185,6 +197,18 @@ def _figures(rows: Sequence[ExperimentListRow], language: Language, numbers: Num
             language.ngettext("in %(num)s experiment", "in %(num)s experiments", len(running)),
         ),
     )
+
+
+def _refused(count: int, language: Language, numbers: Numbers) -> str:
+    _ = language.gettext
+    if count >= MOST_REFUSED:
+        return _("%(count)s rows or more of the last seven days could not be taken.", count=numbers.count(MOST_REFUSED))
+    sentence = language.ngettext(
+        "%(num)s row of the last seven days could not be taken.",
+        "%(num)s rows of the last seven days could not be taken.",
+        count,
+    )
+    return sentence if count else ""
 
 
 def _need(row: ExperimentListRow, language: Language) -> Need | None:

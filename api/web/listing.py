@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 
 from api.management.reports import Reports
 from api.services import Services
+from api.web.list_view import MOST_REFUSED
 from api.web.views import ExperimentListRow, Site, list_row
 from experiments.definitions import Project
 from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.records import ExperimentRecord
 from experiments.lifecycle.states import LAUNCHED
+from experiments.log import reviewing
 from experiments.report.audience import audience_text
 from experiments.report.document import Plan, Report, Text, VariantInfo
 
@@ -51,6 +53,11 @@ class Listing:
             )
             for record in repository.experiments()
         ]
+
+    def refused(self) -> int:
+        """Return how many rows of the last seven days could not be taken, ``MOST_REFUSED`` at most."""
+        since = self.services.now_us() - 7 * DAY_US
+        return reviewing.count_since(self.services.store, since, most=MOST_REFUSED)
 
     def report(self, key: str) -> Report | None:
         """Return the latest stored report."""

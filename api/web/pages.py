@@ -49,6 +49,8 @@ class Page:
     asset: Callable[[str], str] = lambda file: f"/assets/{file}"
     experiments_url: str = "/experiments"
     experiments_csv_url: str = "/experiments.csv"
+    refused_url: str = "/v1/dead-letters"
+    """What could not be taken, and why."""
     api_url: str = ""
     """The page about the HTTP API, where there is one."""
     experiment_url: Callable[[str], str] = lambda key: f"/experiments/{quote(key, safe='')}"
@@ -158,7 +160,13 @@ def render_plan(plan: Plan, lang: str, *, page: Page | None = None, key: str | N
 
 
 def render_experiments(
-    rows: Sequence[ExperimentListRow], lang: str, *, page: Page | None = None, status: str = "all", search: str = ""
+    rows: Sequence[ExperimentListRow],
+    lang: str,
+    *,
+    page: Page | None = None,
+    status: str = "all",
+    search: str = "",
+    refused: int = 0,
 ) -> str:
     """Render the experiment list.
 
@@ -168,10 +176,12 @@ def render_experiments(
         page: where the page stands.
         status: all | running | ready | draft | decided.
         search: words to find in key, title, audience or owner.
+        refused: rows of the last seven days that could not be taken.
     """
     page = page or Page()
     words = language(lang)
-    view = build_list_view(rows, words, Numbers(words, None, page.site.time_zone), status=status, search=search)
+    numbers = Numbers(words, None, page.site.time_zone)
+    view = build_list_view(rows, words, numbers, status=status, search=search, refused=refused)
     simulated = page.site.simulated or (bool(rows) and all(row.simulated for row in rows))
     return render(
         "experiments.html", lang, page, view=view, simulated=simulated, standalone=False, section="experiments"

@@ -69,7 +69,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         try:
             caller = _holder(door, request.form.get("key", "")[:200])
         except Problem as problem:
-            return _sign_in_page(here, there, _why(problem, here.language), problem.status)
+            return _sign_in_page(here, there, _why_not_in(problem, here.language), problem.status)
         answer = redirect(there, code=303)
         keep_session(answer, caller.selector or "", door.now_us())
         return answer
@@ -143,11 +143,19 @@ def _holder(door: Door, text: str) -> Caller:
     return admitted(door, caller, "report")
 
 
+def _why_not_in(problem: Problem, language: Language) -> str:
+    """Return why a key that was pasted does not sign in."""
+    _ = language.gettext
+    if problem.code == "scope_missing":
+        return _("This key may not look at the pages. Paste one that may read reports or manage.")
+    return _why(problem, language)
+
+
 def _why(problem: Problem, language: Language) -> str:
     """Return a problem of the door in the reader's language."""
     _ = language.gettext
     said = {
-        "scope_missing": _("The key that was signed in with has no right to do this."),
+        "scope_missing": _("The key you signed in with may not do this. Sign in with one that may manage."),
         "cross_site": _("This form was not sent from a page of this service. Open the page and try again."),
         "key_malformed": _(
             "This does not read like an API key. A whole one begins with eqp_ and has 43 letters and digits at its end."

@@ -128,7 +128,8 @@ def attention_of(state: str, report: Report | None) -> Attention | None:
         return "quality" if any(check.status == "fail" for check in report.checks) else None
     if code == "stop_harm":
         return "harm"
-    return "ready" if code in {"roll_out", "stop_no_effect"} else None
+    over = state == "ended" and report.verdict.stands != "waiting"
+    return "ready" if over or code in {"roll_out", "stop_no_effect"} else None
 
 
 def list_row(

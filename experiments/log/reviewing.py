@@ -54,6 +54,13 @@ def letters(
         return [DeadLetter(*row) for row in connection.execute(query)]
 
 
+def count_since(store: Store, since: int, *, most: int) -> int:
+    """Return how many dead letters have come since a time (microsecond); counting stops at ``most``."""
+    some = sa.select(dead_letters.c.id).where(dead_letters.c.received_at >= since).limit(most).subquery()
+    with store.read() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0)
+
+
 def letter(store: Store, identity: str) -> DeadLetter:
     """Return one dead letter.
 

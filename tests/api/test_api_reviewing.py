@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from experiments.store.log_tables import events
 from tests.api.management import application, pages, problem
 
 NOW = 1_772_600_000_000_000
+DAY_US = 86_400_000_000
 
 
 @pytest.fixture
@@ -57,6 +59,18 @@ def test_dead_letters_are_listed_by_arrival(client: FlaskClient, store: Store) -
     assert json.loads(one["payload"])["currency"] == "EUR"
     assert one["meaning"].startswith("The amount is not in the project's currency")
     problem(client.get(f"/v1/dead-letters/{'0' * 32}"), 404)
+
+
+def test_the_list_of_experiments_says_that_rows_were_refused_lately(client: FlaskClient, store: Store) -> None:
+    now = time.time_ns() // 1000
+    assert "could not be taken" not in client.get("/experiments").text
+    keep(store, letter("invalid", "long ago", now - 8 * DAY_US), letter("invalid", "yesterday", now - DAY_US))
+    page = client.get("/experiments").text
+    assert "1 row of the last seven days could not be taken." in page
+    assert 'href="/v1/dead-letters"' in page
+    keep(store, *(letter("invalid", str(n), now - n) for n in range(1001)))
+    assert "1,000 rows or more of the last seven days" in client.get("/experiments").text
+    assert "至少 1,000 行数据未能接收" in client.get("/experiments?lang=zh-CN").text
 
 
 def test_an_event_is_taken_after_the_currency_was_corrected(client: FlaskClient, store: Store) -> None:

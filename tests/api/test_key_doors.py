@@ -273,6 +273,24 @@ def test_signing_in_and_out(client: FlaskClient, store: Store) -> None:
     assert client.get("/keys").status_code == 200
 
 
+def test_who_is_refused_or_astray_is_still_signed_in(client: FlaskClient, store: Store) -> None:
+    seen = {"Accept": "text/html"}
+    reader = key(store, "analyst", "report")
+    nowhere = client.get("/nothing", headers=seen)
+    assert (nowhere.status_code, "Sign out" in nowhere.text) == (404, False)
+    sign_in(client, reader, "/experiments")
+    refused = client.get("/keys", headers=seen)
+    assert refused.status_code == 403
+    assert "Sign in with one that may manage" in refused.text
+    for page in (refused, client.get("/nothing", headers=seen), client.get("/docs/api")):
+        assert "analyst" in page.text
+        assert "Sign out" in page.text
+        assert 'href="/keys"' not in page.text
+    weak = sign_in(client, key(store, "shop", "decide"))
+    assert weak.status_code == 403
+    assert "may not look at the pages" in weak.text
+
+
 @pytest.mark.parametrize(
     "there", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "", "/sign-in"]
 )

@@ -309,10 +309,14 @@ def test_an_ended_experiment_without_clear_effects_asks_for_a_decision() -> None
     words = language("en")
     view = build_list_view(rows, words, Numbers(words))
     assert [(line.badge.word, line.next_step) for line in view.lines] == [
-        ("Ended", "No report yet"),
         ("Ended", "No answer"),
         ("Ended", "Decide: effects are unclear"),
+        ("Ended", "No report yet"),
         ("Ended", "Wait for outcomes"),
+    ]
+    assert [(need.key, need.head) for need in view.needs] == [
+        ("over", "Ready to decide."),
+        ("unclear", "Ready to decide."),
     ]
     assert build_list_view(rows[3:], words, Numbers(words)).axis is None
 

@@ -274,7 +274,7 @@ def test_columns_of_the_list_win_over_what_is_stored(shop: Store, settings: Sett
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"unit,channel\n", "the list has no rows"),
+        (b"unit,channel\n", "has no rows"),
         (b"unit\nm-1\n", "reads 'channel', which is no column; add it to the list. There are: unit"),
         (b"customer,channel\nm-1,app\n", "which column is the member's id? Name it by unit_column. There are: cust"),
         (b"m-17,app\nm-18,app\n", "There are: (a name with digits), app"),
