@@ -297,7 +297,8 @@ def _plain_code(value: Any) -> Any:
 
 def _plain_text(name: str, part: Any) -> Any:
     if name in {"description", "summary"} and isinstance(part, str):
-        return part.replace("``", "`" if name == "description" else "")  # viewers write summaries as they are
+        text = part.partition("\n>>> ")[0].rstrip()  # examples of docstrings are for who reads the code
+        return text.replace("``", "`" if name == "description" else "")  # viewers write summaries as they are
     return _plain_code(part)
 
 
