@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from allocation.answers import nothing
 from allocation.compiled import CompiledExperiment
 from allocation.decide import decide
 from allocation.decision import Decision, OccasionError
@@ -82,7 +83,7 @@ class BatchReply(msgspec.Struct, frozen=True):
     """How many of them are errors."""
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _NO_ATTRIBUTES: dict[str, Value] = {}
 
 
@@ -98,7 +99,7 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
     compiled = node.deciding.snapshot()
     if batch.experiment is not None:
         node.deciding.plan(compiled, batch.experiment, batch.unit_type)  # an unknown one fails the batch, not each
-    decided: list[Decision | FieldProblem] = []
+    decided: list[Decision | FieldProblem | bytes] = []
     deciding = _Members(node, compiled, batch)
     answers = Answers(node.deciding.answered, "decide", send_at_us(batch.send_at), caller.ack)
     for start in range(0, len(batch.members), PIECE):
@@ -106,16 +107,21 @@ async def answer(node: Node, caller: Caller, scope: Scope, receive: Receive, sen
             await asyncio.sleep(0)
         decided += deciding.decide(batch.members[start : start + PIECE])
     # From here to the commit nothing else runs, so that nobody is told what is not on its way to the disk.
-    stale, add = node.stale, answers.add
-    items: list[MemberReply | MemberRefused] = [
-        _reply(add(one), stale)
-        if isinstance(one, Decision)
-        else MemberRefused(index, MemberError(one.code, one.message, one.pointer))
-        for index, one in enumerate(decided)
-    ]
+    stale, add = deciding.stale, answers.add
+    items: list[bytes] = []
+    refused = 0
+    for index, one in enumerate(decided):
+        if isinstance(one, bytes):
+            items.append(one)
+        elif isinstance(one, Decision):
+            items.append(_encode(_reply(add(one), stale)))
+        else:
+            items.append(_encode(_refused(index, one)))
+            refused += 1
+    deciding.count()
     if answers.waiting:
         await answers.durable()
-    await _send(send, items, lines=wants_lines(scope, batch))
+    await _send(send, items, refused, lines=wants_lines(scope, batch))
 
 
 class _Members:
@@ -126,20 +132,23 @@ class _Members:
         self._compiled = compiled
         self._batch = batch
         self._now = node.now_us()
+        self.stale = node.stale
+        self._nothing: dict[str, dict[str, _Nothing]] = {}
         project = node.deciding.project
         self._takes_personal = project is not None and project.allow_personal_ids
         self._plans: dict[str, CompiledExperiment | FieldProblem | None] = {}
         self._unknown = 0
 
-    def decide(self, members: list[str | Member | FieldProblem]) -> list[Decision | FieldProblem]:
-        """Decide some members, one after the other."""
+    def decide(self, members: list[str | Member | FieldProblem]) -> list[Decision | FieldProblem | bytes]:
+        """Decide some members, one after the other; who gets nothing has an answer in JSON at once."""
         compiled, now, takes_personal = self._compiled, self._now, self._takes_personal
         usual, its_occasion = self._batch.experiment or "", self._batch.occasion
         state_for, stateless = self._deciding.state_for, self._deciding.stateless
-        decided: list[Decision | FieldProblem] = []
+        decided: list[Decision | FieldProblem | bytes] = []
         keep = decided.append
         plan: CompiledExperiment | FieldProblem | None = None
         last, needs_nothing, draw = None, False, None
+        alike: dict[str, _Nothing] = {}
         for member in members:
             if isinstance(member, str):
                 unit, experiment, attributes, occasion = member, usual, _NO_ATTRIBUTES, None
@@ -154,6 +163,7 @@ class _Members:
                 needs_nothing, draw = False, None
                 if isinstance(plan, CompiledExperiment) and stateless(plan):
                     needs_nothing, draw = True, drawer(plan, now, its_occasion)
+                    alike = self._nothing.setdefault(experiment, {})
             try:
                 if isinstance(plan, FieldProblem):
                     keep(plan)
@@ -162,7 +172,16 @@ class _Members:
                 elif attributes and len(attributes) > MAX_ATTRIBUTES:
                     keep(FieldProblem("/attributes", "too_many", f"at most {MAX_ATTRIBUTES} attributes are allowed"))
                 elif draw is not None and occasion is None:
-                    keep(draw(unit))
+                    drawn = draw(unit, attributes)
+                    if isinstance(drawn, str):
+                        same = alike.get(drawn)
+                        if same is None:
+                            assert isinstance(plan, CompiledExperiment)  # noqa: S101 - it is drawn from
+                            same = alike[drawn] = _Nothing(plan, its_occasion, drawn, self.stale)
+                        same.members += 1
+                        keep(b'{"unit":' + _encode(unit) + same.tail)
+                    else:
+                        keep(drawn)
                 else:
                     keep(
                         decide(
@@ -181,6 +200,14 @@ class _Members:
                 keep(FieldProblem("/occasion", "bad_occasion", str(error)))
         return decided
 
+    def count(self) -> None:
+        """Count those who get nothing; the others are counted as they are logged."""
+        assigned = self._deciding.answered.assigned
+        for experiment, reasons in self._nothing.items():
+            for reason, same in reasons.items():
+                assigned[experiment, None, reason] += same.members
+        self._nothing.clear()
+
     def _plan(self, experiment: str) -> CompiledExperiment | FieldProblem | None:
         plans = self._plans
         if experiment not in plans:
@@ -190,6 +217,17 @@ class _Members:
                     return FieldProblem("/experiment", "unknown_experiment", "is not published")
             plans[experiment] = _plan(self._deciding, self._compiled, experiment, self._batch.unit_type)
         return plans[experiment]
+
+
+class _Nothing:
+    """Answers that differ by the unit alone: most of a large list are like that, and their JSON is written once."""
+
+    __slots__ = ("members", "tail")
+
+    def __init__(self, plan: CompiledExperiment, occasion: str, reason: str, stale: bool) -> None:
+        # Without the unit, and the brace and name before it.
+        self.tail = _encode(_reply(nothing(plan, "", occasion, 0, reason), stale)).removeprefix(b'{"unit":""')
+        self.members = 0
 
 
 def _plan(
@@ -225,12 +263,15 @@ def _reply(decision: Decision, stale: bool) -> MemberReply:
     )
 
 
-async def _send(send: Send, items: list[MemberReply | MemberRefused], *, lines: bool) -> None:
+def _refused(index: int, problem: FieldProblem) -> MemberRefused:
+    return MemberRefused(index, MemberError(problem.code, problem.message, problem.pointer))
+
+
+async def _send(send: Send, items: list[bytes], refused: int, *, lines: bool) -> None:
     if lines:
-        body, kind = _encoder.encode_lines(items), b"application/x-ndjson"
-    else:
-        refused = sum(type(item) is MemberRefused for item in items)
-        body, kind = _encoder.encode(BatchReply(items, refused)), b"application/json"
+        body, kind = b"".join([item + b"\n" for item in items]), b"application/x-ndjson"
+    else:  # a `BatchReply`
+        body, kind = b'{"items":[%b],"refused":%d}' % (b",".join(items), refused), b"application/json"
     headers = [
         (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),

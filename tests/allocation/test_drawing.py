@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from allocation.answers import nothing
 from allocation.compiled import compile_snapshot
 from allocation.decide import decide
 from allocation.decision import OccasionError
@@ -22,6 +23,7 @@ from allocation.plan import (
 )
 
 SALT = "00c0ffee00c0ffee"
+TIERS: tuple[dict[str, Any], ...] = ({"tier": "gold"}, {"tier": "silver"}, {}, {"tier": 7})
 UNITS = [*(f"m-{n}" for n in range(500)), "é", "梅花", "\U0001f600", 'quote"\\', " ", "x" * 256, "a\tb", "\x7f"]
 
 
@@ -43,6 +45,10 @@ def compiled(**changes: Any) -> Any:
         {"phases": (PhasePlan(2, SALT, (1, 1, 1)),)},
         {"phases": (PhasePlan(1, SALT, (0, 0, 1), traffic="0"),)},
         {"start": 10, "end": 20, "unit_type": "household"},
+        {
+            "audience": {"attribute": "tier", "op": "eq", "value": "gold"},
+            "attributes": {"tier": AttributePlan("string", "request")},
+        },
     ],
 )
 @pytest.mark.parametrize("occasion", ["", "send-7"])
@@ -50,8 +56,15 @@ def test_the_answers_are_the_same(changes: dict[str, Any], occasion: str) -> Non
     snapshot = compiled(**changes)
     draw = drawer(snapshot.experiments["x"], 15, occasion)
     assert draw is not None
-    for unit in UNITS:
-        assert draw(unit) == decide(snapshot, "x", unit, now=15, occasion=occasion)
+    plan, shares = snapshot.experiments["x"], set()
+    for i, unit in enumerate(UNITS):
+        attributes: dict[str, Any] = TIERS[i % len(TIERS)]
+        drawn = draw(unit, attributes)
+        if isinstance(drawn, str):
+            shares.add(drawn)
+            drawn = nothing(plan, unit, occasion, 15, drawn)
+        assert drawn == decide(snapshot, "x", unit, now=15, attributes=attributes, occasion=occasion)
+    assert not shares - {"not_in_traffic", "not_in_audience"}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,7 @@ def test_the_answers_are_the_same(changes: dict[str, Any], occasion: str) -> Non
         {"frozen": ("tier",), "attributes": {"tier": AttributePlan("string")}},
         {
             "audience": {"attribute": "tier", "op": "eq", "value": "gold"},
-            "attributes": {"tier": AttributePlan("string", "request")},
+            "attributes": {"tier": AttributePlan("string", "stored")},
         },
         {"phases": (PhasePlan(1, SALT, (1, 1, 1)), PhasePlan(2, SALT, (1, 2, 1), opened="keep"))},
     ],
@@ -86,6 +99,6 @@ def test_what_cannot_be_decided_is_refused_alike() -> None:
     assert draw is not None
     for unit in ("", "x" * 257, "a\0b", "\ud800", 7):
         with pytest.raises(UnitError):
-            draw(unit)  # type: ignore[arg-type]
+            draw(unit, {})  # type: ignore[arg-type]
     with pytest.raises(OccasionError):
         drawer(plan, 15, "no spaces")
