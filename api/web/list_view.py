@@ -222,6 +222,8 @@ def _need(row: ExperimentListRow, language: Language) -> Need | None:
         "ready": (_("Ready to decide."), "ok", "good", _("Read report")),
         "late": (_("Outcome data is late."), "clock", "mut", _("Review")),
     }[row.attention]
+    if row.attention == "ready" and row.decision not in READY:
+        head, icon, tone = _("Waits for your decision."), "clock", "mut"
     return Need(row.key, head, unbroken(language.text(row.next_step)), icon, tone, action)
 
 

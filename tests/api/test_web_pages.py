@@ -315,8 +315,8 @@ def test_an_ended_experiment_without_clear_effects_asks_for_a_decision() -> None
         ("Ended", "Wait for outcomes"),
     ]
     assert [(need.key, need.head) for need in view.needs] == [
-        ("over", "Ready to decide."),
-        ("unclear", "Ready to decide."),
+        ("over", "Waits for your decision."),
+        ("unclear", "Waits for your decision."),
     ]
     assert build_list_view(rows[3:], words, Numbers(words)).axis is None
 
