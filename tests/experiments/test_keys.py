@@ -124,7 +124,7 @@ def test_revoking_by_name_ends_both_and_by_selector_one(store: Store) -> None:
     assert len(keys.revoke(store, "shop", actor="bob", now=NOW)) == 2
     assert security(store) == SecurityPlan(required=True)
     for change in (keys.revoke, keys.rotate):
-        with pytest.raises(UnknownApiKeyError, match="no key .shop. that works; there is none at all"):
+        with pytest.raises(UnknownApiKeyError, match=r"no key .shop. that works; there is none at all"):
             change(store, "shop", actor="bob", now=NOW)
 
 
