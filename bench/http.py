@@ -32,6 +32,7 @@ from bench.http_shop import (
     batch_question,
     decide_question,
     free_port,
+    key_of,
     ofrep_question,
     ours,
     process,
@@ -47,6 +48,7 @@ FLASK = "Flask on granian"
 CONSTANT = "a constant answer on our server"
 UNLEASH = "Unleash, frontend API: the same question"
 UNLEASH_CLIENT = "Unleash, client API: the definitions"
+NOT_WAITED_FOR = "decide, logged but not waited for (ack = none, with a key)"
 MEMBERS = 1_000
 
 
@@ -76,12 +78,22 @@ Running = tuple[int, list[int]]
 
 def rows_of(
     service: Ours,
+    keyed: tuple[Ours, str],
     flask: Running,
     flask_waiting: Running,
     constants: dict[str, tuple[int, Running]],
     peer: Running | None,
 ) -> list[Row]:
-    """Return the rows of the table."""
+    """Return the rows of the table.
+
+    Args:
+        service: ours, open to everybody.
+        keyed: ours again, with a key whose answers wait for nothing.
+        flask: the baseline with one thread.
+        flask_waiting: the same with threads that wait for the disk.
+        constants: size, port and processes of the constant answers.
+        peer: Unleash, where it is there.
+    """
     alone = (service.port, service.serving)
     flask_counted, flask_logged = f"{FLASK}, not logged", f"{FLASK}, durable"
     limit, limit_logged = (f"{CONSTANT}, {constants[key][0]} bytes" for key in ("counted", "logged"))
@@ -102,6 +114,13 @@ def rows_of(
         Row(limit_logged, *constants["logged"][1], logged),
         Row("decide, durable", *alone, logged, goal),
         Row("OFREP, durable", *alone, ofrep_question("logged"), goal + by_peer),
+        Row(
+            NOT_WAITED_FOR,
+            keyed[0].port,
+            keyed[0].serving,
+            decide_question("logged", Authorization=f"Bearer {keyed[1]}"),
+            ((flask_logged, None),),
+        ),
         *peers,
         *(
             Row(
@@ -122,7 +141,7 @@ def check_answers(rows: list[Row]) -> None:
     """See that the baseline says what ours says, field by field."""
     said: dict[str, list[tuple[str, Any]]] = {}
     for row in rows:
-        if row.question.path == "/v1/decide" and CONSTANT not in row.label:
+        if row.question.path == "/v1/decide" and row.label != NOT_WAITED_FOR and CONSTANT not in row.label:
             body = f"{row.question.head}-the-same{row.question.tail}".encode()
             status, document = send(row.port, row.question.path, body)
             if status != 200:
@@ -161,7 +180,7 @@ def answer_size(service: Ours, experiment: str) -> int:
     return len(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def measure(rows: list[Row], rounds: int, seconds: int, service: Ours) -> tuple[dict[str, list[Load]], float]:
+def measure(rows: list[Row], rounds: int, seconds: int, rest: list[int]) -> tuple[dict[str, list[Load]], float]:
     """Ask all, round after round in a turning order; return the loads, and what a logged decision costs elsewhere."""
     loads: dict[str, list[Load]] = {row.label: [] for row in rows}
     for row in rows:
@@ -170,24 +189,24 @@ def measure(rows: list[Row], rounds: int, seconds: int, service: Ours) -> tuple[
     for i in range(rounds):
         shift = i % len(rows)
         for row in rows[shift:] + rows[:shift]:
-            before = cpu_s(service.rest)
+            before = cpu_s(rest)
             done = load(row.port, row.question, seconds, row.pids, row.connections)
             loads[row.label].append(done)
             if row.label == "decide, durable":
-                settle(service)
-                beside.append((cpu_s(service.rest) - before) / done.requests * 1e6)
-            elif "durable" in row.label:
-                settle(service)
+                settle(rest)
+                beside.append((cpu_s(rest) - before) / done.requests * 1e6)
+            elif "durable" in row.label or row.label == NOT_WAITED_FOR:
+                settle(rest)
     return loads, statistics.median(beside)
 
 
-def settle(service: Ours, seconds: float = 60.0) -> None:
+def settle(rest: list[int], seconds: float = 60.0) -> None:
     """Wait until what was logged is in the database, so that the next row does not share a core with its loading."""
     deadline = time.monotonic() + seconds
-    before = cpu_s(service.rest)
+    before = cpu_s(rest)
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        now = cpu_s(service.rest)
+        now = cpu_s(rest)
         if now - before < 0.1:
             return
         before = now
@@ -215,9 +234,12 @@ def main() -> int:
         except MissingToolError as error:
             print(f"NOT MEASURED: Unleash ({error})")
         without_log, waiting = stack.enter_context(flask(data, 1)), stack.enter_context(flask(data, 32))
-        rows = rows_of(service, without_log, waiting, constants, peer)
+        set_up(Path(folder) / "keyed")
+        other = stack.enter_context(ours(Path(folder) / "keyed"))
+        keyed = (other, key_of(other, "none"))
+        rows = rows_of(service, keyed, without_log, waiting, constants, peer)
         check_answers(rows)
-        loads, beside = measure(rows, arguments.rounds, arguments.seconds, service)
+        loads, beside = measure(rows, arguments.rounds, arguments.seconds, service.rest + other.rest)
     return report(rows, loads, beside)
 
 
@@ -226,7 +248,7 @@ _SAID = {True: " met", False: " MISSED", None: ""}
 
 def report(rows: list[Row], loads: dict[str, list[Load]], beside: float) -> int:
     """Print the table and keep it; return 1 when a goal is missed."""
-    print(f"{'':44}{'a second':>10}{'CPU µs':>9}{'p50 ms':>8}{'p99 ms':>8}   goal")
+    print(f"{'':58}{'a second':>10}{'CPU µs':>9}{'p50 ms':>8}{'p99 ms':>8}   goal")
     kept, missed = [], 0
     for row in rows:
         done = loads[row.label]
@@ -244,7 +266,7 @@ def report(rows: list[Row], loads: dict[str, list[Load]], beside: float) -> int:
             goals.append(("µs a member", f" ≤ {row.most_us:g}", spent <= row.most_us))
         missed += sum(met is False for _, _, met in goals)
         told = "; ".join(text + goal + _SAID[met] for text, goal, met in goals)
-        print(f"{row.label:44}{rate:10,.0f}{spent:9.1f}{p50:8.2f}{p99:8.2f}   {told}")
+        print(f"{row.label:58}{rate:10,.0f}{spent:9.1f}{p50:8.2f}{p99:8.2f}   {told}")
         kept.append({"row": row.label, "a_second": rate, "cpu_us": spent, "p50_ms": p50, "p99_ms": p99, "goals": goals})
     print(f"Beside answering, on the other core: {beside:.1f} µs of CPU for each logged decision (spool to database).")
     out = Path(__file__).parent / "out"

@@ -130,9 +130,10 @@ def free_port() -> int:
         return port
 
 
-def send(port: int, path: str, body: bytes | None = None, content_type: str = "application/json") -> tuple[int, Any]:
+def send(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
     """Send one request and return its status and JSON (``None`` when the answer is none)."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"Content-Type": content_type})
+    given = {"Content-Type": "application/json", **headers}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, given)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             status, data = response.status, response.read()
@@ -213,6 +214,19 @@ def set_up(data: Path, database: str | None = None) -> None:
         )
         if done.returncode:
             raise RuntimeError(f"equipoise {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def key_of(service: Ours, ack: str) -> str:
+    """Make the first key of a running service and return its text once the service knows it."""
+    arguments = ["keys", "create", f"bench-{ack}", "--scope", "decide", "--ack", ack, "--output", "json"]
+    done = subprocess.run(equipoise(service.data, *arguments), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"equipoise keys create: {done.stderr.strip()}")
+    text: str = json.loads(done.stdout)["key"]
+    question = b'{"experiment":"counted","unit":"m"}'
+    wait_until(lambda: send(service.port, "/v1/decide", question)[0] == 401)
+    wait_until(lambda: send(service.port, "/v1/decide", question, Authorization=f"Bearer {text}")[0] == 200)
+    return text
 
 
 class Ours:
