@@ -45,7 +45,7 @@ endef
 .venv/.vendor: .venv/.base frontend/package-lock.json frontend/vendor.mjs locks/node.txt
 	@command -v npm >/dev/null 2>&1 || { echo "No npm here: taking Node from PyPI"; }
 	$(if $(shell command -v npm),,$(call sync,locks/node.txt))
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix frontend ci --silent --no-audit --no-fund
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix frontend ci --loglevel=error --no-audit --no-fund
 	@PATH="$(CURDIR)/$(BIN):$$PATH" node frontend/vendor.mjs
 	@touch $@
 
@@ -61,7 +61,7 @@ endef
 	@touch $@
 
 tests/system/clients/node_modules/.done: tests/system/clients/package-lock.json .venv/.vendor
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/system/clients ci --silent --no-audit --no-fund
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix tests/system/clients ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 CLIENTS := .venv-clients/.done tests/system/clients/node_modules/.done
@@ -104,7 +104,7 @@ bench: .venv/.vendor .venv-bench/.done bench/unleash/node_modules/.done
 # A peer that is asked the same question, with the Node that it needs.
 bench/unleash/node_modules/.done: bench/unleash/package-lock.json locks/node.txt .venv-bench/.done
 	@.venv-bench/bin/uv pip install --python .venv-bench/bin/python --quiet --require-hashes -r locks/node.txt
-	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" npm --prefix bench/unleash ci --silent --no-audit --no-fund
+	@PATH="$(CURDIR)/.venv-bench/bin:$$PATH" npm --prefix bench/unleash ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 .venv-bench/.done: locks/bench.txt locks/build.txt setup.cfg
