@@ -79,7 +79,7 @@ def paths() -> Schema:
                 "responses": {**decided, **refused},
             },
             "get": {
-                "summary": "The same for tools that only GET; no query string is in any log of ours.",
+                "summary": "Decide by an address, for tools that only GET; no query string is in any log of ours.",
                 "operationId": "decideByGet",
                 "tags": ["Serving"],
                 "parameters": parameters,

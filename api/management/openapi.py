@@ -75,6 +75,7 @@ def completed(app: Flask, spec: Schema) -> Schema:
             if isinstance(operation, dict):
                 _path_parameters(path, operation)
     with_hot_paths(spec)
+    _secure_hot_paths(spec)
     spec["components"]["securitySchemes"] = SECURITY_SCHEMES
     for operations in spec["paths"].values():
         for operation in operations.values():
@@ -197,6 +198,17 @@ def _secure(operation: Schema) -> None:
     if needs:
         text = operation.get("description", "")
         operation["description"] = f"{text}\n\nScope: `{min(needs)}`.".strip()
+
+
+def _secure_hot_paths(spec: Schema) -> None:
+    """Say of what the front answers which scope it takes, as the table of its addresses has it."""
+    from api.hot.routes import find  # which knows everything that answers
+
+    for path, operations in spec["paths"].items():
+        route = find(path)
+        if route is not None:
+            for operation in operations.values():
+                operation.setdefault("security", security(route.need))
 
 
 def _path(rule: Rule) -> str:

@@ -38,6 +38,16 @@ def paths() -> dict[str, Any]:
     return {path: {"post": _operation(kind)} for path, kind in KINDS.items() if len(path) > len("/v1/x")}
 
 
+_SINGLE = {
+    "track": "Take one event.",
+    "identify": "Take stored attributes of one member.",
+    "alias": "Link two ids: they are one unit from then on.",
+    "group": "Take one group, and keep nothing of it.",
+    "page": "Take one page view, and keep nothing of it.",
+    "screen": "Take one screen view, and keep nothing of it.",
+}
+
+
 def _operation(kind: str | None) -> dict[str, Any]:
     message = {"anyOf": [{"$ref": _REF.format(name="SegmentMessage")}, {}]}
     # Messages are checked one by one: a bad one never fails the request, so anything may stand in a message's place.
@@ -55,9 +65,7 @@ def _operation(kind: str | None) -> dict[str, Any]:
     failure = {"application/json": {"schema": {"$ref": _REF.format(name="SegmentProblem")}}}
     reply = {"application/json": {"schema": {"$ref": _REF.format(name="SegmentReply")}}}
     return {
-        "summary": "Take a batch of messages as Segment's libraries send them."
-        if kind is None
-        else f"Take one {kind}.",
+        "summary": "Take a batch of messages as Segment's libraries send them." if kind is None else _SINGLE[kind],
         "description": "gzip is recognised by its first bytes. A key may also be sent as `writeKey` in the body.",
         "tags": ["Serving"],
         "requestBody": {"required": True, "content": {"application/json": {"schema": single if kind else batch}}},

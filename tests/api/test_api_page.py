@@ -37,6 +37,23 @@ def test_every_address_is_on_the_page(client: FlaskClient) -> None:
     assert 'href="/docs/api"' in client.get("/experiments").text
 
 
+def test_what_the_front_answers_says_which_scope_it_takes(client: FlaskClient) -> None:
+    paths = client.get("/v1/openapi.json").json["paths"]
+    for path, method, scope in [
+        ("/v1/decide", "get", "decide"),
+        ("/v1/decide/batch", "post", "decide"),
+        ("/v1/events", "post", "ingest"),
+        ("/v1/identify", "post", "ingest"),
+        ("/ofrep/v1/evaluate/flags/{key}", "post", "decide"),
+        ("/v1/experiments/{key}/assignments", "post", "decide"),
+        ("/v1/audit", "get", "report"),
+    ]:
+        operation = paths[path][method]
+        assert {"bearer": [scope]} in operation["security"], path
+        assert operation["description"].endswith(f"Scope: `{scope}`."), path
+    assert all(">>>" not in str(part) for part in client.get("/v1/openapi.json").json["components"]["schemas"].values())
+
+
 def test_nothing_is_evaluated_and_nothing_comes_from_elsewhere(client: FlaskClient) -> None:
     page = client.get("/docs/api")
     policy = page.headers["Content-Security-Policy"]
