@@ -108,11 +108,12 @@ async def take(node: Node, caller: Caller, scope: Scope, receive: Receive, send:
     """Take a list and answer 202 with its job, 200 when that is done already.
 
     Raises:
-        Problem: 404 for an unknown experiment, 409 for one that does not run, 408, 413 and 422 for a list or parameters
-            that cannot be taken, 503 when there is no room or no database.
+        Problem: 404 for an unknown experiment, 409 for one that does not run, 408, 413, 415 and 422 for a list or
+            parameters that cannot be taken, 503 when there is no room or no database.
     """
     key, _ = _address(scope)
     plan = _plan(node, key)
+    _check_kind(scope)
     if plan.plan.state in NEVER_RAN:
         _check_running(plan, node.now_us())
     request = _request(key, "", scope)
@@ -153,6 +154,13 @@ def _ask(
         )
     except PastSendError as error:
         raise _invalid(error) from None
+
+
+def _check_kind(scope: Scope) -> None:
+    """Refuse a form; other content types are not looked at, for few callers state the right one."""
+    if (header(scope, b"content-type") or "").lower().startswith("multipart/form-data"):
+        advice = "send the file itself as the body, not a form (curl -T FILE, not -F)"
+        raise Problem(415, advice, code="unsupported_media_type")
 
 
 def _plan(node: Node, key: str) -> CompiledExperiment:

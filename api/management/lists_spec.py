@@ -50,6 +50,7 @@ def paths() -> dict[str, Any]:
                             "408": "Too little of the body came",
                             "409": "The experiment does not run; detail says what to do",
                             "413": "The list is too large",
+                            "415": "A form; the body is the file itself",
                             "422": "A wrong parameter, or an empty list",
                             "503": "No room, no disk or no database just now; come again after Retry-After seconds",
                         }

@@ -113,6 +113,7 @@ REQUESTS: list[tuple[str, str, dict[str, str], bytes | None, int, str]] = [
     ("/v1/experiments/basket/transitions", "POST", JSON, b'{"to":"flying"}', 422, "use one of draft, review"),
     ("/v1/experiments/basket/transitions", "POST", JSON, b'{"to":"decided"}', 409, "cannot move to decided"),
     ("/v1/experiments/basket/transitions", "POST", JSON, b'{"to":7}', 422, "expected `str`, got `int`"),
+    ("/v1/experiments/basket/assignments", "POST", {"Content-Type": "multipart/form-data"}, b"--", 415, "-T"),
     ("/v1/experiments/basket/transitions", "POST", {}, b'{"to":"testing"}', 415, "send Content-Type: application/json"),
     ("/v1/experiments/basket/report", "GET", {}, None, 409, "there is nothing to report before it runs"),
     ("/v1/experiments/basket/report?format=pdf", "GET", {}, None, 400, "format is json or csv"),
