@@ -33,7 +33,10 @@ class Astray:
         """Return a page, the way to one, or None where a problem document is right."""
         if not isinstance(error, NotFound | MethodNotAllowed) or request.path.startswith("/v1/"):
             return None
-        if request.method not in {"GET", "HEAD"} or request.accept_mimetypes.best_match((*_JSON, "text/html")) in _JSON:
+        if (
+            request.method not in {"GET", "HEAD"}
+            or request.accept_mimetypes.best_match((*_JSON, "text/html")) != "text/html"
+        ):
             return None
         meant = _without_slash()
         return redirect(meant, code=308) if meant is not None else self._nothing_here(error.code or 404)

@@ -41,6 +41,7 @@ def test_a_program_gets_a_problem_document(client: FlaskClient, accept: str) -> 
     reply = client.get("/nothing/", headers={"Accept": accept})
     assert (reply.status_code, reply.mimetype) == (404, "application/problem+json")
     assert "none ends with a slash" in reply.json["detail"]
+    assert client.get("/nothing").mimetype == "application/problem+json"
     assert client.get("/v1/nothing", headers=BROWSER).mimetype == "application/problem+json"
     assert client.post("/nothing", headers=BROWSER).mimetype == "application/problem+json"
 
