@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 HOST ?= 127.0.0.1
 PORT ?= 8080
-WORKERS ?= 2
+WORKERS ?= 3
+SLOW_WORKERS ?= 2
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 SOURCES := allocation stats experiments api
@@ -91,7 +92,7 @@ test: .venv/.vendor .venv/.dev $(CLIENTS) system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --doctest-modules tests $(SOURCES)
 
 test-slow: .venv/.vendor .venv/.slow $(CLIENTS) slow-system-packages
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow tests
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist loadfile -m slow tests
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -210,6 +210,7 @@ def test_the_documents_say_what_the_schema_says() -> None:
         assert markdown(table) in text, f"docs/exports.md: renew the table of {table} with experiments.exports.schema"
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """200,000 rows of one day, sorted by the database, in less than the rows themselves would take."""
     import resource

@@ -88,6 +88,7 @@ def done(store: Store, *ids: str) -> bool:
     return all(queue.get(store, job_id).state in queue.OVER for job_id in ids)
 
 
+@pytest.mark.slow
 def test_one_works_and_when_it_is_killed_the_other_goes_on(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     with working(store, tmp_path) as first:

@@ -149,6 +149,7 @@ def test_arrivals_change_with_what_arrives(store: Store) -> None:
     assert seen() != before
 
 
+@pytest.mark.slow
 def test_live_reports_are_computed_when_something_arrived(shop: Store, tmp_path: Path) -> None:
     define(shop, metric("buyers", "proportion"), experiment({"primary": ["buyers"]}))
     refresher = Refresher(shop, Settings(tmp_path, shop.url), threading.Event())

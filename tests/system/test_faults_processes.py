@@ -156,6 +156,7 @@ def kill_worker_then_parent(url: str, data: Path, rounds: int, seconds: float) -
     assert max(stored.values()) == 1
 
 
+@pytest.mark.slow
 def test_killing_a_worker_and_then_the_supervisor_loses_nothing_acknowledged(store_url: str, tmp_path: Path) -> None:
     kill_worker_then_parent(store_url, tmp_path / "data", rounds=1, seconds=0.7)
 
@@ -248,6 +249,7 @@ print(told.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_member_gets_the_same_variant_from_every_worker_restart_and_process(tmp_path: Path) -> None:
     """100,000 ids in two other processes, whose hash seeds differ; 1,000 of them over HTTP from four workers, twice."""
     answers: list[dict[str, str]] = []

@@ -68,6 +68,7 @@ def test_the_same_after_the_time_that_holds_in_practice(tmp_path: Path) -> None:
         hangs(server, HUNG_AFTER_S)
 
 
+@pytest.mark.slow
 def test_a_host_that_was_suspended_as_a_whole_goes_on_with_the_same_processes(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=["--workers", "2"], prelude=SOONER) as server:
         define_everywhere(server)
