@@ -19,7 +19,7 @@ from experiments.jobs import queue
 from experiments.store import Store
 
 LEASE_S = 3.0
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 
 
 @dataclass
