@@ -49,3 +49,23 @@ def report_options(command: F) -> F:
             "--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts."
         ),
     )(command)
+
+
+def running_options(log_level_help: str) -> Callable[[F], F]:
+    """Return what adds how ``serve`` and ``worker`` are watched: the address of the metrics, and the log's level."""
+    return _together(
+        click.option(
+            "--metrics",
+            metavar="HOST:PORT",
+            envvar="EQUIPOISE_METRICS",
+            help="Where Prometheus asks, or off.  [default: 127.0.0.1:9464 where that is free]",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
+            show_default=True,
+            envvar="EQUIPOISE_LOG_LEVEL",
+            help=log_level_help,
+        ),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from api.commands.options import running_options
 from experiments.settings import Settings
 
 MAX_WORKERS = 64
@@ -27,20 +28,7 @@ MAX_WORKERS = 64
     is_flag=True,
     help="Leave the deployment's jobs (reports, exports, webhooks, lists) to other hosts or equipoise worker.",
 )
-@click.option(
-    "--metrics",
-    metavar="HOST:PORT",
-    envvar="EQUIPOISE_METRICS",
-    help="Where Prometheus asks, or off.  [default: 127.0.0.1:9464 where that is free]",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    envvar="EQUIPOISE_LOG_LEVEL",
-    help="What is written on standard error; debug has a line for every page view.",
-)
+@running_options("What is written on standard error; debug has a line for every page view.")
 @click.pass_context
 def command(
     ctx: click.Context, host: str, port: int, workers: int, no_worker: bool, metrics: str | None, log_level: str

@@ -6,24 +6,12 @@ import os
 
 import click
 
+from api.commands.options import running_options
 from experiments.settings import Settings
 
 
 @click.command(help="Do the deployment's jobs (reports, exports, webhooks, lists) without serving.")
-@click.option(
-    "--metrics",
-    metavar="HOST:PORT",
-    envvar="EQUIPOISE_METRICS",
-    help="Where Prometheus asks, or off.  [default: 127.0.0.1:9464 where that is free]",
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    envvar="EQUIPOISE_LOG_LEVEL",
-    help="What is written on standard error.",
-)
+@running_options("What is written on standard error.")
 @click.pass_context
 def command(ctx: click.Context, metrics: str | None, log_level: str) -> None:
     """Create or upgrade the database, then work until SIGTERM; of many workers one has the lease, the others wait."""
