@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from experiments.definitions.analysis import Analysis
 from experiments.definitions.base import (
     Count,
     Instant,
@@ -183,6 +184,8 @@ class Experiment(Model):
     planned_days: Count | None = None
     no_effect_within: Margin | None = None
     """Relative effect so small that "no effect" is the answer when the interval lies inside it."""
+    analysis: Analysis = Analysis()
+    """How it is judged; what is left out is chosen from the rest."""
     made: Made | None = None
 
     @model_validator(mode="before")
@@ -211,6 +214,7 @@ class Experiment(Model):
         if self.windows_start == "send" and self.population == "exposed":
             message = "windows of an exposed population start at the exposure; leave windows_start out, or use assigned"
             problems.append((("windows_start",), message))
+        problems += self._factors_name_variants(keys)
         problems += [
             (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')
             for unit, variant_key in self.overrides.items()
@@ -219,6 +223,19 @@ class Experiment(Model):
         if problems:
             refuse("experiment", problems)
         return self
+
+    def _factors_name_variants(self, keys: list[str]) -> list[tuple[tuple[str | int, ...], str]]:
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        for index, factor in enumerate(self.analysis.factors):
+            place = ("analysis", "factors", index, "levels")
+            if missing := [key for key in keys if key not in factor.levels]:
+                problems.append((place, f"does not say the level of {', '.join(missing)}; give each variant 0 or 1"))
+            problems += [
+                ((*place, key), f'"{key}" is not a variant; {_one_of(keys)}')
+                for key in factor.levels
+                if key not in keys
+            ]
+        return problems
 
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""

@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from experiments.definitions.base import Key, Model, Name, Share, Text, refuse
 from experiments.definitions.segment import Rule
 
-MetricType = Literal["proportion", "count", "sum", "mean_per_event", "ratio", "retention", "profit"]
+MetricType = Literal[
+    "proportion", "count", "sum", "mean_per_event", "ratio", "retention", "profit", "quantile", "time_to_event"
+]
 
 
 class Window(Model):
@@ -80,6 +82,10 @@ class Metric(Model):
     window: Window
     winsorise: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     """Quantile, pooled over arms, above which values are cut to it."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """quantile: which one, such as 0.9."""
+    per: Literal["unit", "event"] = "unit"
+    """quantile: of the sum of ``value`` per unit, or of single events (errors then account for several per unit)."""
     direction: Literal["increase", "decrease"] = "increase"
     """Which way is better."""
     covariate: Covariate | None = None
@@ -88,27 +94,34 @@ class Metric(Model):
     @model_validator(mode="after")
     def _fields_fit_the_type(self) -> Metric:
         problems: list[tuple[tuple[str | int, ...], str]] = []
-        with_value = {"sum", "mean_per_event", "ratio"}
-        if self.type in {"sum", "mean_per_event"} and self.value is None:
+        with_value = {"sum", "mean_per_event", "ratio", "quantile"}
+        if self.type in {"sum", "mean_per_event", "quantile"} and self.value is None:
             problems.append((("value",), f"is missing; {self.type} needs it: write value: value, or a property's name"))
         if self.value is not None and self.type not in with_value:
-            problems.append((("value",), f"does not belong to {self.type}; remove it"))
+            problems.append((("value",), _not_of(self.type)))
         if (self.type == "ratio") != (self.denominator is not None):
-            why = (
-                "is missing; a ratio needs it" if self.type == "ratio" else f"does not belong to {self.type}; remove it"
-            )
+            why = "is missing; a ratio needs it" if self.type == "ratio" else _not_of(self.type)
             problems.append((("denominator",), why))
         if (self.type == "profit") != (self.margin is not None):
             why = (
                 'is missing; profit needs it: write margin: {rate: "0.4"} or {property: margin_minor}'
                 if self.type == "profit"
-                else f"does not belong to {self.type}; remove it"
+                else _not_of(self.type)
             )
             problems.append((("margin",), why))
+        if (self.type == "quantile") != (self.quantile is not None):
+            needs = "is missing; write quantile: 0.9" if self.type == "quantile" else _not_of(self.type)
+            problems.append((("quantile",), needs))
+        if self.per == "event" and self.type != "quantile":
+            problems.append((("per",), _not_of(self.type)))
+        if self.covariate is not None and self.type in {"quantile", "time_to_event"}:
+            problems.append((("covariate",), _not_of(self.type)))
         if self.type == "retention" and self.window.start_days <= 0:
             problems.append((("window", "start_days"), "is missing; retention asks who comes back from that day on"))
         if self.winsorise is not None and self.type in {"proportion", "retention"}:
             problems.append((("winsorise",), f"does not belong to {self.type}, which is 0 or 1; remove it"))
+        if self.winsorise is not None and self.type in {"quantile", "time_to_event"}:
+            problems.append((("winsorise",), _not_of(self.type)))
         if problems:
             refuse("metric", problems)
         return self
@@ -125,3 +138,7 @@ class Metric(Model):
     def margin_rate(self) -> Fraction | None:
         """Return the declared margin as a share of the order's value."""
         return Fraction(self.margin.rate) if self.margin and self.margin.rate else None
+
+
+def _not_of(kind: str) -> str:
+    return f"does not belong to {kind}; remove it"

@@ -26,6 +26,7 @@ Reading = Literal[
     "not_computed",  # see why
 ]
 DecisionCode = Literal["roll_out", "stop_harm", "stop_no_effect", "keep_running", "do_not_read"]
+Inference = Literal["fixed", "group_sequential", "always_valid", "bayesian"]
 Stands = Literal["open", "waiting", "over"]
 CheckStatus = Literal["ok", "caution", "fail", "info"]
 
@@ -75,6 +76,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the effect's variance removed by covariates (0.31 is 31 %)."""
     p_value_margin: float | None = None
     """Guardrails: one-sided p of the non-inferiority test against the margin."""
+    chance_to_win: float | None = None
+    """Bayesian inference: probability that the variant is better than control (in the metric's direction). There are
+    no p-values then, and the intervals are credible ones."""
+    expected_loss: float | None = None
+    """Bayesian inference: what choosing this variant costs on average if it is the wrong one, in the metric's unit."""
+    after_stopping: Estimate | None = None
+    """Group sequential: median-unbiased estimate and interval, once the test has stopped."""
 
 
 class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +106,10 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     description: Text = {}
     left_out: dict[str, int] = {}
     """Units without a complete row for this metric, by reason."""
+    quantile: float | None = None
+    """Which one, for ``kind: quantile``."""
+    chance_best: dict[str, float] = {}
+    """Bayesian inference: probability that each variant, control included, is the best of all."""
 
 
 class Srm(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +214,27 @@ class BreakdownRow(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float | None
     p_value_adjusted: float | None
     why: str | None = None
+    shrunken: Estimate | None = None
+    """The effect pulled towards that of all levels by as much as chance explains their spread (empirical Bayes)."""
+
+
+class Interaction(msgspec.Struct, frozen=True, kw_only=True):
+    """Does the effect differ between the levels of an attribute, or between the variants of another experiment?"""
+
+    kind: Literal["attribute", "experiment"]
+    subject: str
+    """Attribute, or key of the other experiment."""
+    metric: str
+    variant: str
+    statistic: float | None
+    """Wald's chi-square of equal effects."""
+    df: int
+    p_value: float | None
+    p_value_adjusted: float | None
+    """Over all interactions of this kind (Holm)."""
+    units: int | None = None
+    """Units that both experiments have in common."""
+    why: str | None = None
 
 
 class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +245,143 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     """The attribute's name, where the project gives it one."""
     metric: str
     rows: list[BreakdownRow]
+    interactions: list[Interaction] = []
+    """One a variant."""
+    spread: dict[str, float | None] = {}
+    """Variant → standard deviation of the levels' true effects, as estimated (0: nothing beyond chance)."""
+
+
+class SequentialLook(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at one comparison of a group-sequential test."""
+
+    day: int
+    """Days since the first entry."""
+    units: int
+    """Matured units of the whole test."""
+    information: float
+    """Share of the planned sample."""
+    alpha_spent: float
+    z: float | None
+    bound: float
+    """|z| at or beyond it stops the test."""
+    futility: float | None = None
+    """z (in the metric's good direction) at or below it gives little hope; non-binding."""
+
+
+class SequentialTest(msgspec.Struct, frozen=True, kw_only=True):
+    """The looks at one primary metric and variant, at the level of a single comparison."""
+
+    metric: str
+    variant: str
+    looks: list[SequentialLook]
+    crossed_day: int | None
+    """First day at which the bound was crossed."""
+    futile: bool = False
+    """Whether the last look lies below the futility bound."""
+
+
+class SequentialPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How looking early is paid for."""
+
+    spending: str
+    gamma: float | None = None
+    planned_units: int
+    reserve: float = 0.0
+    futility_power: float | None = None
+    past_plan: bool = False
+    """More units than planned have matured; the decision figures are those of the plan, unless alpha was reserved."""
+
+
+class Reached(msgspec.Struct, frozen=True, kw_only=True):
+    """The effect on those whom the offer reached, where part of the sends never arrive (CACE)."""
+
+    metric: str
+    variant: str
+    reached: float | None
+    """Share of the variant's units that were reached."""
+    reached_control: float | None
+    effect: Estimate
+    why: str | None = None
+
+
+class Outlook(msgspec.Struct, frozen=True, kw_only=True):
+    """What the running test can still show: the primary metric's smallest detectable effect, now and at the plan."""
+
+    metric: str
+    variant: str
+    mde_relative: float | None
+    """At 80 % power with the present sample, as a share of control's mean."""
+    target_relative: float | None = None
+    """``no_effect_within`` of the experiment, or the plan's."""
+    units_needed: int | None = None
+    """Of the whole test, to detect the target."""
+    days_left: int | None = None
+    """At the present pace; 0 when reached."""
+    why: str | None = None
+
+
+class Wave(msgspec.Struct, frozen=True, kw_only=True):
+    """One wave (occasion) of a repeated test."""
+
+    occasion: str
+    n: int
+    effect: Estimate
+    weight: float | None
+    """Its share in the pooled effect."""
+
+
+class PooledWaves(msgspec.Struct, frozen=True, kw_only=True):
+    """Repeated waves of one test, pooled by random effects."""
+
+    metric: str
+    variant: str
+    waves: list[Wave]
+    effect: Estimate
+    prediction_low: float | None
+    """Where the effect of a next wave is to be expected."""
+    prediction_high: float | None
+    spread: float | None
+    """Standard deviation of true effects between waves."""
+    heterogeneity_p: float | None
+    why: str | None = None
+
+
+class FactorialTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """A main effect or an interaction of a factorial design."""
+
+    factors: list[str]
+    effect: Estimate
+    p_value: float | None
+    p_value_adjusted: float | None
+    aliases: list[list[str]] = []
+    """Terms that this design cannot tell from it."""
+    why: str | None = None
+
+
+class Factorial(msgspec.Struct, frozen=True, kw_only=True):
+    """Main effects and interactions of one metric."""
+
+    metric: str
+    terms: list[FactorialTerm]
+
+
+class SurvivalPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Kaplan–Meier estimate at one time."""
+
+    day: float
+    at_risk: int
+    survival: float
+    ci_low: float | None
+    ci_high: float | None
+
+
+class SurvivalCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """Share of one variant's units for which the event has not happened yet."""
+
+    metric: str
+    variant: str
+    horizon_days: float
+    points: list[SurvivalPoint]
 
 
 class VariantInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,9 +411,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     audience: Text = {}
     unit_type: str = "member"
     enrolment: Literal["once", "rolling"] = "once"
-    inference: Literal["fixed", "always_valid"] = "fixed"
+    inference: Inference = "fixed"
     alpha: float = 0.05
     multiplicity: str = "holm"
+    adjustment: str = "cuped"
+    strata: list[str] = []
+    cluster: str | None = None
+    design: Literal["units", "clusters", "switchback", "factorial"] = "units"
+    sequential: SequentialPlan | None = None
+    prior: Text = {}
+    """Bayesian inference: what was believed before, in words."""
     control: str
     variants: list[VariantInfo]
     currency: str | None = None
@@ -273,6 +450,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What the figures show, a sentence each."""
     curves: list[Curve] = []
     breakdowns: list[Breakdown] = []
+    sequential: list[SequentialTest] = []
+    reached: list[Reached] = []
+    overlaps: list[Interaction] = []
+    """Experiments that share units with this one: do the effects depend on each other?"""
+    outlook: list[Outlook] = []
+    pooled: list[PooledWaves] = []
+    factorial: list[Factorial] = []
+    survival: list[SurvivalCurve] = []
     warnings: list[Text] = []
     methods: list[Text]
     data_time: str | None = None
