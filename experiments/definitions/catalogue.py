@@ -185,10 +185,10 @@ def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Proble
     yield from _personal(catalogue.project, experiment.exclude, "/exclude")
     if experiment.segment is not None:
         yield from _known(catalogue, "segment", (experiment.segment,), "/segment", indexed=False)
-    for index, attribute in enumerate(experiment.breakdowns):
+    for attribute, place in _frozen(experiment):
         if attribute not in types:
             advice = f"declare it under attributes in the project; {nearest(attribute, types)}"
-            yield Problem(f'"{attribute}" is not an attribute; {advice}', f"/breakdowns/{index}")
+            yield Problem(f'"{attribute}" is not an attribute; {advice}', place)
     for index, variant in enumerate(experiment.variants):
         if variant.offer is None:
             continue
@@ -213,6 +213,14 @@ def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Proble
             if key not in covering and catalogue.get(Holdout, "holdout", key) is not None:
                 advice = "add the experiment or its layer to the holdout's scope, and use one unit_type"
                 yield Problem(f"holdout {key} does not cover this experiment; {advice}", f"/holdouts/{index}")
+
+
+def _frozen(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield each attribute that is frozen at decision, and where the definition names it."""
+    yield from ((name, f"/breakdowns/{index}") for index, name in enumerate(experiment.breakdowns))
+    yield from ((name, f"/analysis/strata/{index}") for index, name in enumerate(experiment.analysis.strata))
+    if experiment.analysis.cluster is not None:
+        yield experiment.analysis.cluster, "/analysis/cluster"
 
 
 def _types(catalogue: Catalogue) -> dict[str, str]:

@@ -237,6 +237,12 @@ class Experiment(Model):
             ]
         return problems
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Attributes that a decision keeps as they were: for breakdowns, for strata and for clusters."""
+        cluster = (self.analysis.cluster,) if self.analysis.cluster else ()
+        return tuple(dict.fromkeys((*self.breakdowns, *self.analysis.strata, *cluster)))
+
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""
         return {variant.key: variant.weight for variant in self.variants}

@@ -127,7 +127,7 @@ def _attributes(
     for name in mapping.attributes:
         if name not in types:
             raise unknown_name("attribute", name, sorted(types), "in the project (--attribute)")
-    automatic = {name: name for name in record.definition.breakdowns if name in file.header}
+    automatic = {name: name for name in record.definition.frozen if name in file.header}
     return {name: file.require(column) for name, column in {**automatic, **mapping.attributes}.items()}
 
 

@@ -82,7 +82,7 @@ class DecisionMapping(Origin):
     variants: Mapping[str, str] = field(default_factory=dict)
     """Value in the file → variant of the definition, where they differ."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attribute → column, frozen at decision; by default every breakdown of the experiment that is a column."""
+    """Attribute → column, frozen at decision; by default every one that the experiment freezes and that is a column."""
 
 
 @dataclass(frozen=True)

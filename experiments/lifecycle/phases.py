@@ -209,8 +209,8 @@ def prefix_problems(definition: Experiment, record: ExperimentRecord) -> Iterato
 
 
 def attributes_used(definition: Experiment, segment: Segment | None) -> set[str]:
-    """Return the attributes that an experiment's audience and breakdowns read."""
-    names = set(definition.breakdowns)
+    """Return the attributes that an experiment's audience reads, and those that are frozen at decision."""
+    names = set(definition.frozen)
     for rule in (definition.audience, segment.rule if segment else None):
         if rule is not None:
             names |= set(parse(rule).attributes)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from experiments.definitions import Experiment, Project, Segment
+from experiments.definitions.analysis import Analysis
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.errors import InputError
 from experiments.keeping import audit
@@ -181,6 +182,6 @@ def is_sticky(definition: Experiment, project: Project, segment: Segment | None)
     """
     if definition.sticky is not None:
         return definition.sticky == "enrolment"
-    audience = definition.model_copy(update={"breakdowns": ()})
+    audience = definition.model_copy(update={"breakdowns": (), "analysis": Analysis()})
     used = phases.attributes_used(audience, segment)
     return any(project.attributes[name].changes_with_offer for name in used if name in project.attributes)

@@ -32,7 +32,7 @@ class PopulationPlan:
     exposure_events: tuple[str, ...]
     excluded: Sequence[str]
     """Units of the exclusion and allow lists as they stand now; logged overrides are left out by themselves."""
-    breakdowns: tuple[str, ...]
+    frozen: tuple[str, ...]
     """Attributes frozen at decision."""
     time_zone: str
     now_us: int
@@ -74,7 +74,7 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
     import ibis
 
     seen = log.keep(_seen(log, plan), "equipoise_seen")
-    columns = {f"level_{i}": name for i, name in enumerate(plan.breakdowns)}
+    columns = {f"level_{i}": name for i, name in enumerate(plan.frozen)}
     kept = seen.filter(seen.status == KEPT)
     exposed_at = _first_exposures(log, plan, kept)
     entered = kept.left_join(exposed_at, "unit").drop("unit_right") if exposed_at is not None else None
@@ -128,7 +128,7 @@ def _seen(log: LogTables, plan: PopulationPlan) -> Any:
         d.experiment == plan.experiment, d.unit_type == plan.unit_type, d["at"] <= plan.now_us, d.kind != "holdout"
     )
     frozen = _frozen_levels(log, d, plan)
-    levels = {f"level_{i}": frozen[f"level_{i}"] for i in range(len(plan.breakdowns))} if frozen is not None else {}
+    levels = {f"level_{i}": frozen[f"level_{i}"] for i in range(len(plan.frozen))} if frozen is not None else {}
     d = frozen if frozen is not None else d
     drawn = ibis.ifelse(d.kind == "enrolled", d["at"], ibis.null("int64"))
     by_phase = d.group_by("unit", "phase").aggregate(
@@ -172,13 +172,13 @@ def _is_excluded(seen: Any, plan: PopulationPlan) -> Any:
 
 
 def _frozen_levels(log: LogTables, decisions: Any, plan: PopulationPlan) -> Any | None:
-    if not plan.breakdowns:
+    if not plan.frozen:
         return None
     from allocation.audience import json_columns
 
     column = "frozen" if log.dialect == "duckdb" else "CAST(frozen AS JSONB)"
     read = json_columns(log.dialect, column)
-    chosen = ", ".join(f"CAST({read(name, 'any')} AS TEXT) AS level_{i}" for i, name in enumerate(plan.breakdowns))
+    chosen = ", ".join(f"CAST({read(name, 'any')} AS TEXT) AS level_{i}" for i, name in enumerate(plan.frozen))
     # Names and columns come from our own resolver, which quotes them.
     return decisions.alias("equipoise_frozen").sql(f"SELECT *, {chosen} FROM equipoise_frozen")  # noqa: S608
 

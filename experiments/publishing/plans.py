@@ -135,7 +135,7 @@ def plan_of(
             for name in sorted(used)
             if name in project.attributes
         },
-        frozen=definition.breakdowns,
+        frozen=definition.frozen,
         sticky=pinned.sticky,
         layer=_layer(definition, known),
         holdouts=tuple(_holdouts(pinned.holdouts, known)),

@@ -172,7 +172,7 @@ def _population(log: LogTables, declared: Declared, phase: int, now: int) -> Pop
         kind=definition.population or _kind(log, definition, now),
         exposure_events=tuple(dict.fromkeys([definition.exposure_event, *EXPOSURES])),
         excluded=[*definition.exclude, *declared.project.exclude.get(definition.unit_type, ())],
-        breakdowns=definition.breakdowns,
+        frozen=definition.frozen,
         time_zone=declared.time_zone,
         now_us=now,
         send_event=definition.send_event if definition.windows_start == "send" else None,
@@ -407,7 +407,8 @@ class _Builder:
         """Return the primary metrics within the levels of each frozen attribute, and the attributes with too many."""
         primary = [s for s in self.measured.specs if s.role == "primary"]
         found, too_many = [], []
-        for attribute, column in self.measured.units.levels.items():
+        for attribute in self.declared.record.definition.breakdowns:
+            column = self.measured.units.levels[attribute]
             if not self.measured.units.counts:
                 continue
             if fetch_one(self.measured.table[column].nunique()) > MAX_LEVELS:
