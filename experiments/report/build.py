@@ -10,15 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.definitions import Experiment, Metric, Offer, Project
-from experiments.definitions.money import exponent
-from experiments.keeping.records import ExperimentRecord, Phase
 from experiments.keeping.repository import Repository
-from experiments.log.rows import BULK_SOURCE
 from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
-from experiments.measure.parts import MeasuredMetric, parts_of
-from experiments.measure.population import PopulationPlan
 from experiments.measure.redemption import Costs
 from experiments.report.audience import Names, audience_text
 from experiments.report.breakdowns import breakdown_of
@@ -36,6 +30,7 @@ from experiments.report.document import (
     VariantInfo,
 )
 from experiments.report.estimates import Measured, measure_metric, scorecard
+from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
 from experiments.report.quality import (
     balance_check,
     completeness_check,
@@ -62,32 +57,6 @@ WEEK_DAYS = 7
 MAX_LEVELS = 50
 ENDED = frozenset({"ended", "decided"})
 """States in which nobody enters any more."""
-EXPOSURES = ("Experiment Viewed", "$exposure", "exposure")
-"""Events that say that a unit met its variant; an experiment may name another one."""
-
-
-@dataclass(frozen=True)
-class Declared:
-    """Everything about an experiment that the report needs from the definitions."""
-
-    record: ExperimentRecord
-    project: Project
-    metrics: dict[str, Metric]
-    offers: dict[str, Offer]
-    audience: Text
-    """Who it is for, in words."""
-    names: Names
-    """Of attributes and their levels."""
-
-    @property
-    def currency(self) -> str:
-        """The experiment's currency: frozen at launch."""
-        return self.record.pinned.currency if self.record.pinned else self.project.currency
-
-    @property
-    def time_zone(self) -> str:
-        """The time zone that defines its days."""
-        return self.record.pinned.time_zone if self.record.pinned else self.project.time_zone
 
 
 def build_report(store: Store, key: str, now: int, *, phase: int | None = None) -> Report:
@@ -122,75 +91,17 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
 
 def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None = None) -> Report:
     """Compute a report from a log in any Ibis connection."""
-    number, split = _phase(declared.record, phase)
-    variants = _variant_order(declared.record, split)
-    metrics = _metrics(declared)
+    number, split = phase_of(declared.record, phase)
+    variants = variant_order(declared.record, split)
+    metrics = measured_metrics(declared)
     costs = Costs(
         declared.currency,
         declared.offers,
         {v.key: (v.offer, v.channel) for v in declared.record.definition.variants},
     )
-    population = _population(log, declared, number, now)
+    population = population_plan(log, declared, number, now)
     measured = measure_experiment(log, population, metrics, costs, variants)
     return _Builder(declared, number, split, population.kind, measured, now).build()
-
-
-def _phase(record: ExperimentRecord, phase: int | None) -> tuple[int, Mapping[str, int]]:
-    found: Phase | None = record.phase
-    if phase is not None:
-        found = next((p for p in record.phases if p.number == phase), None)
-    if found is None:
-        return phase or 1, record.definition.split()
-    return found.number, found.weights
-
-
-def _variant_order(record: ExperimentRecord, split: Mapping[str, int]) -> list[str]:
-    control = record.definition.control
-    return [control, *(v.key for v in record.definition.variants if v.key != control and split.get(v.key, 0) > 0)]
-
-
-def _metrics(declared: Declared) -> list[MeasuredMetric]:
-    plan = declared.record.definition.metrics
-    places = exponent(declared.currency)
-    listed: list[tuple[str, Literal["primary", "secondary", "guardrail"], float | None]] = [
-        *((key, "primary", None) for key in plan.primary),
-        *((key, "secondary", None) for key in plan.secondary),
-        *((g.metric, "guardrail", float(Fraction(g.margin))) for g in plan.guardrails),
-    ]
-    return [
-        parts_of(declared.metrics[key], f"m{i}", role, places, margin_relative=margin)
-        for i, (key, role, margin) in enumerate(listed)
-    ]
-
-
-def _population(log: LogTables, declared: Declared, phase: int, now: int) -> PopulationPlan:
-    definition = declared.record.definition
-    return PopulationPlan(
-        experiment=definition.key,
-        unit_type=definition.unit_type,
-        phase=phase,
-        kind=definition.population or _kind(log, definition, now),
-        exposure_events=tuple(dict.fromkeys([definition.exposure_event, *EXPOSURES])),
-        excluded=[*definition.exclude, *declared.project.exclude.get(definition.unit_type, ())],
-        frozen=definition.frozen,
-        time_zone=declared.time_zone,
-        now_us=now,
-        send_event=definition.send_event if definition.windows_start == "send" else None,
-        control=definition.control,
-    )
-
-
-def _kind(log: LogTables, definition: Experiment, now: int) -> Literal["assigned", "exposed"]:
-    """Return who counts where the definition does not say: the exposed where most decisions came in bulk.
-
-    Not where any did: an app that evaluates everything also asks for the campaign that others got by e-mail.
-    """
-    if definition.windows_start == "send":
-        return "assigned"
-    d = log.decisions
-    made = d.filter(d.experiment == definition.key, d["at"] <= now)
-    in_bulk = fetch_one(made.filter(d.source == BULK_SOURCE).count())
-    return "exposed" if in_bulk and 2 * in_bulk > fetch_one(made.count()) else "assigned"
 
 
 @dataclass(frozen=True)
