@@ -24,6 +24,15 @@ class Why(IntEnum):
     TOO_FEW_EXPECTED = 9
     NO_WEIGHT = 10
     UNPLANNED_UNITS = 11
+    BEYOND_THE_DATA = 12
+    TIED_QUANTILE = 13
+    HORIZON_NOT_REACHED = 14
+    TOO_FEW_FOR_COVARIATES = 20
+    TOO_FEW_CLUSTERS = 21
+    REACHED_NEAR_ZERO = 22
+    STRATUM_MISSING = 23
+    NOT_SEPARABLE = 24
+    TOO_FEW_ASSIGNMENTS = 25
 
     @property
     def code(self) -> str:
@@ -49,4 +58,13 @@ _TEXT: dict[Why, str | None] = {
     Why.TOO_FEW_EXPECTED: "too few units: 5 expected in each variant needed",
     Why.NO_WEIGHT: "fewer than two variants have a weight: nothing to compare",
     Why.UNPLANNED_UNITS: "units in a variant whose weight is zero",
+    Why.TOO_FEW_FOR_COVARIATES: "too few units in at least one of the variants for so many covariates",
+    Why.TOO_FEW_CLUSTERS: "too few clusters: 2 needed in each variant",
+    Why.REACHED_NEAR_ZERO: "the variants' shares of reached units cannot be told apart",
+    Why.STRATUM_MISSING: "at least one of the variants has no units in any stratum that the other has",
+    Why.NOT_SEPARABLE: "this design cannot tell the term from others",
+    Why.TOO_FEW_ASSIGNMENTS: "too few units: chance could have assigned them in one way only",
+    Why.BEYOND_THE_DATA: "too few units for this quantile: its interval would reach beyond the values seen",
+    Why.TIED_QUANTILE: "so many units share the value at this quantile that no interval can be given",
+    Why.HORIZON_NOT_REACHED: "no unit of at least one of the variants has been followed to the end of the period yet",
 }

@@ -22,6 +22,15 @@ _CHINESE: dict[Why, str] = {
     Why.TOO_FEW_EXPECTED: "单元太少：每个方案的应有单元至少为 5 个",
     Why.NO_WEIGHT: "有流量的方案不足两个：无从比较",
     Why.UNPLANNED_UNITS: "权重为零的方案中出现了单元",
+    Why.TOO_FEW_FOR_COVARIATES: "至少有一个方案的单元太少，不足以使用这么多协变量",
+    Why.TOO_FEW_CLUSTERS: "群组太少：每个方案至少需要 2 个",
+    Why.REACHED_NEAR_ZERO: "各方案的触达比例没有可辨差异",
+    Why.STRATUM_MISSING: "至少有一个方案在其他方案所有的各层中都没有单元",
+    Why.NOT_SEPARABLE: "该设计无法把此项与其他项区分开",
+    Why.TOO_FEW_ASSIGNMENTS: "单元太少：随机分配只有一种可能",
+    Why.BEYOND_THE_DATA: "单元太少，该分位数的区间会超出最小或最大值",
+    Why.TIED_QUANTILE: "过多单元在该分位数处取值相同，无法给出区间",
+    Why.HORIZON_NOT_REACHED: "至少有一个方案尚无单元被观察到期末",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
 SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
