@@ -1,4 +1,4 @@
-"""Several comparisons read together: Holm's p-values and the intervals that belong to them.
+"""Holm's step-down p-values and the intervals that belong to them.
 
 References:
     Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
