@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stats.arrays import as_float, divide, root
+from stats.arrays import BoolArray, FloatArray, as_float, divide, root
 from stats.distributions import t_quantile
 from stats.effects.means import difference_of_means
 from stats.effects.result import Effect, first_reason, hide
@@ -45,25 +45,54 @@ def relative(
     var_base = own + 2 * control.shift_cov + control.shift_var
     covariance = variant.shift_cov - control.shift_cov - own
     critical = np.square(t_quantile(effect.df, 1 - as_float(alpha) / 2))
-
-    a = np.square(base) - critical * var_base
-    b = difference * base - critical * covariance
-    c = np.square(difference) - critical * var_difference
+    low, high, bounded = fieller(difference, base, var_difference, var_base, covariance, critical)
     why = first_reason(
         effect.why,
         np.where(base < 0, int(Why.BASELINE_NEGATIVE), 0),
-        np.where((base == 0) | (a <= 0), int(Why.BASELINE_NEAR_ZERO), 0),
+        np.where(bounded, 0, int(Why.BASELINE_NEAR_ZERO)),
     )
-    # b² − a·c is a sum of squares in exact arithmetic; rounding must not make it negative.
-    spread = root(np.maximum(np.square(b) - a * c, 0.0))
     share = divide(difference, base)
     slope = var_difference - 2 * share * covariance + np.square(share) * var_base
     return Effect(
         estimate=hide(share, why),
         std_error=hide(divide(root(np.maximum(slope, 0.0)), base), why),
         df=hide(effect.df, why),
-        ci_low=hide(divide(b - spread, a), why),
-        ci_high=hide(divide(b + spread, a), why),
+        ci_low=hide(low, why),
+        ci_high=hide(high, why),
         p_value=hide(effect.p_value, why),
         why=why,
     )
+
+
+def fieller(
+    difference: npt.ArrayLike,
+    base: npt.ArrayLike,
+    var_difference: npt.ArrayLike,
+    var_base: npt.ArrayLike,
+    covariance: npt.ArrayLike,
+    critical: npt.ArrayLike,
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return the shares ρ with (difference − ρ·base)² ≤ critical · variance of it: their ends, and if they are bounded.
+
+    Args:
+        difference: jointly normal with
+        base: of which it is a share.
+        var_difference: variance of the first.
+        var_base: variance of the second.
+        covariance: of the two.
+        critical: square of the quantile that belongs to the level, 3.84 for 95 %.
+
+    Source: Fieller (1954), Some problems in interval estimation, JRSS B 16(2).
+
+    >>> low, high, bounded = fieller(0.2, 5.1, 0.0198, 0.0097, -0.0097, 3.8415)
+    >>> round(float(low), 4), round(float(high), 4), bool(bounded)
+    (-0.0145, 0.0959, True)
+    """
+    top, bottom = np.broadcast_arrays(as_float(difference), as_float(base))
+    square = as_float(critical)
+    a = np.square(bottom) - square * as_float(var_base)
+    b = top * bottom - square * as_float(covariance)
+    c = np.square(top) - square * as_float(var_difference)
+    # b² − a·c is a sum of squares in exact arithmetic; rounding must not make it negative.
+    spread = root(np.maximum(np.square(b) - a * c, 0.0))
+    return divide(b - spread, a), divide(b + spread, a), ~((bottom == 0) | (a <= 0))
