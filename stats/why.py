@@ -30,9 +30,12 @@ class Why(IntEnum):
     TOO_FEW_FOR_COVARIATES = 20
     TOO_FEW_CLUSTERS = 21
     REACHED_NEAR_ZERO = 22
-    STRATUM_MISSING = 23
-    NOT_SEPARABLE = 24
-    TOO_FEW_ASSIGNMENTS = 25
+    NOT_SEPARABLE = 23
+    TOO_FEW_ASSIGNMENTS = 24
+    NO_ESTIMATE = 40
+    NO_PRIOR = 41
+    TOO_FEW_EXPERIMENTS = 42
+    TOO_FEW_GROUPS = 43
 
     @property
     def code(self) -> str:
@@ -61,10 +64,13 @@ _TEXT: dict[Why, str | None] = {
     Why.TOO_FEW_FOR_COVARIATES: "too few units in at least one of the variants for so many covariates",
     Why.TOO_FEW_CLUSTERS: "too few clusters: 2 needed in each variant",
     Why.REACHED_NEAR_ZERO: "the variants' shares of reached units cannot be told apart",
-    Why.STRATUM_MISSING: "at least one of the variants has no units in any stratum that the other has",
     Why.NOT_SEPARABLE: "this design cannot tell the term from others",
     Why.TOO_FEW_ASSIGNMENTS: "too few units: chance could have assigned them in one way only",
     Why.BEYOND_THE_DATA: "too few units for this quantile: its interval would reach beyond the values seen",
     Why.TIED_QUANTILE: "so many units share the value at this quantile that no interval can be given",
     Why.HORIZON_NOT_REACHED: "no unit of at least one of the variants has been followed to the end of the period yet",
+    Why.NO_ESTIMATE: "there is no estimate to start from",
+    Why.NO_PRIOR: "no prior: relative effects have no scale where the mean is zero",
+    Why.TOO_FEW_EXPERIMENTS: "too few past experiments to learn a prior from",
+    Why.TOO_FEW_GROUPS: "too few estimates: 2 needed",
 }

@@ -25,12 +25,15 @@ _CHINESE: dict[Why, str] = {
     Why.TOO_FEW_FOR_COVARIATES: "至少有一个方案的单元太少，不足以使用这么多协变量",
     Why.TOO_FEW_CLUSTERS: "群组太少：每个方案至少需要 2 个",
     Why.REACHED_NEAR_ZERO: "各方案的触达比例没有可辨差异",
-    Why.STRATUM_MISSING: "至少有一个方案在其他方案所有的各层中都没有单元",
     Why.NOT_SEPARABLE: "该设计无法把此项与其他项区分开",
     Why.TOO_FEW_ASSIGNMENTS: "单元太少：随机分配只有一种可能",
     Why.BEYOND_THE_DATA: "单元太少，该分位数的区间会超出最小或最大值",
     Why.TIED_QUANTILE: "过多单元在该分位数处取值相同，无法给出区间",
     Why.HORIZON_NOT_REACHED: "至少有一个方案尚无单元被观察到期末",
+    Why.NO_ESTIMATE: "没有可用的估计值",
+    Why.NO_PRIOR: "没有先验：均值为零时相对效果没有尺度",
+    Why.TOO_FEW_EXPERIMENTS: "历史实验太少，无法从中得出先验",
+    Why.TOO_FEW_GROUPS: "估计值太少：至少需要 2 个",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
 SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
