@@ -19,10 +19,10 @@ from babel.dates import format_datetime
 from babel.numbers import NumberPattern, get_currency_precision, get_currency_symbol, parse_pattern
 
 from api.web.language import Language
+from experiments.report.document import Unit
 
 MINUS = "\u2212"
 MISSING = "–"
-Unit = Literal["share", "count", "money", "number"]
 Form = Literal["relative", "absolute", "total"]
 # A deployment has one project currency, so the short sign is unambiguous.
 SHORT_SIGNS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "TWD": "NT$", "KRW": "₩"}

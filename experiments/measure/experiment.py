@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
-from experiments.measure.facts import Census, Facts, take_census, unit_columns
+from experiments.measure.days import DAY_US
+from experiments.measure.facts import Census, Facts, take_census
 from experiments.measure.linked import LinkedUnits, resolve
 from experiments.measure.member_days import batches, cells_by_member_day, days_shown
 from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.population import PopulationPlan, Units, select_units
 from experiments.measure.redemption import Costs
 from experiments.measure.scan import ColumnScan, scan_columns
+from experiments.measure.unit_table import unit_columns
 from experiments.report.estimates import MetricSpec
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables
@@ -122,7 +124,13 @@ def _whole(table: Any, parts: Sequence[Part]) -> list[str]:
 
 
 def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
-    """Return every unit with its columns and the columns that hold minor units."""
+    """Return every unit with its columns and the columns that hold minor units.
+
+    A time to event becomes the days that the unit was followed (``…_us``: the same in microseconds) and whether the
+    event ended them (``…_event``).
+    """
+    import ibis
+
     joined = unit_columns(facts, census)
     minor = {column: exponent for m in metrics for column, exponent in m.minor.items()}
     filled: dict[str, Any] = {}
@@ -133,6 +141,11 @@ def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric])
             contacts = facts.costs.contact_expression(joined.variant, joined.contacts, decimals)
             value = value * 10**decimals - contacts
             minor[part.column] += decimals
+        if part.measure == "first":
+            followed = ibis.greatest(ibis.least(part.end_us, facts.now_us - joined.t0), ibis.literal(0, type="int64"))
+            filled[f"{part.column}_event"] = value.notnull()
+            filled[f"{part.column}_us"] = value.fill_null(followed).cast("int64")
+            value = filled[f"{part.column}_us"] / float(DAY_US)
         filled[part.column] = value
     kept = [c for c in facts.units.columns if c not in ("unit", "u", "contacts")]
     return joined.select(*kept, **filled), minor

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from experiments.definitions import Metric
 from experiments.measure.days import DAY_US
-from experiments.report.document import Text
+from experiments.report.document import Text, Unit
 from experiments.report.estimates import MetricSpec, Role
 
-Measure = Literal["any", "count", "value", "property", "profit"]
+Measure = Literal["any", "count", "value", "property", "profit", "first"]
+"""``first`` is the microsecond after the unit's entry at which the first event that counts happened, else nothing."""
 
 PLACED = ("Order Completed", "Order Updated")
 """Events that state an order; the latest one counts."""
@@ -62,6 +63,8 @@ class MeasuredMetric:
     minor: Mapping[str, int]
     """Column of whole minor units → the currency's decimals."""
     window_us: int
+    needs_rows: bool = False
+    """Whether its estimate comes from order statistics or times, not from moments of its columns."""
 
 
 def order_events(parts: Iterable[Part]) -> tuple[str, ...]:
@@ -83,14 +86,15 @@ def parts_of(
     """
     window = (round(metric.window.start_days * DAY_US), round(metric.window.days * DAY_US))
     windows = {"": window}
+    # Beside the quantile of single events stand their mean and number: the inputs that can be checked by hand.
+    is_ratio = metric.type in ("ratio", "mean_per_event") or metric.per == "event"
     if metric.covariate is not None:
         windows["_before"] = (-round(metric.covariate.days * DAY_US), 0)
     parts: list[Part] = []
     for suffix, (start, end) in windows.items():
         parts.append(_value_part(metric, prefix + suffix, start, end))
-        if metric.type in ("ratio", "mean_per_event"):
+        if is_ratio:
             parts.append(_denominator_part(metric, f"{prefix}_per{suffix}", start, end))
-    is_ratio = metric.type in ("ratio", "mean_per_event")
     covariates: tuple[str | tuple[str, str], ...] = ()
     if metric.covariate is not None:
         covariates = ((f"{prefix}_before", f"{prefix}_per_before"),) if is_ratio else (f"{prefix}_before",)
@@ -108,18 +112,22 @@ def parts_of(
         window_days=float(metric.window.days),
         winsorised_at=metric.winsorise,
         description=_text(metric.description) if metric.description else {},
+        quantile=metric.quantile,
+        per=metric.per,
     )
     minor = {p.column: exponent for p in parts if p.measure in ("value", "profit")}
     cut = {p.column: metric.winsorise for p in parts if metric.winsorise and p.measure not in ("any", "count")}
     if metric.winsorise and metric.type == "count":
         cut = {p.column: metric.winsorise for p in parts}
-    return MeasuredMetric(tuple(parts), spec, cut, minor, window[1])
+    return MeasuredMetric(tuple(parts), spec, cut, minor, window[1], metric.type in ("quantile", "time_to_event"))
 
 
 def _value_part(metric: Metric, column: str, start: int, end: int) -> Part:
     rule = _rule(metric.where)
     if metric.type in ("proportion", "retention"):
         return Part(column, metric.event, "any", start, end, rule)
+    if metric.type == "time_to_event":
+        return Part(column, metric.event, "first", start, end, rule)
     if metric.type == "profit":
         margin = metric.margin
         return Part(
@@ -150,11 +158,13 @@ def _amount(column: str, event: str, value: str | None, start: int, end: int, ru
     return Part(column, event, "property", start, end, rule, number=value)
 
 
-def _unit(metric: Metric) -> Literal["share", "count", "money", "number"]:
+def _unit(metric: Metric) -> Unit:
     if metric.type in ("proportion", "retention"):
         return "share"
     if metric.is_money:
         return "money"
+    if metric.type == "time_to_event":
+        return "days"
     return "count" if metric.type == "count" else "number"
 
 

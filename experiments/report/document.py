@@ -28,6 +28,8 @@ Reading = Literal[
 DecisionCode = Literal["roll_out", "stop_harm", "stop_no_effect", "keep_running", "do_not_read"]
 Inference = Literal["fixed", "group_sequential", "always_valid", "bayesian"]
 Stands = Literal["open", "waiting", "over"]
+Unit = Literal["share", "count", "money", "number", "days"]
+"""What a metric's figures are in; ``days`` for restricted mean times."""
 CheckStatus = Literal["ok", "caution", "fail", "info"]
 
 
@@ -94,7 +96,7 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     """proportion | count | sum | mean | ratio | retention | profit | …"""
     role: Literal["primary", "secondary", "guardrail"]
     direction: Literal["increase", "decrease"]
-    unit: Literal["share", "count", "money", "number"]
+    unit: Unit
     control: str
     variants: list[VariantSummary]
     comparisons: list[Comparison]

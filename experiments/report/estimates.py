@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from experiments.report.document import Comparison, Estimate, MetricResult, Reading, Text, VariantSummary
+from experiments.report.document import Comparison, Estimate, MetricResult, Reading, Text, Unit, VariantSummary
 from stats.adjustment import cuped_means, cuped_ratios, variance_reduction
 from stats.arrays import number
 from stats.decision import read_effect
@@ -48,12 +48,15 @@ class MetricSpec:
     """Columns, or pairs of columns for a ratio as covariate."""
     role: Role = "primary"
     direction: Literal["increase", "decrease"] = "increase"
-    unit: Literal["share", "count", "money", "number"] = "number"
+    unit: Unit = "number"
     margin_relative: float | None = None
     window_days: float | None = None
     winsorised_at: float | None = None
     description: Text = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    quantile: float | None = None
+    per: Literal["unit", "event"] = "unit"
+    """quantile: of sums per unit, or of single events."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -255,6 +258,7 @@ def _result(
         winsorised_at=spec.winsorised_at,
         description=spec.description,
         left_out=spec.left_out,
+        quantile=spec.quantile,
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
 from zoneinfo import ZoneInfo
 
-Unit = Literal["share", "count", "money", "number"]
+from experiments.report.document import Unit
 
 SYMBOLS = {"CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "INR": "₹", "KRW": "₩"}
 MINUS = "−"
