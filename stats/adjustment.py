@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float, divide
+from stats.covariates import slopes, weights_and_gaps
 from stats.effects.result import Effect
 from stats.moments import Moments
 from stats.samples import Sample, Target, estimate, linearise, quadratic
 from stats.why import Why
-
-COLLINEAR = 1e-10
-"""Directions of the covariates' correlation matrix with a smaller share of its largest eigenvalue carry no θ."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,11 +116,11 @@ def _adjust(
     total = moments.sum(axis)
     _, own = linearise(moments, target)
     own = np.where(np.isnan(own), 0.0, own)
-    weights, gaps = _covariates(moments, total, covariates, axis)
+    weights, gaps = weights_and_gaps(moments, total, covariates, axis)
 
-    within_xx = _over(np.einsum("...ai,...ij,...bj->...ab", weights, moments.m2, weights), axis)
-    within_xy = _over(np.einsum("...ai,...ij,...j->...a", weights, moments.m2, own), axis)
-    coefficient = _solve(within_xx, within_xy) if theta is None else np.broadcast_to(as_float(theta), within_xy.shape)
+    within_xx = np.einsum("...ai,...ij,...bj->...ab", weights, moments.m2, weights).sum(axis=axis)
+    within_xy = np.einsum("...ai,...ij,...j->...a", weights, moments.m2, own).sum(axis=axis)
+    coefficient = slopes(within_xx, within_xy) if theta is None else np.broadcast_to(as_float(theta), within_xy.shape)
     spread = np.expand_dims(coefficient, axis)
 
     residual = own - np.einsum("...a,...ai->...i", spread, weights)
@@ -142,34 +140,3 @@ def _adjust(
         shift_var=np.broadcast_to(np.expand_dims(shift_var, axis), raw.mean.shape),
     )
     return Adjusted(sample, raw, np.asarray(coefficient))
-
-
-def _covariates(
-    moments: Moments, total: Moments, covariates: Sequence[Target], axis: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return each covariate's weights (cells…, p, k) and its distance from the mean of all variants (cells…, p).
-
-    A ratio covariate without a denominator in some variant cannot adjust: its weights and distances are 0 throughout.
-    """
-    all_weights, all_gaps = [], []
-    for covariate in covariates:
-        value, weights = linearise(moments, covariate)
-        middle, _ = linearise(total, covariate)
-        gap = value - np.expand_dims(middle, axis)
-        unusable = (np.isnan(gap) & (moments.n > 0)).any(axis=axis, keepdims=True) | np.isnan(gap)
-        all_gaps.append(np.where(unusable, 0.0, gap))
-        all_weights.append(np.where(unusable[..., None], 0.0, weights))
-    return np.stack(all_weights, axis=-2), np.stack(all_gaps, axis=-1)
-
-
-def _over(values: FloatArray, axis: int) -> FloatArray:
-    return np.asarray(values.sum(axis=axis))
-
-
-def _solve(xx: FloatArray, xy: FloatArray) -> FloatArray:
-    """Solve the normal equations on the correlation scale; constant and collinear covariates get no weight."""
-    scale = np.sqrt(np.maximum(np.einsum("...aa->...a", xx), 0.0))
-    inverse_scale = np.where(scale > 0, divide(1.0, scale), 0.0)
-    correlation = xx * inverse_scale[..., :, None] * inverse_scale[..., None, :]
-    inverse = np.linalg.pinv(correlation, rcond=COLLINEAR, hermitian=True)
-    return np.asarray(inverse_scale * np.einsum("...ab,...b->...a", inverse, inverse_scale * xy))
