@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Start the service.",
     "sql": "Print an experiment's assignment as SQL.",
     "transition": "Move an experiment to its next state.",
+    "validate": "Simulate A/A tests and power on your own data.",
     "webhooks": "Set, list, try and remove webhooks.",
     "worker": "Do the deployment's jobs without serving.",
 }

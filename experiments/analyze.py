@@ -22,7 +22,7 @@ from experiments.report.content import sealed
 from experiments.report.document import Plan, Population, Report, Srm, Text, VariantInfo
 from experiments.report.estimates import MetricSpec, measure_metric, scorecard
 from experiments.report.words import file_methods, file_summary, file_warnings, unreadable_reason
-from experiments.sources.columns import read_columns
+from experiments.sources.columns import ratio_columns, read_columns
 from experiments.sources.duck import fetch, fetch_one, materialise
 from experiments.sources.file import ROW, FileTable, first_line, open_file
 from experiments.sources.layout import unique_names
@@ -147,7 +147,7 @@ def _columns(file: FileTable, options: AnalyzeOptions) -> _Columns:
     metrics = {name: file.require(name) for name in options.metrics}
     ratios: dict[str, tuple[str, str]] = {}
     for text in options.ratios:
-        pair = _ratio_columns(file, text)
+        pair = ratio_columns(file, text)
         if pair not in ratios.values():
             ratios[text] = pair
     covariates = tuple(dict.fromkeys(file.require(name) for name in options.covariates))
@@ -183,18 +183,6 @@ def _columns(file: FileTable, options: AnalyzeOptions) -> _Columns:
     texts |= {free[column]: column for column in levels.values() if column in free}
     breakdowns = {name: free.get(column, column) for name, column in levels.items()}
     return _Columns(variant, unit, metrics, ratios, covariates, breakdowns, texts)
-
-
-def _ratio_columns(file: FileTable, text: str) -> tuple[str, str]:
-    parts = text.split("/")
-    known = {*file.header, *file.columns}
-    for cut in range(1, len(parts)):
-        top, bottom = "/".join(parts[:cut]).strip(), "/".join(parts[cut:]).strip()
-        if top in known and bottom in known:
-            return file.require(top), file.require(bottom)
-    if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
-        raise InputError(f"--ratio {text!r}: write NUMERATOR/DENOMINATOR, two columns of the file")
-    return file.require(parts[0].strip()), file.require(parts[1].strip())
 
 
 def _unit_rows(file: FileTable, table: Any, columns: _Columns) -> UnitRows:

@@ -49,6 +49,23 @@ def read_columns(file: FileTable, texts: Mapping[str, str], numbers: Sequence[st
     raise _first_bad_value(file, numbers)
 
 
+def ratio_columns(file: FileTable, text: str) -> tuple[str, str]:
+    """Return the columns that ``NUM/DEN`` names; names may hold slashes.
+
+    Raises:
+        InputError: when it names no two columns of the file.
+    """
+    parts = text.split("/")
+    known = {*file.header, *file.columns}
+    for cut in range(1, len(parts)):
+        top, bottom = "/".join(parts[:cut]).strip(), "/".join(parts[cut:]).strip()
+        if top in known and bottom in known:
+            return file.require(top), file.require(bottom)
+    if len(parts) != 2 or not parts[0].strip() or not parts[1].strip():
+        raise InputError(f"--ratio {text!r}: write NUMERATOR/DENOMINATOR, two columns of the file")
+    return file.require(parts[0].strip()), file.require(parts[1].strip())
+
+
 def _select(file: FileTable, texts: Mapping[str, str], numbers: Sequence[str], *, words: bool) -> Any:
     import ibis
 

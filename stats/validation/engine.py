@@ -20,7 +20,7 @@ import numpy as np
 from stats.arrays import FloatArray
 from stats.validation.looking import LOOKING, count_looks, look
 from stats.validation.methods import BY_MOMENTS, METHODS, Method, count, family, sample_ratio
-from stats.validation.rows import ROWS, quantile_name, try_rows
+from stats.validation.rows import ROWS, quantile_name, try_clusters, try_rows
 from stats.validation.sums import Batch, Prepared, randomise
 from stats.validation.tally import Counts, MethodResult, Tally, add, conclude
 from stats.validation.units import Kind, Trial, Units
@@ -81,6 +81,9 @@ def simulate(prepared: Prepared, batch: int, runs: int, row_runs: int) -> Tally:
         _early(simulated, place, tried, tally)
         rows = try_rows(simulated, place, tried, row_runs, effect=bool(trial.effect))
         tally |= {(metric.name, name): found for name, found in rows.items()}
+        if clusters is not None and "cluster_cr2" in tried:
+            truth = float(prepared.truth(place)[-1])
+            tally[metric.name, "cluster_cr2"] = try_clusters(clusters, place, row_runs, truth)
     together = {method.name for name, method in plan(units, trial) if name == ALL}
     if "holm" in together:
         tally[ALL, "holm"] = family(p_values, trial)
@@ -109,7 +112,7 @@ def batches(prepared: Prepared, runs: int, row_runs: int) -> list[tuple[int, int
 def run(prepared: Prepared, runs: int, *, row_runs: int = 200) -> list[MethodResult]:
     """Simulate all batches in this process and say what came out.
 
-    >>> from stats.validation.sums import prepare
+    >>> from stats.validation import UnitMetric, prepare
     >>> spend = np.random.default_rng(1).gamma(2.0, 30.0, 400)
     >>> units = Units((UnitMetric("spend", "mean", spend),), np.zeros((400, 0)))
     >>> results = run(prepare(units, Trial(methods=("welch", "peeked"), seed=3)), 1000)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from stats.arrays import FloatArray
+from stats.clusters import ClusterSums, difference, relative, sample_of
 from stats.effects.result import Effect
 from stats.quantiles import Quantiles, difference_of_quantiles
 from stats.validation.methods import Answer, Method, count
@@ -14,7 +15,10 @@ from stats.validation.sums import Batch
 from stats.validation.tally import Counts
 from stats.validation.units import UnitMetric
 
-ROWS: tuple[Method, ...] = (Method("quantile", ("mean",), "level", needs="no clusters"),)
+ROWS: tuple[Method, ...] = (
+    Method("quantile", ("mean",), "level", needs="no clusters"),
+    Method("cluster_cr2", ("mean", "proportion", "ratio"), "level", needs="clusters"),
+)
 
 Compare = Callable[[FloatArray, FloatArray], Effect]
 
@@ -56,6 +60,28 @@ def try_rows(batch: Batch, place: int, tried: set[str], runs: int, *, effect: bo
     return counts
 
 
+def try_clusters(batch: Batch, place: int, runs: int, truth: float) -> Counts:
+    """Try CR2 on the first ``runs`` simulations of a batch of clusters as units; see ``try_rows``."""
+    prepared = batch.prepared
+    metric, treated = prepared.units.metrics[place], prepared.treated[place]
+    plain = _clustered(batch, metric, metric.value, runs)
+    changed = _clustered(batch, metric, treated.value, runs) if prepared.trial.effect else None
+    return count(plain, changed, prepared.trial, truth, treated.relative)
+
+
+def _clustered(batch: Batch, metric: UnitMetric, treated: FloatArray, runs: int) -> Answer:
+    alpha, size = batch.prepared.trial.alpha, len(batch.prepared.trial.weights)
+    base = np.ones(len(treated)) if metric.denominator is None else metric.denominator
+    units = np.ones(len(treated), dtype=np.int64)
+    differences, shares = [], []
+    for codes in batch.codes[:runs]:
+        sums = np.column_stack([np.where(codes > 0, treated, metric.value), base])
+        found = sample_of(ClusterSums.of(("y", "d"), codes, units, sums), ("y", "d"), variants=size)
+        differences.append([difference(found[0], found[variant], alpha) for variant in range(1, size)])
+        shares.append([relative(found[0], found[variant], alpha) for variant in range(1, size)])
+    return Answer(_grid(differences, size - 1), _grid(shares, size - 1))
+
+
 def quantile_effect(metric: UnitMetric, treated: FloatArray, probability: float) -> float:
     """Return the true difference of a quantile when all units are treated."""
     before, after = (Quantiles.from_values(v, probability=probability).estimate for v in (metric.value, treated))
@@ -72,10 +98,22 @@ def _each(batch: Batch, place: int, runs: int, compare: Compare, *, treated: boo
         control = metric.value[known & (codes == 0)]
         values = after if treated else metric.value
         found.append([compare(control, values[known & (codes == variant)]) for variant in others])
-    shape = (len(found), len(others))
+    return _grid(found, len(others))
+
+
+def _grid(found: Sequence[Sequence[Effect]], others: int) -> Effect:
+    """Return single effects, one list a simulation, as one of variants × simulations."""
+    shape = (len(found), others)
 
     def grid(name: str) -> FloatArray:
         return np.array([[getattr(effect, name).item() for effect in row] for row in found], float).reshape(shape).T
 
-    floats = (grid(name) for name in ("estimate", "std_error", "df", "ci_low", "ci_high", "p_value"))
-    return Effect(*floats, grid("why").astype(np.int64))
+    return Effect(
+        estimate=grid("estimate"),
+        std_error=grid("std_error"),
+        df=grid("df"),
+        ci_low=grid("ci_low"),
+        ci_high=grid("ci_high"),
+        p_value=grid("p_value"),
+        why=grid("why").astype(np.int64),
+    )

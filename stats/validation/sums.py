@@ -77,7 +77,7 @@ class Prepared:
     def truth(self, metric: int) -> FloatArray:
         """Return the true effect of treatment on the units so far, at each look, in the metric's unit."""
         given, treated = self.units.metrics[metric], self.treated[metric].value
-        complete = ~np.isnan(given.columns).any(axis=1)
+        complete = given.complete
 
         def so_far(values: FloatArray) -> FloatArray:
             return np.asarray(np.cumsum(np.where(complete, values, 0.0))[self.ends - 1])
@@ -113,7 +113,7 @@ def _prepare(units: Units, trial: Trial, treated: tuple[Treated, ...], ends: Int
     flipped: dict[int, Group] = {}
     for place, metric in enumerate(units.metrics):
         rows = np.column_stack([metric.columns, units.covariates])
-        complete: BoolArray = np.asarray(~np.isnan(rows).any(axis=1))
+        complete = metric.complete
         pivot = rows[complete].mean(axis=0) if complete.any() else np.zeros(rows.shape[1])
         versions = [rows]
         if trial.effect and not treated[place].multiplied:

@@ -39,6 +39,11 @@ class UnitMetric:
         """Value and denominator side by side, shape (units, 1 or 2)."""
         return np.column_stack([self.value] if self.denominator is None else [self.value, self.denominator])
 
+    @property
+    def complete(self) -> BoolArray:
+        """Where the metric was measured, shape (units,)."""
+        return np.asarray(~np.isnan(self.columns).any(axis=1))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
@@ -153,14 +158,15 @@ def by_cluster(units: Units, treated: tuple[Treated, ...]) -> tuple[Units, tuple
     """Return clusters as units: a mean over units becomes the clusters' sums over the clusters' sizes."""
     if units.cluster is None:
         raise ValueError("these units have no clusters")
-    number = int(units.cluster.max(initial=-1)) + 1
+    cluster = units.cluster
+    number = int(cluster.max(initial=-1)) + 1
     metrics, changed = [], []
     for metric, after in zip(units.metrics, treated, strict=True):
-        complete = ~np.isnan(metric.columns).any(axis=1)
+        complete = metric.complete
         base = np.ones(units.size) if metric.denominator is None else metric.denominator
 
         def total(values: FloatArray, complete: BoolArray = complete) -> FloatArray:
-            return np.bincount(units.cluster, np.where(complete, values, 0.0), minlength=number)  # type: ignore[arg-type]
+            return np.bincount(cluster, np.where(complete, values, 0.0), minlength=number).astype(np.float64)
 
         metrics.append(UnitMetric(metric.name, "ratio", total(metric.value), total(base)))
         changed.append(Treated(total(after.value), after.relative, after.multiplied))
