@@ -82,7 +82,7 @@ def moments_expression(
         keys["stratum"] = table[stratum].cast("string")
     if day is not None:
         keys["day"] = table[day].cast("int64")
-    prepared = table.select(**keys, **{f"x{i}": _shifted(table[name], scans[name]) for name, i in position.items()})
+    prepared = table.select(**keys, **{f"x{i}": shifted(table[name], scans[name]) for name, i in position.items()})
     wide = prepared.get_backend().name in WIDE_SUM_BACKENDS
     sums: dict[str, Any] = {"units": prepared.count()}
     for group in groups:
@@ -105,7 +105,8 @@ def moments_expression(
     return prepared.group_by(list(keys)).aggregate(**sums)
 
 
-def _shifted(column: Any, scan: ColumnScan) -> Any:
+def shifted(column: Any, scan: ColumnScan) -> Any:
+    """Return a column as what is summed: cut at its threshold, from its pivot on, in its steps."""
     import ibis
 
     value = numeric(column)

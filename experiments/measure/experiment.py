@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
@@ -20,7 +21,10 @@ from experiments.report.estimates import MetricSpec
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables
 
-NO_EVENTS = "equipoise_no_events"
+MAX_STRATA = 200
+"""Combinations of levels; more of them than this are not stratified by."""
+BETWEEN = " · "
+"""Between the levels of a combination."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class MeasuredExperiment:
     units: Units
     census: Census
     table: Any
-    """Ibis table, one row per unit: variant, day, levels, and a column per part."""
+    """Ibis table, one row per unit: u, variant, day, levels, stratum, and a column per part."""
     metrics: tuple[MeasuredMetric, ...]
     facts: Facts
     scans: Mapping[str, ColumnScan]
@@ -44,14 +48,18 @@ class MeasuredExperiment:
     """When the last unit's longest window is over."""
     linked: LinkedUnits
     """Units that are known by several ids."""
+    strata: tuple[str, ...] = ()
+    """Attributes whose levels, combined, are the strata of ``cells``."""
+    too_many_strata: int | None = None
+    """How many combinations there are where they are too many to stratify by."""
 
     @property
     def specs(self) -> list[MetricSpec]:
         """The metrics as the report needs them."""
         return [m.spec for m in self.metrics]
 
-    def cells_by(self, attribute: str, specs: Sequence[MetricSpec]) -> Cells:
-        """Return the moments of some metrics by variant and level of a frozen attribute."""
+    def cells_by(self, attribute: str, specs: Sequence[MetricSpec], *, by_day: bool = False) -> Cells:
+        """Return the moments of some metrics by variant and level of a frozen attribute, and by day where asked."""
         return compute_cells(
             self.table,
             [ColumnGroup(s.name, s.columns) for s in specs],
@@ -59,6 +67,7 @@ class MeasuredExperiment:
             variant="variant",
             variants=self.variants,
             stratum=self.units.levels[attribute],
+            day="day" if by_day else None,
         )
 
 
@@ -75,7 +84,7 @@ def member_day_cells(
         wanted.append((metric, days_shown(metric.window_us, start, age)))
 
     def table(facts: Facts, shortened: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
-        return _unit_table(facts, measured.census, shortened)
+        return unit_table(facts, measured.census, shortened)
 
     return [
         cells
@@ -90,6 +99,8 @@ def measure_experiment(
     metrics: Sequence[MeasuredMetric],
     costs: Costs,
     variants: Sequence[str],
+    *,
+    strata: Sequence[str] = (),
 ) -> MeasuredExperiment:
     """Measure one phase of an experiment.
 
@@ -99,23 +110,41 @@ def measure_experiment(
         metrics: what is measured.
         costs: what offers and contacts cost (profit metrics).
         variants: control first; units of other variants are left out.
+        strata: frozen attributes over whose combined levels effects are post-stratified.
     """
     log, population, linked = resolve(log, population)
     units = select_units(log, population)
     parts = tuple(part for metric in metrics for part in metric.parts)
     facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
     census = take_census(facts)
-    table, minor = _unit_table(facts, census, metrics)
+    table, minor = unit_table(facts, census, metrics)
+    if strata:
+        levels = [table[units.levels[name]].fill_null("") for name in strata]
+        table = table.mutate(stratum=reduce(lambda all_, level: all_ + BETWEEN + level, levels))
     table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured", whole=_whole(table, parts))
     winsorise = {column: q for m in metrics for column, q in m.winsorise.items()}
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
     groups = [ColumnGroup(m.spec.name, m.spec.columns) for m in metrics]
-    cells = compute_cells(table, groups, scans, variant="variant", variants=variants, day="day")
+    number = int(fetch_one(table.stratum.nunique())) if strata else 0
+    stratum = "stratum" if strata and number <= MAX_STRATA else None
+    cells = compute_cells(table, groups, scans, variant="variant", variants=variants, stratum=stratum, day="day")
     window_us = max((m.window_us for m in metrics), default=0)
     immature = fetch_one(table.filter(table.t0 + window_us > population.now_us).count())
     last = None if units.last_us is None else units.last_us + window_us
     return MeasuredExperiment(
-        units, census, table, tuple(metrics), facts, scans, tuple(variants), cells, int(immature), last, linked
+        units,
+        census,
+        table,
+        tuple(metrics),
+        facts,
+        scans,
+        tuple(variants),
+        cells,
+        int(immature),
+        last,
+        linked,
+        strata=tuple(strata) if stratum else (),
+        too_many_strata=number if strata and not stratum else None,
     )
 
 
@@ -123,7 +152,7 @@ def _whole(table: Any, parts: Sequence[Part]) -> list[str]:
     return [part.column for part in parts if not table[part.column].type().is_floating()]
 
 
-def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
+def unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
     """Return every unit with its columns and the columns that hold minor units.
 
     A time to event becomes the days that the unit was followed (``…_us``: the same in microseconds) and whether the
@@ -147,5 +176,5 @@ def _unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric])
             filled[f"{part.column}_us"] = value.fill_null(followed).cast("int64")
             value = filled[f"{part.column}_us"] / float(DAY_US)
         filled[part.column] = value
-    kept = [c for c in facts.units.columns if c not in ("unit", "u", "contacts")]
+    kept = [c for c in facts.units.columns if c not in ("unit", "contacts")]
     return joined.select(*kept, **filled), minor

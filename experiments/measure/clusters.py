@@ -1,0 +1,88 @@
+"""Units in clusters (stores, referrers): one row of sums per cluster, and clusters whose units were split.
+
+A unit without a value of the attribute is a cluster of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.measure.cells import shifted
+from experiments.measure.experiment import MeasuredExperiment
+from experiments.sources.duck import fetch
+from stats.clusters import ClusterSums
+
+MAX_CLUSTERS = 100_000
+"""That leave the engine, one row each."""
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How the units of an experiment lie in clusters."""
+
+    clusters: int
+    """Units without one counted as one each."""
+    mixed: int
+    """Clusters with units in more than one variant."""
+    mixed_units: int
+    """Units in these."""
+    alone: int
+    """Units without a value of the attribute."""
+
+
+def clustering(measured: MeasuredExperiment, attribute: str) -> Clustering:
+    """Count the clusters by an attribute that was frozen at decision, and those that were split over variants."""
+    table = measured.table
+    level = table[measured.units.levels[attribute]]
+    by_cluster = (
+        table.filter(level.notnull())
+        .group_by(cluster=level)
+        .aggregate(n=table.count(), first=table.variant.min(), last=table.variant.max())
+    )
+    mixed = by_cluster["first"] != by_cluster["last"]
+    row = fetch(
+        by_cluster.aggregate(clusters=by_cluster.count(), mixed=mixed.sum(), units=by_cluster.n.sum(where=mixed))
+    )
+    alone = int(fetch(table.aggregate(n=level.isnull().sum()))[0]["n"] or 0)
+    found = row[0]
+    return Clustering(int(found["clusters"]) + alone, int(found["mixed"] or 0), int(found["units"] or 0), alone)
+
+
+def sums_by_cluster(measured: MeasuredExperiment, attribute: str, columns: tuple[str, ...]) -> ClusterSums:
+    """Return the sums of a metric's columns over each cluster; units with a missing value are left out.
+
+    Args:
+        measured: the experiment; no more than `MAX_CLUSTERS` clusters.
+        attribute: frozen at decision.
+        columns: of the metric.
+    """
+    table, scans = measured.table, measured.scans
+    level = table[measured.units.levels[attribute]]
+    prepared = table.select(
+        "variant",
+        cluster=level,
+        own=table.u.cast("int64") * level.isnull().cast("int64"),
+        **{f"x{i}": shifted(table[name], scans[name]) for i, name in enumerate(columns)},
+    )
+    holes = [prepared[f"x{i}"].notnull() for i, name in enumerate(columns) if scans[name].missing]
+    if holes:
+        prepared = prepared.filter(*holes)
+    sums = {f"s{i}": prepared[f"x{i}"].sum().cast("string") for i in range(len(columns))}
+    grouped = prepared.group_by("cluster", "own", "variant").aggregate(n=prepared.count(), **sums)
+    rows = fetch(grouped.order_by("variant", "cluster", "own"))
+    place = {v: i for i, v in enumerate(measured.variants)}
+    return ClusterSums.of(
+        columns,
+        [place[r["variant"]] for r in rows],
+        [r["n"] for r in rows],
+        [[_total(r, i, name, scans) for i, name in enumerate(columns)] for r in rows],
+    )
+
+
+def _total(row: dict[str, Any], i: int, name: str, scans: Any) -> float:
+    """Return a cluster's sum from its sum in steps from the pivot: one rounding where steps are whole."""
+    scan, n = scans[name], int(row["n"])
+    if not scan.is_exact:
+        return float(scan.pivot) * n + float(row[f"s{i}"])
+    return float(scan.origin * n + int(row[f"s{i}"]) * scan.step)
