@@ -371,7 +371,7 @@ def _square(
 
     hh, nn, hn = total(pull * lever**2), total(pull * n**2), total(pull * lever * n)
     pairs = 2 * hh * nn + np.square(units * hh) + 2 * np.square(hn) - 4 * units * hh * hn
-    return pairs + total(np.square(pull) * (np.square(shrunk) - np.square(shrunk - n)))
+    return np.asarray(pairs + total(np.square(pull) * (np.square(shrunk) - np.square(shrunk - n))))
 
 
 def _sums(arm: IntArray, weights: npt.ArrayLike, size: int) -> FloatArray:
