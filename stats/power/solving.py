@@ -113,7 +113,7 @@ def mde(
     )
 
     def beyond(size: FloatArray) -> FloatArray:
-        return _power(test, direction * size, units, level, both_tails) - wanted
+        return np.asarray(_power(test, direction * size, units, level, both_tails) - wanted)
 
     largest = test.most(direction)
     smallest = -_outwards(lambda size: -beyond(-size), units, largest) if test.sides == 1 else np.zeros(units.shape)
@@ -134,7 +134,7 @@ def _outwards(beyond: Callable[[FloatArray], FloatArray], n: FloatArray, largest
         if not more.any():
             break
         size = np.where(more, np.minimum(size * 4, limit), size)
-    return size
+    return np.asarray(size)
 
 
 def _filled(short: FloatArray, test: Planned, effect: FloatArray) -> FloatArray:
