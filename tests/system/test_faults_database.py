@@ -247,12 +247,8 @@ def outage(database: postgres.Server, tmp_path: Path, seconds: float) -> None:
         assert two.stop() == 0
 
 
-def test_two_hosts_go_on_while_the_database_hangs(database: postgres.Server, tmp_path: Path) -> None:
-    outage(database, tmp_path, 8)
-
-
 @pytest.mark.slow
-def test_two_hosts_go_on_while_the_database_hangs_for_long(database: postgres.Server, tmp_path: Path) -> None:
+def test_two_hosts_go_on_while_the_database_hangs(database: postgres.Server, tmp_path: Path) -> None:
     outage(database, tmp_path, OUTAGE_S)
 
 

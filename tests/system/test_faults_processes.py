@@ -297,7 +297,7 @@ def half_sent(server: Server, text: bytes) -> socket.socket:
     return opened
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_slow_clients_hold_up_nobody(tmp_path: Path, workers: int) -> None:
     """200 half heads and 200 half bodies, for hot paths and for Flask's: who sends whole requests waits for nobody."""
     with serving(tmp_path, arguments=["--workers", str(workers)]) as server:

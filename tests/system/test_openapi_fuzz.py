@@ -105,6 +105,7 @@ def test_the_document_is_valid_and_complete(server: Server, key: str) -> None:
 WITHOUT = ("--exclude-path-regex", r"^/v1/keys/.*/(revoke|rotate)$|^/ofrep/v1/stream$")
 
 
+@pytest.mark.slow
 def test_what_the_document_says_is_so(server: Server, key: str, tmp_path: Path) -> None:
     options = ("--phases", "examples,coverage", "--seed", "20260303", "--max-examples", "2")
     schemathesis(server, key, tmp_path, *WITHOUT, *options, timeout_s=170)

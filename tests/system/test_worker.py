@@ -11,9 +11,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.system.serving import command, run, serving
 
 
+@pytest.mark.quick_on_postgres
 def test_a_worker_does_the_jobs_that_servers_leave_to_it(store_url: str, tmp_path: Path) -> None:
     data = str(tmp_path / "worker")
     with serving(tmp_path / "server", database=store_url, arguments=["--no-worker"]) as server:
