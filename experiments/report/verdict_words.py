@@ -152,12 +152,15 @@ class Writer:
         numbers = rule.numbers
         if rule.code == "quality":
             return self._checked(rule)
-        if rule.code in ("planned_sample", "planned_days"):
+        if rule.code in ("planned_sample", "planned_days", "bound_crossed"):
             have, planned = numbers.get("units", numbers.get("days")), numbers.get("planned")
             return {"en": f"{have:,} of {planned:,}", "zh-CN": f"{have:,} / {planned:,}"}
         if rule.code == "whole_weeks":
             days = numbers.get("days")
             return {"en": f"{days} day{'' if days == 1 else 's'}", "zh-CN": f"{days} 天"}
+        if rule.code == "loss_within":
+            loss = f"{100 * float(numbers.get('expected_loss') or 0):.2g}%"
+            return {"en": f"{loss} on average", "zh-CN": f"平均 {loss}"}
         if rule.code == "outcomes_mature":
             count = numbers.get("immature")
             return {"en": f"{count:,} not over", "zh-CN": f"{count:,} 名未结束"} if count else _ALL_OVER
@@ -351,6 +354,8 @@ _RULES: dict[str, Text] = {
     "planned_sample": {"en": "Planned sample reached", "zh-CN": "达到计划样本量"},
     "planned_days": {"en": "Planned days observed", "zh-CN": "达到计划天数"},
     "whole_weeks": {"en": "Whole weeks observed", "zh-CN": "覆盖完整周"},
+    "bound_crossed": {"en": "Stopping bound crossed before the plan's end", "zh-CN": "计划结束前已越过停止界限"},
+    "loss_within": {"en": "Expected loss within the declared bound", "zh-CN": "期望损失不超过声明的界限"},
     "outcomes_mature": {"en": "Outcome windows are over", "zh-CN": "观察窗口已结束"},
     "primary_better": {"en": "{label}: better", "zh-CN": "{label}：更好"},
     "primary_not_harmed": {"en": "{label}: not harmed", "zh-CN": "{label}：未受损"},

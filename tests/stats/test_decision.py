@@ -238,7 +238,8 @@ GUARD = st.sampled_from(["within_limit", "not_proven", "broken", "not_computed"]
     st.builds(
         Progress,
         enrolment=st.sampled_from(["once", "rolling"]),
-        inference=st.sampled_from(["fixed", "always_valid"]),
+        inference=st.sampled_from(["fixed", "group_sequential", "always_valid", "bayesian"]),
+        futile=st.booleans(),
         units=st.integers(0, 100),
         planned_units=st.none() | st.integers(1, 100),
         days=st.none() | st.integers(0, 40),
@@ -269,3 +270,62 @@ def test_whatever_comes_the_decision_holds_together(
     if decision.code == "stop_harm":
         main, guard = readings[int(decision.variant or "x")]
         assert main == "worse" or guard == "broken"
+
+
+def test_group_sequential_concludes_when_the_bound_is_crossed_or_the_plan_is_there() -> None:
+    """ "Better" under sequential p-values is the crossing; weekdays and guardrails still count."""
+
+    def at(days: int, **changes: Any) -> Progress:
+        values: dict[str, Any] = {"units": 12_000, "planned_units": 40_000, "planned_days": 28} | changes
+        return Progress(enrolment="rolling", inference="group_sequential", days=days, **values)
+
+    findings = [profit("A", "better"), unsubscribe("A", "within_limit")]
+    crossed = decide(findings, CLEAN, at(14))
+    assert (crossed.code, crossed.variant) == ("roll_out", "A")
+    assert [(r.code, r.met) for r in crossed.rules[1:3]] == [("whole_weeks", True), ("bound_crossed", True)]
+    assert crossed.rules[2].numbers == {"units": 12_000, "planned": 40_000}
+    assert all(rule.met is not False for rule in crossed.rules)
+    midweek = decide(findings, CLEAN, at(10))
+    assert (midweek.code, codes(midweek), midweek.more_days) == ("keep_running", ["whole_weeks"], 4)
+    assert decide(findings, CLEAN, at(5)).code == "keep_running"
+    assert decide([profit("A", "better"), unsubscribe("A", "not_proven")], CLEAN, at(14)).code == "keep_running"
+    # The same look under a fixed horizon, or an always-valid band, waits for the plan.
+    for inference in ("fixed", "always_valid"):
+        waiting = Progress(enrolment="rolling", inference=inference, days=14, units=12_000, planned_units=40_000)
+        assert decide(findings, CLEAN, waiting).code == "keep_running"
+    # Harm needs no whole week, but a first one.
+    assert decide([profit("A", "worse")], CLEAN, at(10)).code == "stop_harm"
+    assert decide([profit("A", "worse")], CLEAN, at(6)).code == "keep_running"
+    # Nothing crossed: no conclusion before the plan, whatever the interval; at the plan as ever.
+    flat = profit("A", "unclear", estimate=0.0, ci_low=-0.01, ci_high=0.01)
+    assert decide([flat], CLEAN, at(14), no_effect_within=0.02).code == "keep_running"
+    assert decide([flat], CLEAN, at(28, units=40_000), no_effect_within=0.02).code == "stop_no_effect"
+    assert decide(findings, CLEAN, at(28, units=40_000)).code == "roll_out"
+
+
+def test_futility_is_said_and_does_not_bind() -> None:
+    progress = Progress(
+        enrolment="rolling", inference="group_sequential", days=14, units=20_000, planned_units=40_000, futile=True
+    )
+    decision = decide([profit("A", "unclear")], CLEAN, progress)
+    assert (decision.code, codes(decision)) == ("keep_running", ["planned_sample", "futile"])
+    assert decide([profit("A", "better")], CLEAN, progress).code == "roll_out"
+
+
+def test_bayesian_concludes_after_the_plan_or_once_little_can_be_lost() -> None:
+    def at(units: int, days: int = 14) -> Progress:
+        return Progress(enrolment="rolling", inference="bayesian", days=days, units=units, planned_units=40_000)
+
+    small, large = profit("A", "better", expected_loss=0.0004), profit("A", "better", expected_loss=0.004)
+    early = decide([small], CLEAN, at(9_000), no_effect_within=0.001)
+    assert (early.code, early.rules[-2].code) == ("roll_out", "loss_within")
+    assert early.rules[-2].numbers == {"expected_loss": 0.0004}
+    assert decide([large], CLEAN, at(9_000), no_effect_within=0.001).code == "keep_running"
+    assert decide([small], CLEAN, at(9_000)).code == "keep_running"  # no bound was declared
+    assert decide([profit("A", "better")], CLEAN, at(9_000), no_effect_within=0.001).code == "keep_running"
+    assert decide([large], CLEAN, at(40_000), no_effect_within=0.001).code == "roll_out"
+    assert decide([profit("A", "worse")], CLEAN, at(9_000, 9)).code == "stop_harm"
+    # Of two, only the one that little can be lost with, though the other looks better.
+    other = profit("B", "better", estimate=0.2, ci_low=0.01, ci_high=0.4, expected_loss=0.01)
+    both = decide([small, other], CLEAN, at(9_000), no_effect_within=0.001)
+    assert (both.code, both.variant) == ("roll_out", "A")
