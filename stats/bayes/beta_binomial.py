@@ -127,16 +127,19 @@ def proportions_posterior(
     whole = [np.where(np.isnan(part), 0.0, np.round(part)) for part in whole]
     exact = beta_binomial((whole[0], whole[1]), (whole[2], whole[3]), prior, alpha)
     parts = []
-    for usual, rare in zip((*normal.parts, normal.why), (*exact.parts, exact.why), strict=True):
+    for usual, rare in zip(normal.parts, exact.parts, strict=True):
         merged = usual.copy()
         merged[few] = rare
         parts.append(merged)
-    return Posterior(*parts)
+    why = normal.why.copy()
+    why[few] = exact.why
+    return build(tuple(parts), why)
 
 
 def _mean_and_variance(beta: Betas) -> tuple[FloatArray, FloatArray]:
     total = beta[0] + beta[1]
-    return beta[0] / total, beta[0] * beta[1] / (np.square(total) * (total + 1))
+    mean, variance = beta[0] / total, beta[0] * beta[1] / (np.square(total) * (total + 1))
+    return mean, variance
 
 
 def _breaks(beta: Betas) -> FloatArray:
@@ -145,7 +148,7 @@ def _breaks(beta: Betas) -> FloatArray:
     with np.errstate(divide="ignore"):
         lower = special.logit(special.betaincinv(a, b, TAILS))
         upper = -special.logit(special.betaincinv(b, a, TAILS[-2::-1]))
-    return np.clip(np.concatenate([lower, upper], axis=-1), -EDGE, EDGE)
+    return as_float(np.clip(np.concatenate([lower, upper], axis=-1), -EDGE, EDGE))
 
 
 def _nodes(*breaks: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -160,7 +163,7 @@ def _nodes(*breaks: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _log_density(y: FloatArray, beta: Betas) -> FloatArray:
     """Return the log density of log odds."""
     a, b = beta[0][..., None], beta[1][..., None]
-    return np.asarray(a * special.log_expit(y) + b * special.log_expit(-y) - special.betaln(a, b))
+    return as_float(a * special.log_expit(y) + b * special.log_expit(-y) - special.betaln(a, b))
 
 
 def _cdf(y: FloatArray, beta: Betas) -> FloatArray:

@@ -65,21 +65,16 @@ def normal_posterior(
     after = mean + weight * (centre - mean)
     sd = np.sqrt(weight) * error
     half = normal_quantile(1 - alpha / 2) * sd
-    z = np.where(sd > 0, after / np.where(sd > 0, sd, 1.0), np.inf * np.sign(after))
+    z = np.where(sd > 0, after / np.where(sd > 0, sd, 1.0), np.where(after >= 0, np.inf, -np.inf))
+    certain = (sd == 0) & ok
     parts = (
         after,
         sd,
         after - half,
         after + half,
         np.where((sd == 0) & (after == 0), np.nan, special.ndtr(z)),
-        sd * unit_loss(z),
-        sd * unit_loss(-z),
-    )
-    certain = (sd == 0) & ok
-    parts = (
-        *parts[:5],
-        np.where(certain, np.maximum(-after, 0), parts[5]),
-        np.where(certain, np.maximum(after, 0), parts[6]),
+        np.where(certain, np.maximum(-after, 0.0), sd * unit_loss(np.where(certain, 0.0, z))),
+        np.where(certain, np.maximum(after, 0.0), sd * unit_loss(np.where(certain, 0.0, -z))),
     )
     return build(parts, np.where(certain & (after == 0), int(Why.NO_PRIOR), reason).astype(np.int64))
 
@@ -94,4 +89,5 @@ def unit_loss(z: FloatArray) -> FloatArray:
     density = np.exp(-0.5 * np.square(positive)) / np.sqrt(2 * np.pi)
     # Φ(−z)/φ(z) is Mills' ratio: no underflow of one factor before the other.
     small = density * (1 - positive * np.sqrt(np.pi / 2) * special.erfcx(positive / np.sqrt(2)))
-    return np.where(z >= 0, np.maximum(small, 0.0), np.abs(z) + np.maximum(small, 0.0))
+    loss: FloatArray = np.where(z >= 0, np.maximum(small, 0.0), np.abs(z) + np.maximum(small, 0.0))
+    return loss

@@ -75,7 +75,7 @@ class Posterior:
 
     def __getitem__(self, index: Any) -> Posterior:
         """Return part of the grid."""
-        return Posterior(*(np.asarray(part[index]) for part in self.parts), np.asarray(self.why[index]))
+        return build(tuple(np.asarray(part[index]) for part in self.parts), np.asarray(self.why[index]))
 
     def value(self, *index: int) -> PosteriorValue:
         """Return one cell as plain numbers, ``None`` and a reason where there is none.
@@ -85,7 +85,8 @@ class Posterior:
         'no variation: every unit of both variants has the same value within its variant'
         """
         why = Why(int(self.why[index]))
-        return PosteriorValue(*(number(part[index]) for part in self.parts), why.text, why.code if why else None)
+        mean, sd, low, high, chance, chosen, stayed = (number(part[index]) for part in self.parts)
+        return PosteriorValue(mean, sd, low, high, chance, chosen, stayed, why.text, why.code if why else None)
 
     def values(self) -> Iterator[PosteriorValue]:
         """Yield every cell as plain numbers, in C order."""
@@ -95,5 +96,5 @@ class Posterior:
 
 def build(parts: tuple[FloatArray, ...], why: IntArray) -> Posterior:
     """Return the posterior with NaN wherever there is a reason for none."""
-    missing = why != 0
-    return Posterior(*(np.where(missing, np.nan, part) for part in parts), why)
+    mean, sd, low, high, chance, chosen, stayed = (np.where(why == 0, part, np.nan) for part in parts)
+    return Posterior(mean, sd, low, high, chance, chosen, stayed, why)

@@ -109,7 +109,7 @@ def prior_from_history(
         total = np.exp(2 * log_tau)[..., None] + variances
         return np.asarray(log_tau - 0.5 * (np.log(total) + np.square(effects) / total).sum(axis=-1))
 
-    # The likelihood can have two tops where errors differ much: a grid finds the higher, Newton-free bisection its foot.
+    # The likelihood can have two tops where errors differ much: a grid finds the higher one's neighbourhood.
     scale = np.sqrt(max(float(np.square(effects).max()), float(variances.max())))
     floor = 0.5 * np.log(float(variances.min())) - 3
     grid = np.linspace(floor, np.log(scale) + 3, 400)

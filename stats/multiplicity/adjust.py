@@ -1,4 +1,4 @@
-"""One door to every adjustment: p-values in, adjusted p-values and the level of the intervals that belong to them out."""
+"""One door to every adjustment: p-values in, adjusted ones and the level of the intervals that belong to them out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def adjust(
     >>> result.p_adjusted, result.interval_alpha.round(4), result.shortens
     (array([0.003, 0.04 , 0.04 ]), array([0.0167, 0.0167, 0.0167]), True)
     >>> adjust("dunnett", [0.01, 0.02], correlation=[0.5**0.5, 0.5**0.5]).p_adjusted.round(4)
-    array([0.0189, 0.0372])
+    array([0.019 , 0.0374])
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")

@@ -9,7 +9,7 @@ is one integral; Student's form adds one over the common estimate of spread. Bot
 
 References:
     Dunnett (1955), A multiple comparison procedure for comparing several treatments with a control, JASA 50(272).
-    Dunnett, Tamhane (1991), Step-down multiple tests for comparing treatments with a control, Statistics in Medicine 10.
+    Dunnett, Tamhane (1991), Step-down multiple tests for comparing treatments with a control, Stat. in Medicine 10.
     Šidák (1967), Rectangular confidence regions for the means of multivariate normal distributions, JASA 62(318).
 """
 
@@ -197,13 +197,16 @@ def _weights(p_values: FloatArray, correlation: npt.ArrayLike | None) -> FloatAr
         raise ValueError("dunnett needs an axis of variants")
     k = p_values.shape[-1]
     given = np.zeros(k) if correlation is None else as_float(correlation)
-    if given.shape == (k, k) and k > 1 and given.shape != p_values.shape:
-        given = product_loadings(given)
-    elif given.shape == (k, k) and k > 1 and np.allclose(np.diag(given), 1) and np.allclose(given, given.T):
+    if given.shape == (k, k) and (k > 1 or p_values.ndim == 1) and _is_matrix(given, p_values):
         given = product_loadings(given)
     if given.shape not in {(k,), p_values.shape} or ((given < 0) | (given > 1)).any():
         raise ValueError(f"correlation must be loadings between 0 and 1 for {k} variants, or their correlation matrix")
     return np.where(np.isnan(p_values), np.nan, np.broadcast_to(given, p_values.shape))
+
+
+def _is_matrix(given: FloatArray, p_values: FloatArray) -> bool:
+    """Return whether a square array is a correlation matrix rather than loadings of as many metrics as variants."""
+    return given.shape != p_values.shape or bool(np.allclose(np.diag(given), 1) and np.allclose(given, given.T))
 
 
 def _exceedance(size: FloatArray, weights: FloatArray, df: float) -> FloatArray:
