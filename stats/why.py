@@ -36,6 +36,7 @@ class Why(IntEnum):
     NO_PRIOR = 41
     TOO_FEW_EXPERIMENTS = 42
     TOO_FEW_GROUPS = 43
+    NO_VARIANCE = 60
 
     @property
     def code(self) -> str:
@@ -73,4 +74,5 @@ _TEXT: dict[Why, str | None] = {
     Why.NO_PRIOR: "no prior: relative effects have no scale where the mean is zero",
     Why.TOO_FEW_EXPERIMENTS: "too few past experiments to learn a prior from",
     Why.TOO_FEW_GROUPS: "too few estimates: 2 needed",
+    Why.NO_VARIANCE: "no variance is given, and it cannot be told from the mean",
 }
