@@ -90,6 +90,8 @@ class Analysis(Model):
             problems.append((("reserve",), f"does not belong to inference: {self.inference}; remove it"))
         if self.randomised_by_cluster and self.cluster is None:
             problems.append((("cluster",), "is missing; name the attribute that holds the cluster"))
+        if self.switchback and self.inference not in (None, "fixed"):
+            problems.append((("inference",), "a switchback is judged by what chance could have assigned: write fixed"))
         if self.switchback and (self.factors or self.cluster):
             problems.append((("switchback",), "cannot be joined with factors or cluster"))
         if len({factor.key for factor in self.factors}) != len(self.factors):

@@ -214,6 +214,8 @@ class Experiment(Model):
         if self.windows_start == "send" and self.population == "exposed":
             message = "windows of an exposed population start at the exposure; leave windows_start out, or use assigned"
             problems.append((("windows_start",), message))
+        if self.analysis.switchback and self.analysis.inference is None and self.enrolment == "rolling":
+            problems.append((("analysis", "inference"), "is missing; a switchback is read at its end: write fixed"))
         problems += self._factors_name_variants(keys)
         problems += [
             (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')

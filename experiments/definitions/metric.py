@@ -120,6 +120,8 @@ class Metric(Model):
             problems.append((("window", "start_days"), "is missing; retention asks who comes back from that day on"))
         if self.winsorise is not None and self.type in {"proportion", "retention"}:
             problems.append((("winsorise",), f"does not belong to {self.type}, which is 0 or 1; remove it"))
+        if self.window.start_days and self.type == "time_to_event":
+            problems.append((("window", "start_days"), "does not belong to time_to_event, which counts from the entry"))
         if self.winsorise is not None and self.type in {"quantile", "time_to_event"}:
             problems.append((("winsorise",), _not_of(self.type)))
         if problems:
