@@ -17,8 +17,9 @@ import numpy.typing as npt
 from stats.arrays import FloatArray, IntArray, as_float, divide, number, root
 from stats.distributions import t_upper
 from stats.effects.means import welch_df
-from stats.effects.proportions import score_variance_of_difference, score_variance_of_ratio, table_of
+from stats.effects.proportions import table_of
 from stats.effects.result import first_reason, hide
+from stats.effects.score import score_variance_of_difference, score_variance_of_ratio
 from stats.samples import Sample
 from stats.why import Why
 
