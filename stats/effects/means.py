@@ -71,8 +71,16 @@ def difference_of_ratios(
 
 
 def welch_df(control: Sample, variant: Sample, weight: npt.ArrayLike = 1.0) -> FloatArray:
-    """Return Welch–Satterthwaite's degrees of freedom of variant − weight × control."""
+    """Return Welch–Satterthwaite's degrees of freedom of variant − weight × control.
+
+    From the two shares of the squared error, so that no fourth power of a value is ever formed: amounts may be as large
+    as 1e150 and as small as 1e-150.
+    """
     error_control = divide(control.variance, control.n) * np.square(as_float(weight))
     error_variant = divide(variant.variance, variant.n)
-    parts = divide(np.square(error_control), control.n - 1) + divide(np.square(error_variant), variant.n - 1)
-    return divide(np.square(error_control + error_variant), parts)
+    total = error_control + error_variant
+    parts = (
+        divide(np.square(divide(error, total)), sample.n - 1)
+        for error, sample in ((error_control, control), (error_variant, variant))
+    )
+    return divide(1.0, sum(parts))
