@@ -315,7 +315,7 @@ def _curve(follow_up: FollowUp) -> tuple[FloatArray, FloatArray]:
     waiting = follow_up.at_risk.astype(np.float64)
     share = np.cumprod(1 - np.nan_to_num(divide(follow_up.events, waiting)))
     terms = np.where(follow_up.events > 0, divide(follow_up.events, waiting * (waiting - follow_up.events)), 0.0)
-    return share, np.cumsum(terms)
+    return as_float(share), as_float(np.cumsum(terms))
 
 
 def _samples(control: FollowUp, variant: FollowUp, horizon: float) -> tuple[Sample, Sample]:
