@@ -34,7 +34,7 @@ def bounds(
     Source: Lan, DeMets (1983); by the recursion of Armitage, McPherson, Rowe (1969).
 
     >>> bounds([0.2, 0.4, 0.6, 0.8, 1.0]).round(4)
-    array([4.8769, 3.3569, 2.6803, 2.2898, 2.031 ])
+    array([4.8769, 3.357 , 2.6803, 2.2898, 2.031 ])
     >>> bounds([0.5, 1.0], [0.05, 0.01], Spending("pocock")).round(3)
     array([[2.157, 2.201],
            [2.737, 2.811]])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float
@@ -100,7 +101,7 @@ def walk(
     information: FloatArray,
     *,
     log_increments: FloatArray | None = None,
-    bounds: FloatArray | None = None,
+    bounds: npt.ArrayLike = np.inf,
     largest_drift: float = 0.0,
     density: float = NODES_PER_STEP,
 ) -> Walk:
@@ -114,8 +115,8 @@ def walk(
         density: nodes per step, see ``NODES_PER_STEP``.
     """
     steps = spaced(information)
-    given = bounds is not None
-    wanted = as_float(bounds if bounds is not None else log_increments)
+    given = log_increments is None
+    wanted = as_float(bounds) if log_increments is None else log_increments
     found = np.full(wanted.shape, np.inf)
     inside: list[Inside] = []
     latest: Inside | None = None
