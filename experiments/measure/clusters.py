@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.measure.cells import shifted
 from experiments.measure.experiment import MeasuredExperiment
-from experiments.sources.duck import fetch
+from experiments.sources.duck import fetch, fetch_one
 from stats.clusters import ClusterSums
 
 MAX_CLUSTERS = 100_000
@@ -33,19 +33,14 @@ class Clustering:
 
 def clustering(measured: MeasuredExperiment, attribute: str) -> Clustering:
     """Count the clusters by an attribute that was frozen at decision, and those that were split over variants."""
-    table = measured.table
-    level = table[measured.units.levels[attribute]]
-    by_cluster = (
-        table.filter(level.notnull())
-        .group_by(cluster=level)
-        .aggregate(n=table.count(), first=table.variant.min(), last=table.variant.max())
-    )
+    table = measured.table.select("variant", level=measured.table[measured.units.levels[attribute]])
+    alone = int(fetch_one(table.level.isnull().sum()) or 0)
+    named = table.filter(table.level.notnull())
+    by_cluster = named.group_by("level").aggregate(n=named.count(), first=named.variant.min(), last=named.variant.max())
     mixed = by_cluster["first"] != by_cluster["last"]
-    row = fetch(
+    found = fetch(
         by_cluster.aggregate(clusters=by_cluster.count(), mixed=mixed.sum(), units=by_cluster.n.sum(where=mixed))
-    )
-    alone = int(fetch(table.aggregate(n=level.isnull().sum()))[0]["n"] or 0)
-    found = row[0]
+    )[0]
     return Clustering(int(found["clusters"]) + alone, int(found["mixed"] or 0), int(found["units"] or 0), alone)
 
 

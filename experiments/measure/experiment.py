@@ -58,6 +58,11 @@ class MeasuredExperiment:
         """The metrics as the report needs them."""
         return [m.spec for m in self.metrics]
 
+    @property
+    def simple(self) -> list[MeasuredMetric]:
+        """The primary metrics that moments alone tell everything about."""
+        return [m for m in self.metrics if m.spec.role == "primary" and not m.needs_rows]
+
     def cells_by(self, attribute: str, specs: Sequence[MetricSpec], *, by_day: bool = False) -> Cells:
         """Return the moments of some metrics by variant and level of a frozen attribute, and by day where asked."""
         return compute_cells(

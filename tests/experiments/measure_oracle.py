@@ -128,6 +128,26 @@ class Unit:
                 loose.append(max(known, key=lambda r: (r.at, json.loads(r.properties).get("minutes", 0))))
         return loose
 
+    def first_order(self, end: float, now: int) -> tuple[int, bool]:
+        """Microseconds until the first order that counts, or until the unit is out of sight, and which of the two."""
+        times = [o.placed_at - self.entry for o in self.placed(0, end)]
+        return self._first(times, end, now)
+
+    def first_plain(self, name: str, end: float, now: int) -> tuple[int, bool]:
+        """The same for an event that is no order."""
+        loose = [e.at for e in self.events if e.name == name and e.object_id is None]
+        objects: dict[str, int] = {}
+        for e in self.events:
+            if e.name == name and e.object_id is not None:
+                objects[e.object_id] = min(e.at, objects.get(e.object_id, e.at))
+        times = [at - self.entry for at in (*loose, *objects.values()) if self.within(at, 0, end)]
+        return self._first(times, end, now)
+
+    def _first(self, times: list[int], end: float, now: int) -> tuple[int, bool]:
+        if times:
+            return min(times), True
+        return max(0, min(int(end * DAY_US), now - self.entry)), False
+
     def refunded(self, start: float, end: float) -> int:
         count = 0
         for rows in self.orders:
