@@ -6,7 +6,7 @@ Fieller interval and one non-inferiority test then serve them all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,23 @@ def estimate(moments: Moments, target: Target) -> Sample:
     """Return the mean of a column, or the ratio of the sums of a pair, in every cell."""
     value, gradient = linearise(moments, target)
     return _sample(moments.n.astype(np.float64), value, quadratic(moments, gradient), _zero_denominator(moments, value))
+
+
+def combination(moments: Moments, weights: Mapping[str, float]) -> Sample:
+    """Return the mean of a weighted sum of columns in every cell, covariances included.
+
+    Raises:
+        KeyError: there is no such column.
+
+    >>> moments = Moments.from_rows(["revenue", "cost"], [[10.0, 1.0], [20.0, 3.0]])
+    >>> float(combination(moments, {"revenue": 0.5, "cost": -1.0}).mean)
+    5.5
+    """
+    gradient = np.zeros((*moments.shape, len(moments.columns)))
+    for column, weight in weights.items():
+        gradient[..., moments.place(column)] += weight
+    value = np.where(moments.n > 0, (gradient * moments.mean).sum(axis=-1), np.nan)
+    return _sample(moments.n.astype(np.float64), value, quadratic(moments, gradient), np.zeros(value.shape))
 
 
 def linearise(moments: Moments, target: Target) -> tuple[FloatArray, FloatArray]:

@@ -22,6 +22,7 @@ _CHINESE: dict[Why, str] = {
     Why.TOO_FEW_EXPECTED: "单元太少：每个方案的应有单元至少为 5 个",
     Why.NO_WEIGHT: "有流量的方案不足两个：无从比较",
     Why.UNPLANNED_UNITS: "权重为零的方案中出现了单元",
+    Why.NO_VARIANCE: "没有给出方差，也无法由均值推出",
     Why.TOO_FEW_FOR_COVARIATES: "至少有一个方案的单元太少，不足以使用这么多协变量",
     Why.TOO_FEW_CLUSTERS: "群组太少：每个方案至少需要 2 个",
     Why.REACHED_NEAR_ZERO: "各方案的触达比例没有可辨差异",
@@ -34,11 +35,18 @@ _CHINESE: dict[Why, str] = {
     Why.NO_PRIOR: "没有先验：均值为零时相对效果没有尺度",
     Why.TOO_FEW_EXPERIMENTS: "历史实验太少，无法从中得出先验",
     Why.TOO_FEW_GROUPS: "估计值太少：至少需要 2 个",
+    Why.NO_OVERLAP: "一个方案的所有单元都高于另一个方案，无法给出区间",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
+NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day are over"
 SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
+NOT_FOR_THIS_KIND = "not defined for this kind of metric"
+TOO_MANY_UNITS = "too many units for this analysis"
 _SENTENCES: dict[str, str] = {
+    NOT_FOR_THIS_KIND: "该类型的指标不适用",
+    TOO_MANY_UNITS: "单元过多，无法做此分析",
     **{why.text: chinese for why, chinese in _CHINESE.items() if why.text is not None},
+    NO_LOOK: "尚无可看的数据：还没有任何整日进组会员的观察窗口结束",
     FIRST_WEEK: "首个完整周尚未结束：一周各天有差异，暂不展示效果",
 }
 _SPLIT = re.compile(re.escape(SPLIT_OFF).replace(r"\{p\}", "(?P<p>.+)"))
