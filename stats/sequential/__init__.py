@@ -15,6 +15,7 @@ from stats.sequential.group_sequential import (
 from stats.sequential.mixture import Band, mixture_band, rho2, tau2
 from stats.sequential.monitoring import Monitored, MonitoredValue, monitor
 from stats.sequential.p_values import sequential_p
+from stats.sequential.peeking import peeking_risk, peeking_warning
 from stats.sequential.spending import Spending
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "futility_bounds",
     "mixture_band",
     "monitor",
+    "peeking_risk",
+    "peeking_warning",
     "power",
     "rho2",
     "sequential_p",

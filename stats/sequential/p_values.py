@@ -22,7 +22,7 @@ LARGEST_P = 0.99
 """Larger ones are given as 1."""
 ANCHORS = 16
 TOGETHER = 4
-"""Rows of neighbouring alphas computed at once: the widest bounds among them set the number of nodes."""
+"""Least rows of neighbouring alphas computed at once: the widest bounds among them set the number of nodes."""
 DENSITY = 1.6
 """Nodes per step of the recursion: enough for 1e-8."""
 CLOSE = 1e-7  # the error is of the order of 1.6 times as many digits
@@ -77,8 +77,9 @@ def _bounds(share: FloatArray, x: FloatArray, spending: Spending) -> FloatArray:
     """Return the bounds at alphas whose two-sided normal quantiles are x, shape (x, looks)."""
     order = np.argsort(x)
     out = np.empty((x.size, share.size))
-    for begin in range(0, x.size, TOGETHER):
-        rows = order[begin : begin + TOGETHER]
+    size = max(TOGETHER, x.size // 32)
+    for begin in range(0, x.size, size):
+        rows = order[begin : begin + size]
         out[rows] = plan_walk(share, 2 * normal_upper(x[rows]), spending, density=DENSITY).bounds
     return out
 
