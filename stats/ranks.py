@@ -71,8 +71,15 @@ def share_above(
     t = abs(above - 0.5) / error
     p_value = float(2 * t_upper(df, t))
     low, high = _logit_interval(above, error, float(t_quantile(df, 1 - alpha / 2)), reject=p_value < alpha)
-    numbers = (above - 0.5, error, df, low - 0.5, high - 0.5, p_value)
-    return Effect(*(np.asarray(number) for number in numbers), np.asarray(int(Why.DEFINED)))
+    return Effect(
+        estimate=np.asarray(above - 0.5),
+        std_error=np.asarray(error),
+        df=np.asarray(df),
+        ci_low=np.asarray(low - 0.5),
+        ci_high=np.asarray(high - 0.5),
+        p_value=np.asarray(p_value),
+        why=np.asarray(int(Why.DEFINED)),
+    )
 
 
 def mann_whitney(

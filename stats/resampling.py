@@ -98,8 +98,15 @@ def bootstrap(
         acceleration = _acceleration(pulls)
     low, high = _ends(effects, bias, acceleration, alpha)
     p_value = _p_value(effects, bias, acceleration)
-    numbers = (estimate, float(effects.std(ddof=1)), np.inf, low, high, p_value)
-    return Effect(*(np.asarray(number) for number in numbers), np.asarray(int(Why.DEFINED)))
+    return Effect(
+        estimate=np.asarray(estimate),
+        std_error=np.asarray(effects.std(ddof=1)),
+        df=np.asarray(np.inf),
+        ci_low=np.asarray(low),
+        ci_high=np.asarray(high),
+        p_value=np.asarray(p_value),
+        why=np.asarray(int(Why.DEFINED)),
+    )
 
 
 def bootstrap_weights(
