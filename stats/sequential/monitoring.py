@@ -167,8 +167,12 @@ def monitor(
     crossed = np.where(ever, hits.argmax(axis=-1), -1).astype(np.int64)
     # The last digits of an interpolated p must not contradict the bounds.
     p_value = np.where(ever, np.minimum(p_value, level), np.maximum(p_value, np.nextafter(level, 1.0)))
-    half = t_quantile(freedom, special.ndtr(np.where(np.isfinite(bound), bound, 0.0))) * error
-    half = np.where(np.isfinite(bound), half, np.inf)
+    # Beyond 8.2 the tail area of a normal deviate is 0 in doubles; there Student's quantile is not sought.
+    student = np.isfinite(freedom) & (bound < 8)
+    half = np.where(
+        student, t_quantile(np.where(student, freedom, 1.0), special.ndtr(np.where(student, bound, 0.0))), bound
+    )
+    half = np.where(np.isfinite(bound), half * error, np.inf)
     low, high = effect - half, effect + half
     at = int(np.flatnonzero(counted)[-1]) if counted.any() else -1
     spent = spending.spent(share, level[..., None] * (1 - reserve))
