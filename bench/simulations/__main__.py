@@ -69,6 +69,9 @@ def main(arguments: Sequence[str]) -> int:
     for name in subjects() if options.write else options.names or subjects():
         begun = time.perf_counter()
         figures = run(name)
+        if not figures:
+            print(f"{name}: {importlib.import_module(f'bench.simulations.{name}').ABSENT}")
+            continue
         missed += sum(not figure.met for figure in figures)
         title = (importlib.import_module(f"bench.simulations.{name}").__doc__ or name).splitlines()[0].rstrip(".")
         parts.append(table(title, figures))
