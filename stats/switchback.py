@@ -121,17 +121,19 @@ def randomisation_test(
     for drawn in _all(codes, sizes, taken) if exact else _some(codes, z, draws, seed):
         shown.append(drawn @ centred / total)
         overlap.append(drawn @ (z - share) / total)
-    return _judge(estimate, np.concatenate(shown), np.concatenate(overlap), alpha, exact)
+    rounding = 64 * EPSILON * float(np.abs(y).max())
+    return _judge(estimate, np.concatenate(shown), np.concatenate(overlap), alpha, exact, rounding)
 
 
-def _judge(estimate: float, shown: FloatArray, overlap: FloatArray, alpha: float, exact: bool) -> RandomisationTest:
+def _judge(
+    estimate: float, shown: FloatArray, overlap: FloatArray, alpha: float, exact: bool, slack: float
+) -> RandomisationTest:
     """Return the test from each assignment's difference of outcomes and of the real assignment.
 
     If the effect is δ for all, an assignment would have shown ``shown`` − δ·``overlap`` beside δ; the real one
     estimate − δ. The δ at which an assignment is at least as extreme are an interval about the estimate with ends in
-    closed form, so the whole test is inverted by sorting ends.
+    closed form, so the whole test is inverted by sorting ends. Differences below ``slack`` are rounding.
     """
-    slack = 64 * EPSILON * max(abs(estimate), float(np.abs(shown).max()))
     if not exact:  # the real assignment counts as one of them
         shown, overlap = np.append(shown, estimate), np.append(overlap, 1.0)
     count = len(shown)

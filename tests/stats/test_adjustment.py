@@ -190,6 +190,46 @@ def test_a_grid_of_segments_gives_what_single_calls_give() -> None:
         np.testing.assert_allclose(turned.sample.mean[place], alone.sample.mean, rtol=1e-12)
 
 
+def test_small_samples_errors_are_ancovas_where_variances_are_equal() -> None:
+    """Oracle: statsmodels' classical ANCOVA error, on rows whose residuals have one variance in both variants.
+
+    Equal residual variances are made by reflecting: the second variant's units are the first's, covariates moved.
+    """
+    rng = np.random.default_rng(21)
+    x = rng.normal(0, 1, (12, 2))
+    y = x @ [1.0, -0.5] + rng.normal(0, 1, 12)
+    rows = np.vstack([np.column_stack([y, x]), np.column_stack([y + 2, x + np.array([0.7, -0.3])])])
+    arm = np.repeat([0, 1], 12)
+    theirs = sm.OLS(rows[:, 0], np.column_stack([arm == 0, arm == 1, rows[:, 1:]]).astype(float)).fit()
+    contrast = theirs.t_test([-1, 1, 0, 0])
+    moments = Moments.from_rows(["y", "a", "b"], rows, cell=arm)
+    for control in (0, 1):
+        sample = cuped_means(moments, "y", ["a", "b"], small_sample=True, control=control).sample
+        effect = difference_of_means(sample[control], sample[1 - control]).value()
+        assert abs(effect.estimate) == pytest.approx(float(contrast.effect[0]), rel=1e-9)
+        assert effect.std_error == pytest.approx(float(contrast.sd[0, 0]), rel=1e-9)
+    base = theirs.params[0] + theirs.params[2:] @ rows[:, 1:].mean(axis=0)
+    assert sample.mean[0] == pytest.approx(base, rel=1e-9)
+    plain = cuped_means(moments, "y", ["a", "b"]).sample
+    assert difference_of_means(plain[0], plain[1]).value().std_error < 0.95 * float(contrast.sd[0, 0])
+
+
+def test_a_given_theta_costs_nothing_and_a_grid_is_done_at_once() -> None:
+    arm, rows = simulate(22, 60, 3, 2)
+    day = np.arange(60) % 2
+    flat = Moments.from_rows(["y", "x0", "x1"], rows, cell=day * 3 + arm, n_cells=6)
+    grid = Moments(
+        flat.columns, flat.n.reshape(2, 3), flat.pivot, flat.mean.reshape(2, 3, 3), flat.m2.reshape(2, 3, 3, 3)
+    )
+    together = cuped_means(grid, "y", ["x0", "x1"], variants_axis=1, small_sample=True, control=1).sample
+    for place in (0, 1):
+        alone = cuped_means(grid[place], "y", ["x0", "x1"], small_sample=True, control=1).sample
+        for name in ("variance", "shift_cov", "shift_var"):
+            np.testing.assert_allclose(getattr(together, name)[place], getattr(alone, name), rtol=1e-9)
+    given_theta = [cuped_means(grid[0], "y", ["x0"], theta=[0.5], small_sample=small).sample for small in (True, False)]
+    assert given_theta[0].variance.tolist() == given_theta[1].variance.tolist()
+
+
 @pytest.mark.slow
 def test_false_alarms_come_at_the_stated_rate() -> None:
     """3,000 A/A tests, 200 skewed members, covariate of correlation about .8: .05 ± 3 s.e. (.012); seed fixed."""
