@@ -83,6 +83,20 @@ def latest(store: Store, key: str) -> Report | None:
     return _read(store, sa.select(reports).where(reports.c.experiment == key).order_by(reports.c.number.desc()))
 
 
+def latest_of_others(store: Store, key: str) -> list[Report]:
+    """Return the newest kept report of every experiment but one, in the order of their keys."""
+    newest = (
+        sa.select(reports.c.experiment, sa.func.max(reports.c.number).label("number"))
+        .where(reports.c.experiment != key)
+        .group_by(reports.c.experiment)
+        .subquery()
+    )
+    same = (reports.c.experiment == newest.c.experiment) & (reports.c.number == newest.c.number)
+    query = sa.select(reports.c.document).join(newest, same).order_by(reports.c.experiment)
+    with store.read() as connection:
+        return [msgspec.json.decode(str(document), type=Report) for (document,) in connection.execute(query)]
+
+
 def load(store: Store, key: str, number: int) -> Report | None:
     """Return one kept report by its number."""
     return _read(store, sa.select(reports).where(reports.c.experiment == key, reports.c.number == number))

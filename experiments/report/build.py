@@ -6,31 +6,41 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
+from experiments.definitions import Experiment
 from experiments.keeping.repository import Repository
 from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
 from experiments.measure.redemption import Costs
 from experiments.report.audience import Names, audience_text
-from experiments.report.breakdowns import breakdown_of
+from experiments.report.breakdowns import adjust_interactions, breakdown_of
 from experiments.report.content import sealed
-from experiments.report.curves import by_experiment_day, by_member_day
+from experiments.report.curves import by_experiment_day, by_look, by_member_day
 from experiments.report.document import (
     Breakdown,
     Check,
     Curve,
+    MetricResult,
     Plan,
     Population,
     Report,
+    SequentialTest,
     Srm,
     Text,
-    VariantInfo,
+    Verdict,
 )
-from experiments.report.estimates import Measured, measure_metric, scorecard
+from experiments.report.estimates import scorecard
+from experiments.report.history import prior_of
+from experiments.report.inference import AlwaysValid, Bayesian, GroupSequential, Inference
 from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
+from experiments.report.looks import Looks, latest, looks_at
+from experiments.report.measured import FIXED, Measured, MetricSpec, measure_metric
+from experiments.report.method_words import log_methods
+from experiments.report.plan import inference_of, plan_of, spending_of
 from experiments.report.quality import (
     balance_check,
     completeness_check,
@@ -39,10 +49,12 @@ from experiments.report.quality import (
     split_check,
     srm_check,
 )
+from experiments.report.sections import Design
+from experiments.report.sequential import sequential_tests, with_stopped
 from experiments.report.software import software
 from experiments.report.verdict import decide_report
-from experiments.report.whys import FIRST_WEEK
-from experiments.report.words import log_methods, log_warnings, unreadable_reason
+from experiments.report.whys import FIRST_WEEK, NO_LOOK
+from experiments.report.words import early_warnings, log_warnings, unreadable_reason
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables, open_log
 from experiments.store import Store
@@ -82,6 +94,7 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
         repository.experiment_offers(record),
         audience_text(record.definition, catalogue, repository.experiment_segment(record)),
         Names.of(catalogue),
+        prior_of(store, record.definition),
     )
     # DuckDB brings an SQLite of its own, and closing its descriptor drops the locks of ours (see Store.close).
     store.close()
@@ -100,8 +113,10 @@ def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None
         {v.key: (v.offer, v.channel) for v in declared.record.definition.variants},
     )
     population = population_plan(log, declared, number, now)
-    measured = measure_experiment(log, population, metrics, costs, variants)
-    return _Builder(declared, number, split, population.kind, measured, now).build()
+    definition = declared.record.definition
+    measured = measure_experiment(log, population, metrics, costs, variants, strata=definition.analysis.strata)
+    design = Design(measured, definition, population)
+    return _Builder(declared, number, split, population.kind, measured, now, design).build()
 
 
 @dataclass(frozen=True)
@@ -114,55 +129,29 @@ class _Builder:
     population: Literal["assigned", "exposed"]
     measured: MeasuredExperiment
     now: int
+    design: Design
 
     def build(self) -> Report:
-        plan, srm = self.plan(), self.srm()
-        units = self.measured.units
-        estimates = self.estimates()
-        readable = self.unreadable(srm)
-        results = scorecard(estimates, self.measured.variants, plan.alpha, unreadable=readable)
-        progress = self.progress(plan)
+        """Return the document; each section is a line below."""
+        plan, srm = self.plan, self.srm()
         data_time = None if self.measured.census.last_us is None else moment_text(self.measured.census.last_us)
-        balance = self.balance()
-        checks = self.checks(srm, balance, data_time)
-        numbers: dict[str, dict[str, Any]] = {"srm": {"p_value": srm.p_value}}
-        bound = self.declared.record.definition.no_effect_within
-        verdict = None
-        if progress.units:
-            verdict = decide_report(
-                plan, results, checks, progress, numbers, no_effect_within=float(Fraction(bound)) if bound else None
-            )
+        checks = self.checks(srm, data_time)
+        results = self.results(srm)
         breakdowns, too_many = self.breakdowns(plan.alpha)
         report = Report(
             plan=plan,
             srm=srm,
-            contaminated=units.contaminated,
+            contaminated=self.measured.units.contaminated,
             duplicates=0,
-            population=Population(
-                kind=self.population,
-                assigned=units.assigned,
-                exposed=units.exposed,
-                analysed=progress.units,
-                left_out=units.left_out,
-                immature=self.measured.immature,
-                unsent=units.unsent,
-                linked=self.measured.linked.ids,
-                linked_units=self.measured.linked.units,
-                linked_conflicts=self.measured.linked.conflicts,
-            ),
+            population=self.counted(),
             checks=checks,
             metrics=results,
-            verdict=verdict,
-            curves=self.curves(plan),
+            verdict=self.verdict(results, checks, srm),
+            curves=self.curves(),
             breakdowns=breakdowns,
-            warnings=log_warnings(
-                units.left_out,
-                self.measured.immature,
-                too_many,
-                self.carry(),
-                units.unsent or 0,
-                (self.measured.linked.ids, self.measured.linked.units, self.measured.linked.conflicts),
-            ),
+            sequential=self.sequential,
+            **self.design.sections(self.estimates, plan.alpha),
+            warnings=self.warnings(too_many),
             methods=log_methods(results, plan),
             data_time=data_time,
             software=software(),
@@ -170,67 +159,132 @@ class _Builder:
         )
         return sealed(report)
 
+    @property
+    def definition(self) -> Experiment:
+        """The experiment as declared."""
+        return self.declared.record.definition
+
+    @cached_property
     def plan(self) -> Plan:
-        record = self.declared.record
-        definition = record.definition
-        total = sum(self.split.values()) or 1
-        shown = [v for v in definition.variants if v.key in self.measured.variants]
-        return Plan(
-            title=dict(definition.name),
-            hypothesis=dict(definition.hypothesis or {}),
-            experiment=definition.key,
-            revision=record.revision,
-            phase=self.phase,
-            state=record.state,
-            owner=definition.owner,
-            audience=self.declared.audience,
-            unit_type=definition.unit_type,
-            enrolment=definition.enrolment,
-            inference=self.inference,
-            alpha=definition.alpha,
-            control=definition.control,
-            variants=[
-                VariantInfo(
-                    key=v.key,
-                    name=dict(v.name or {"en": v.key, "zh-CN": v.key}),
-                    weight=self.split.get(v.key, 0) / total,
-                    offer=v.offer,
-                    offer_name=dict(self.declared.offers[v.offer].name) if v.offer in self.declared.offers else {},
-                    is_control=v.key == definition.control,
-                )
-                for v in shown
-            ],
-            currency=self.declared.currency,
+        """What was declared, as people read it."""
+        past = self.looks is not None and self.looks.past_plan
+        prior = self.declared.prior if inference_of(self.definition) == "bayesian" else None
+        return plan_of(self.declared, self.phase, self.split, self.measured.variants, past_plan=past, prior=prior)
+
+    @cached_property
+    def looks(self) -> Looks | None:
+        """When a group-sequential test was looked at; ``None`` for other kinds of inference."""
+        definition, cells = self.definition, self.measured.cells
+        if inference_of(definition) != "group_sequential" or not definition.planned_units:
+            return None
+        return looks_at(
+            cells.units.reshape(-1, cells.units.shape[-1]).sum(axis=0),
+            cells.days if cells.units.sum() else (),
+            planned=definition.planned_units,
+            window_us=max((m.window_us for m in self.measured.metrics), default=0),
+            now_us=self.now,
             time_zone=self.declared.time_zone,
-            started_at=None if record.started_at is None else moment_text(record.started_at),
-            ended_at=None if record.ended_at is None else moment_text(record.ended_at),
-            planned_units=definition.planned_units,
-            planned_days=definition.planned_days,
+            ended_us=self.declared.record.ended_at if self.declared.record.state in ENDED else None,
+            reserve=definition.analysis.reserve,
         )
 
-    @property
-    def inference(self) -> Literal["fixed", "always_valid"]:
-        return "always_valid" if self.declared.record.definition.enrolment == "rolling" else "fixed"
+    @cached_property
+    def inference(self) -> Inference:
+        """How everything in this report is judged."""
+        definition = self.definition
+        if self.looks is not None:
+            return GroupSequential(self.looks.information, spending_of(definition), definition.analysis.reserve)
+        kind = inference_of(definition)
+        if kind == "bayesian":
+            return Bayesian(self.declared.prior.relative_sd)
+        if kind == "fixed":
+            return FIXED
+        planned = definition.planned_units
+        # The band is narrowest where one comparison has its share of the plan.
+        return AlwaysValid(max(1.0, planned * 2 / len(self.measured.variants)) if planned else DEFAULT_N_STAR)
+
+    @cached_property
+    def estimates(self) -> list[Measured]:
+        """Every metric in every variant."""
+        special = self.design.estimates(self.inference, self.looks)
+        return [special.get(spec.name) or self.estimate(spec) for spec in self.measured.specs]
+
+    def estimate(self, spec: MetricSpec) -> Measured:
+        """Measure one metric, at every look where these count."""
+        cells, adjustment = self.measured.cells, self.definition.analysis.adjustment
+        history = None if self.looks is None else self.looks.history(cells.by_day(spec.name))
+        now = cells.totals[spec.name] if history is None else latest(history)
+        return measure_metric(spec, now, 0, inference=self.inference, looks=history, adjustment=adjustment)
+
+    def results(self, srm: Srm) -> list[MetricResult]:
+        """Return the scorecard."""
+        analysis, plan = self.definition.analysis, self.plan
+        results = scorecard(
+            self.estimates,
+            self.measured.variants,
+            plan.alpha,
+            unreadable=self.unreadable(srm),
+            multiplicity=analysis.multiplicity,
+        )
+        if self.looks is None:
+            return results
+        return with_stopped(results, self.estimates, self.measured.variants, self.looks, plan.alpha)
+
+    @cached_property
+    def sequential(self) -> list[SequentialTest]:
+        """The looks of a group-sequential test."""
+        if self.looks is None:
+            return []
+        futility = self.definition.analysis.futility
+        return sequential_tests(self.estimates, self.measured.variants, self.looks, self.plan.alpha, futility)
+
+    def verdict(self, results: list[MetricResult], checks: list[Check], srm: Srm) -> Verdict | None:
+        """Return what to do, ``None`` before anybody is in."""
+        if not np.sum(self.measured.cells.units):
+            return None
+        bound = self.definition.no_effect_within
+        return decide_report(
+            self.plan,
+            results,
+            checks,
+            self.progress(),
+            {"srm": {"p_value": srm.p_value}, "srm_sequential": {"p_value": srm.sequential_p_value}},
+            no_effect_within=float(Fraction(bound)) if bound else None,
+        )
+
+    def counted(self) -> Population:
+        """Return who is in the report."""
+        units, linked = self.measured.units, self.measured.linked
+        return Population(
+            kind=self.population,
+            assigned=units.assigned,
+            exposed=units.exposed,
+            analysed=int(np.sum(self.measured.cells.units)),
+            left_out=units.left_out,
+            immature=self.measured.immature,
+            unsent=units.unsent,
+            linked=linked.ids,
+            linked_units=linked.units,
+            linked_conflicts=linked.conflicts,
+        )
+
+    def warnings(self, too_many: list[str]) -> list[Text]:
+        """Return what the reader must know beside the figures."""
+        units, linked = self.measured.units, self.measured.linked
+        found = log_warnings(
+            units.left_out,
+            self.measured.immature,
+            too_many,
+            self.carry(),
+            units.unsent or 0,
+            (linked.ids, linked.units, linked.conflicts),
+            looks=self.looks,
+        )
+        return [*early_warnings(self.plan, self.progress(), self.looks), *found, *self.design.warnings()]
 
     def srm(self) -> Srm:
         counts = {v: self.measured.units.counts.get(v, 0) for v in self.measured.variants}
         return split_check(counts, {v: float(self.split.get(v, 0)) for v in self.measured.variants})
-
-    def n_star(self) -> float | None:
-        """Return at how many units of one comparison the band is narrowest: its share of the planned ones.
-
-        ``None`` where inference is not always-valid.
-        """
-        if self.inference != "always_valid":
-            return None
-        planned = self.declared.record.definition.planned_units
-        if not planned:
-            return DEFAULT_N_STAR
-        return max(1.0, planned * 2 / len(self.measured.variants))
-
-    def estimates(self) -> list[Measured]:
-        totals = self.measured.cells.totals
-        return [measure_metric(s, totals[s.name], 0, n_star=self.n_star()) for s in self.measured.specs]
 
     def days(self) -> int | None:
         """Return the whole days since the first unit entered, to the end of the experiment or to now.
@@ -250,34 +304,46 @@ class _Builder:
         return max(0, (min(self.now, ended) if ended else self.now) - first) // DAY_US
 
     def unreadable(self, srm: Srm) -> str | None:
-        """Return why no effect may be read: a broken split, or a first week that is not over."""
+        """Return why no effect may be read: a broken split, a first week that is not over, or no look yet."""
         why = unreadable_reason(srm)
         days = self.days()
-        if why is None and self.inference == "always_valid" and days is not None and days < WEEK_DAYS:
-            return FIRST_WEEK
+        if why is None and self.plan.enrolment == "rolling" and days is not None and days < WEEK_DAYS:
+            return FIRST_WEEK if self.plan.inference != "fixed" else None
+        if why is None and self.looks is not None and not self.looks.days and np.sum(self.measured.cells.units):
+            return NO_LOOK
         return why
 
-    def progress(self, plan: Plan) -> Progress:
-        matured = self.measured.matured_at_us
+    def progress(self) -> Progress:
+        """Return how far the test is: by matured units where it is looked at as they mature."""
+        plan, matured = self.plan, self.measured.matured_at_us
         to_mature = None if matured is None else max(0, math.ceil((matured - self.now) / DAY_US))
+        entered = int(np.sum(self.measured.cells.units))
         return Progress(
             enrolment=plan.enrolment,
-            inference=self.inference,
-            units=int(np.sum(self.measured.cells.units)),
+            inference=plan.inference,
+            units=entered if self.looks is None else self.looks.matured,
             planned_units=plan.planned_units,
             days=self.days(),
             planned_days=plan.planned_days,
             immature=self.measured.immature,
             days_to_mature=to_mature,
             ended=self.declared.record.state in ENDED,
+            futile=self.futile,
         )
 
-    def checks(self, srm: Srm, balance: Check | None, data_time: str | None) -> list[Check]:
-        units = self.measured.units
+    @property
+    def futile(self) -> bool:
+        """Whether hope is small for every variant on the first primary metric."""
+        tests = [test for test in self.sequential if test.metric == self.definition.metrics.primary[0]]
+        return bool(tests) and all(test.futile for test in tests)
+
+    def checks(self, srm: Srm, data_time: str | None) -> list[Check]:
+        """Return the health strip."""
+        units, balance = self.measured.units, self.balance()
         analysed = int(np.sum(self.measured.cells.units))
         return [
             srm_check(srm),
-            sample_check(analysed, self.declared.record.definition.planned_units),
+            sample_check(analysed, self.definition.planned_units, None if self.looks is None else self.looks.matured),
             contaminated_check(units.contaminated, 0, analysed),
             *([balance] if balance else []),
             completeness_check(analysed, self.measured.immature, data_time, self.declared.time_zone),
@@ -300,35 +366,45 @@ class _Builder:
         adjusted = holm(p_values).tolist()
         return balance_check({k: (d, p) for k, d, p in zip(labels, differences, adjusted, strict=True)})
 
-    def curves(self, plan: Plan) -> list[Curve]:
-        primary = [metric for metric in self.measured.metrics if metric.spec.role == "primary"]
+    def curves(self) -> list[Curve]:
+        """Return the primary metrics' effects over time."""
+        primary = self.measured.simple
+        alpha, cells = self.plan.alpha, self.measured.cells
         if not self.measured.units.counts:
             return []
-        curves: list[Curve] = []
-        if plan.enrolment == "rolling":
-            n_star = self.n_star() or DEFAULT_N_STAR
-            for metric in primary:
-                curves += by_experiment_day(metric.spec, self.measured.cells, plan.alpha, n_star)
-        else:
-            for metric, cells in zip(primary, member_day_cells(self.measured, primary, self.now), strict=True):
-                curves += by_member_day(metric.spec, cells, plan.alpha)
-        return curves
+        if self.plan.enrolment == "once":
+            by_day = zip(primary, member_day_cells(self.measured, primary, self.now), strict=True)
+            return [c for m, days in by_day for c in by_member_day(m.spec, days, alpha, self.inference)]
+        if self.looks is not None and isinstance(self.inference, GroupSequential):
+            return [c for m in primary for c in by_look(m.spec, cells, alpha, self.looks, self.inference)]
+        inference = AlwaysValid(DEFAULT_N_STAR) if self.inference.kind == "fixed" else self.inference
+        return [c for m in primary for c in by_experiment_day(m.spec, cells, alpha, inference)]
 
     def breakdowns(self, alpha: float) -> tuple[list[Breakdown], list[str]]:
         """Return the primary metrics within the levels of each frozen attribute, and the attributes with too many."""
-        primary = [s for s in self.measured.specs if s.role == "primary"]
+        primary = [metric.spec for metric in self.measured.simple]
         found, too_many = [], []
-        for attribute in self.declared.record.definition.breakdowns:
-            column = self.measured.units.levels[attribute]
-            if not self.measured.units.counts:
+        for attribute in self.definition.breakdowns:
+            if not self.measured.units.counts or attribute not in self.measured.units.levels:
                 continue
-            if fetch_one(self.measured.table[column].nunique()) > MAX_LEVELS:
+            if fetch_one(self.measured.table[self.measured.units.levels[attribute]].nunique()) > MAX_LEVELS:
                 too_many.append(attribute)
                 continue
-            cells = self.measured.cells_by(attribute, primary)
-            names = self.declared.names
-            found += [breakdown_of(spec, cells, attribute, alpha, names, n_star=self.n_star()) for spec in primary]
-        return found, too_many
+            cells = self.measured.cells_by(attribute, primary, by_day=self.looks is not None)
+            found += [
+                breakdown_of(
+                    spec,
+                    cells,
+                    attribute,
+                    alpha,
+                    self.declared.names,
+                    inference=self.inference,
+                    looks=self.looks,
+                    multiplicity=self.definition.analysis.multiplicity,
+                )
+                for spec in primary
+            ]
+        return adjust_interactions(found), too_many
 
     def carry(self) -> Text | None:
         """Return the warning of a phase that drew everyone anew: what they had before may carry over."""

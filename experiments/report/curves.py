@@ -9,7 +9,9 @@ import numpy as np
 from experiments.measure.cells import Cells
 from experiments.measure.days import day_text
 from experiments.report.document import Curve, CurvePoint
-from experiments.report.estimates import Measured, MetricSpec, measure_metric
+from experiments.report.inference import Bayesian, GroupSequential, Inference, monitored
+from experiments.report.looks import Looks
+from experiments.report.measured import FIXED, Measured, MetricSpec, measure_metric
 from stats.arrays import number
 from stats.effects.means import difference_of_means
 from stats.effects.result import Effect
@@ -17,34 +19,67 @@ from stats.sequential import mixture_band, tau2
 from stats.why import Why
 
 
-def by_experiment_day(spec: MetricSpec, cells: Cells, alpha: float, n_star: float) -> list[Curve]:
+def by_experiment_day(spec: MetricSpec, cells: Cells, alpha: float, inference: Inference) -> list[Curve]:
     """Return the effect on everyone who had entered by each day of the experiment.
 
     Args:
         spec: the metric.
         cells: by variant and day of entry.
-        alpha: of the whole band.
-        n_star: units of control and variant at which the band is narrowest.
+        alpha: of the whole band (of the credible interval of each day, where inference is Bayesian).
+        inference: always-valid or Bayesian.
     """
-    measured = measure_metric(spec, cells.by_day(spec.name).cumulative(1), 0, n_star=n_star)
+    measured = measure_metric(spec, cells.by_day(spec.name).cumulative(1), 0, inference=inference)
     first = cells.days[0]
     days = [day - first + 1 for day in cells.days]
     dates: list[str | None] = [day_text(day) for day in cells.days]
     return _curves(spec, cells.variants, measured, "experiment_day", days, dates, measured.effect(alpha))
 
 
-def by_member_day(spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: float) -> list[Curve]:
+def by_look(spec: MetricSpec, cells: Cells, alpha: float, looks: Looks, inference: GroupSequential) -> list[Curve]:
+    """Return the effect at every look of a group-sequential test, with the repeated interval of that look.
+
+    Half an interval is how far the effect must lie from zero at that look to stop the test.
+    """
+    if not looks.days:
+        return []
+    measured = measure_metric(spec, looks.history(cells.by_day(spec.name)), 0, inference=inference)
+    contrast = measured.contrast()
+    found = monitored(contrast, inference, alpha)
+    low, high = (np.where(np.isfinite(end), end, np.nan) for end in (found.path_low, found.path_high))
+    effect = Effect(
+        estimate=contrast.estimate,
+        std_error=contrast.std_error,
+        df=contrast.df,
+        ci_low=low,
+        ci_high=high,
+        p_value=np.full(low.shape, np.nan),
+        why=contrast.why,
+    )
+    days = [day - looks.first_day + 1 for day in looks.days]
+    dates: list[str | None] = [day_text(day) for day in looks.days]
+    return _curves(spec, cells.variants, measured, "experiment_day", days, dates, effect)
+
+
+def by_member_day(
+    spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: float, inference: Inference = FIXED
+) -> list[Curve]:
     """Return the effect as the days after each unit's entry go by; the units are the same throughout.
 
     Args:
         spec: the metric; its columns change from day to day, its place in ``cells`` does not.
         cells_by_day: day after entry → moments, over variants.
-        alpha: of the whole band.
+        alpha: of the whole band (of the credible interval of each day, where inference is Bayesian).
+        inference: of the report.
     """
     if not cells_by_day:
         return []
     days = sorted(cells_by_day)
-    looks = [_look(spec, cells_by_day[day]) for day in days]
+    looks = [_look(spec, cells_by_day[day], inference) for day in days]
+    cells = cells_by_day[days[-1]]
+    no_dates: list[str | None] = [None] * len(days)
+    if isinstance(inference, Bayesian):
+        believed = _side_by_side([look.effect(alpha) for look in looks])
+        return _curves(spec, cells.variants, looks[-1], "member_day", days, no_dates, believed)
     effects = [_plain(look) for look in looks]
     estimate = np.stack([e.estimate for e in effects], axis=1)
     error = np.stack([e.std_error for e in effects], axis=1)
@@ -61,11 +96,15 @@ def by_member_day(spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: fl
         p_value=band.p_value,
         why=np.stack([e.why for e in effects], axis=1),
     )
-    cells = cells_by_day[days[-1]]
-    return _curves(spec, cells.variants, looks[-1], "member_day", days, [None] * len(days), together)
+    return _curves(spec, cells.variants, looks[-1], "member_day", days, no_dates, together)
 
 
-def _look(spec: MetricSpec, cells: Cells) -> Measured:
+def _side_by_side(effects: Sequence[Effect]) -> Effect:
+    names = ("estimate", "std_error", "df", "ci_low", "ci_high", "p_value", "why")
+    return Effect(*(np.stack([getattr(e, name) for e in effects], axis=1) for name in names))
+
+
+def _look(spec: MetricSpec, cells: Cells, inference: Inference) -> Measured:
     moments = cells.totals[spec.name]
     # The columns carry the day in their names; their order is that of the metric.
     names = moments.columns
@@ -78,7 +117,7 @@ def _look(spec: MetricSpec, cells: Cells) -> Measured:
         denominator=renamed[spec.denominator] if spec.denominator else None,
         covariates=spec.covariates,
     )
-    return measure_metric(changed, moments, 0)
+    return measure_metric(changed, moments, 0, inference=inference if isinstance(inference, Bayesian) else FIXED)
 
 
 def _plain(measured: Measured) -> Effect:

@@ -122,6 +122,8 @@ class Srm(msgspec.Struct, frozen=True, kw_only=True):
     expected: dict[str, float]
     status: CheckStatus
     why: str | None = None
+    sequential_p_value: float | None = None
+    """Rolling enrolment: by a test that stays valid however often it is looked at; ``None`` where nobody enters so."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,8 +266,8 @@ class SequentialLook(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the planned sample."""
     alpha_spent: float
     z: float | None
-    bound: float
-    """|z| at or beyond it stops the test."""
+    bound: float | None
+    """|z| at or beyond it stops the test; ``None`` where nothing may be spent at this look."""
     futility: float | None = None
     """z (in the metric's good direction) at or below it gives little hope; non-binding."""
 

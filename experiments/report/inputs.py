@@ -17,6 +17,19 @@ from experiments.report.audience import Names
 from experiments.report.document import Text
 from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables
+from stats.bayes.prior import DEFAULT_RELATIVE_SD
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed about relative effects, and where that comes from."""
+
+    relative_sd: float
+    experiments: int | None = None
+    """Past comparisons that it was learnt from; ``None`` where it was declared."""
+    too_few: int | None = None
+    """Past comparisons there are, where they are too few to learn from."""
+
 
 EXPOSURES = ("Experiment Viewed", "$exposure", "exposure")
 """Events that say that a unit met its variant; an experiment may name another one."""
@@ -34,6 +47,8 @@ class Declared:
     """Who it is for, in words."""
     names: Names
     """Of attributes and their levels."""
+    prior: Prior = Prior(DEFAULT_RELATIVE_SD)
+    """Bayesian inference: what is believed about effects before the test."""
 
     @property
     def currency(self) -> str:

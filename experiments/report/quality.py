@@ -71,11 +71,16 @@ def contaminated_check(contaminated: int, duplicates: int, analysed: int) -> Che
     )
 
 
-def sample_check(units: int, planned: int | None) -> Check:
-    """Return how many units there are, beside how many were planned."""
+def sample_check(units: int, planned: int | None, matured: int | None = None) -> Check:
+    """Return how many units there are, beside how many were planned and, where that counts, how many have matured."""
     detail: dict[str, str] = {}
     if planned is not None:
         detail = {"en": f"of {planned:,} planned", "zh-CN": f"计划 {planned:,} 名"}
+    if planned is not None and matured is not None and matured != units:
+        detail = {
+            "en": f"of {planned:,} planned; {matured:,} count by now",
+            "zh-CN": f"计划 {planned:,} 名；目前计入 {matured:,} 名",
+        }
     return Check(
         code="sample",
         status="info" if planned is None or units < planned else "ok",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from experiments.report.document import Check, MetricResult, Plan, RuleResult, Text, Verdict
+from experiments.report.document import Check, Comparison, MetricResult, Plan, RuleResult, Text, Verdict
 from experiments.report.verdict_words import Writer
 from stats.decision import Decision, Finding, Progress, Quality, decide
 
@@ -85,6 +85,13 @@ def _findings(metrics: Sequence[MetricResult]) -> list[Finding]:
                     ci_high=relative.ci_high_adjusted,
                     limit=limit,
                     why_code=comparison.why,
+                    expected_loss=_relative_loss(metric, comparison),
                 )
             )
     return findings
+
+
+def _relative_loss(metric: MetricResult, comparison: Comparison) -> float | None:
+    """Return what choosing the variant costs on average, as a share of control's mean."""
+    base = next((v.mean for v in metric.variants if v.variant == metric.control), None)
+    return None if comparison.expected_loss is None or not base else comparison.expected_loss / abs(base)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from experiments.report import figures
 from experiments.report.document import Comparison, MetricResult, Plan, Srm, Text
+from experiments.report.looks import Looks
 from experiments.report.whys import SPLIT_OFF
+from stats.decision import Progress
 
 READINGS: dict[str, Text] = {
     "better": {"en": "Better", "zh-CN": "更好"},
@@ -184,6 +186,18 @@ _LEFT_OUT: dict[str, Text] = {
 }
 
 
+_IMMATURE: dict[str, Text] = {
+    "known": {
+        "en": "{n} members are still within their outcome window; they count with what is known.",
+        "zh-CN": "{n} 名会员仍在观察窗口内，仅按已有结果计入。",
+    },
+    "waiting": {
+        "en": "{n} members are still within their outcome window; they count from the day after it is over.",
+        "zh-CN": "{n} 名会员仍在观察窗口内，窗口结束后的次日起计入。",
+    },
+}
+
+
 def log_warnings(
     left_out: Mapping[str, int],
     immature: int,
@@ -191,6 +205,8 @@ def log_warnings(
     carry: Text | None,
     unsent: int = 0,
     linked: tuple[int, int, int] = (0, 0, 0),
+    *,
+    looks: Looks | None = None,
 ) -> list[Text]:
     """Say who was left out, whose windows are not over, and what else to bear in mind.
 
@@ -201,6 +217,7 @@ def log_warnings(
         carry: what an earlier phase may carry over.
         unsent: treated units whose send was due and never reported.
         linked: ids that share their unit with another one, the units that they are, and those of them in two variants.
+        looks: group sequential: only units whose windows are over count.
     """
     warnings: list[Text] = [carry] if carry else []
     known = {reason: n for reason, n in left_out.items() if reason in _LEFT_OUT}
@@ -213,12 +230,8 @@ def log_warnings(
             {"en": f"Left out: {', '.join(parts['en'])}.", "zh-CN": f"已剔除：{'、'.join(parts['zh-CN'])}。"}
         )
     if immature:
-        warnings.append(
-            {
-                "en": f"{immature:,} members are still within their outcome window; they count with what is known.",
-                "zh-CN": f"{immature:,} 名会员仍在观察窗口内，仅按已有结果计入。",
-            }
-        )
+        warnings.append(_IMMATURE["known" if looks is None else "waiting"])
+        warnings[-1] = {lang: text.format(n=f"{immature:,}") for lang, text in warnings[-1].items()}
     if unsent:
         warnings.append(
             {
@@ -247,43 +260,41 @@ def log_warnings(
     return warnings
 
 
-def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
-    """Say how the figures of an experiment were made."""
-    level = f"{100 * (1 - plan.alpha):g}%"
-    always = plan.inference == "always_valid"
-    methods: list[Text] = []
-    if always:
-        methods.append(
+def early_warnings(plan: Plan, progress: Progress, looks: Looks | None) -> list[Text]:
+    """Say where a report is looked at before its figures are made for it, or after."""
+    if plan.inference == "fixed" and progress.units:
+        return _peeked(progress)
+    if looks is not None and looks.past_plan and plan.sequential is not None and not plan.sequential.reserve:
+        planned, at = f"{looks.planned:,}", f"{looks.matured:,}"
+        return [
             {
-                "en": f"Intervals are {level} confidence sequences (normal mixture): they stay valid at every look.",
-                "zh-CN": f"区间为 {level} 置信序列（正态混合），任意时刻查看均有效。",
+                "en": f"More units than the {planned} planned have matured. The figures stay as they were when the "
+                f"plan was reached, with {at}: looking further was not planned for.",
+                "zh-CN": f"观察窗口已结束的单元多于计划的 {planned} 个。数值保持在达到计划时（{at} 个）的结果："
+                "计划中没有为之后的查看预留显著性水平。",
             }
-        )
-    used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
-    methods += [METHODS[name] for name in used if name in METHODS and not (always and name == "two_proportions")]
-    roles = {m.role for m in metrics}
-    adjusted: Text = {
-        "en": "p and intervals of decision metrics are adjusted over metrics and variants (Holm)",
-        "zh-CN": "决策指标的 p 值与区间对全部指标和方案做 Holm 校正",
-    }
-    if "secondary" in roles:
-        adjusted = {
-            "en": adjusted["en"] + ", so are those of secondary metrics",
-            "zh-CN": adjusted["zh-CN"] + "，次要指标同样处理",
-        }
-    methods.append({"en": adjusted["en"] + ".", "zh-CN": adjusted["zh-CN"] + "。"})
-    if "guardrail" in roles:
-        methods.append(
-            {
-                "en": "A guardrail's p is that of its limit being broken: small proves that the limit is kept.",
-                "zh-CN": "护栏指标的 p 值检验“已越界”这一假设：p 值小，即证明未越界。",
-            }
-        )
-    methods.append(
+        ]
+    return []
+
+
+def _peeked(progress: Progress) -> list[Text]:
+    """Warn of a fixed-horizon test that is read before its end."""
+    planned = progress.planned_units
+    short = planned is not None and progress.units < planned
+    if not short and not (progress.immature and progress.stands != "over"):
+        return []
+    reasons_en, reasons_zh = [], []
+    if short:
+        reasons_en.append(f"{progress.units:,} of {planned:,} planned members are in")
+        reasons_zh.append(f"计划 {planned:,} 名会员，已进组 {progress.units:,} 名")
+    if progress.immature:
+        reasons_en.append(f"the outcome windows of {progress.immature:,} are not over")
+        reasons_zh.append(f"{progress.immature:,} 名的观察窗口尚未结束")
+    return [
         {
-            "en": "An order counts once, in its latest state, whatever the source; refunds and cancellations are "
-            "reversed.",
-            "zh-CN": "每笔订单不论来自哪个渠道，只按最新状态计一次；退款与取消已冲减。",
+            "en": f"This test is to be read once, at its end, and it is not there yet: {', '.join(reasons_en)}. "
+            "Deciding at whichever look pleases finds effects that do not exist; intervals and p hold at the end only.",
+            "zh-CN": f"本实验应在结束时一次性解读，目前尚未结束：{'，'.join(reasons_zh)}。"
+            "中途反复查看并择机下结论会得出并不存在的效果；区间与 p 值仅在结束时成立。",
         }
-    )
-    return methods
+    ]

@@ -210,7 +210,7 @@ def test_a_broken_split_forbids_reading_but_keeps_the_figures(shop: Store) -> No
 
 
 def test_rolling_enrolment_reads_always_valid_and_not_in_the_first_week(shop: Store) -> None:
-    defined(shop, enrolment="rolling", planned_units=2000)
+    defined(shop, enrolment="rolling")
     record(shop, campaign(days=10))
     early = build_report(shop, "winback", START_US + 6 * DAY_US)
     assert early.plan.inference == "always_valid"
@@ -228,7 +228,7 @@ def test_rolling_enrolment_reads_always_valid_and_not_in_the_first_week(shop: St
 
 
 def test_rolling_breakdowns_are_always_valid_too(shop: Store) -> None:
-    defined(shop, enrolment="rolling", planned_units=2000, breakdowns=["tier"])
+    defined(shop, enrolment="rolling", breakdowns=["tier"])
     record(shop, campaign(days=10))
     report = build_report(shop, "winback", NOW_US)
     rows = next(b.rows for b in report.breakdowns if b.metric == "profit")

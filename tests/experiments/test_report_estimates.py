@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.report.estimates import Measured, MetricSpec, measure_metric, scorecard
+from experiments.report.inference import AlwaysValid, Fixed
 from stats.moments import Moments
 
 ALPHA = 0.05
@@ -28,7 +29,7 @@ def measured(
     )
     role = "primary" if margin is None else "guardrail"
     metric = MetricSpec("m", {"en": "m"}, kind, "value", role=role, margin_relative=margin, **spec)
-    return measure_metric(metric, moments, 0, n_star=n_star)
+    return measure_metric(metric, moments, 0, inference=AlwaysValid(n_star) if n_star else Fixed())
 
 
 def samples(kind: str, rng: np.random.Generator, n: int, lift: float) -> list[np.ndarray[Any, Any]]:
