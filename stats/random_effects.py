@@ -7,7 +7,9 @@ References:
     DerSimonian, Laird (1986), Meta-analysis in clinical trials, Controlled Clinical Trials 7.
     Hartung, Knapp (2001), Statistics in Medicine 20; Sidik, Jonkman (2002), Statistics in Medicine 21: the interval.
     Röver, Knapp, Friede (2015), Hartung–Knapp–Sidik–Jonkman approach and its modification, BMC Med. Res. Meth. 15(99).
-    Higgins, Thompson, Spiegelhalter (2009), A re-evaluation of random-effects meta-analysis, JRSS A 172, eq. 12.
+    Nagashima, Noma, Furukawa (2019), Prediction intervals for random-effects meta-analysis: a confidence distribution
+    approach, Statistics in Medicine 38(8); here without sampling, and with the exact distribution of generalised Q
+    (Viechtbauer 2007, Confidence intervals for the amount of heterogeneity, Statistics in Medicine 26).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from stats.arrays import FloatArray, IntArray, as_float, divide, number, root
 from stats.distributions import chi_square_upper, t_quantile, t_upper
@@ -24,6 +27,8 @@ from stats.roots import find_roots
 from stats.why import Why
 
 FEWEST = 2
+SPREAD_NODES = 24
+WAVE_NODES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ def pool(
     alpha: float = 0.05,
     *,
     floor: bool = True,
+    predict: bool = True,
 ) -> Pooled:
     """Pool effects along an axis by random effects.
 
@@ -129,6 +135,7 @@ def pool(
         method: how τ² is estimated.
         alpha: of the intervals.
         floor: Röver, Knapp and Friede's modification.
+        predict: whether to work out where a next wave is expected, which takes most of the time.
 
     Raises:
         ValueError: unknown method.
@@ -155,10 +162,7 @@ def pool(
     error = root(variance)
     half = t_quantile(df, 1 - alpha / 2) * error
     q = _q(y, v, ok, np.zeros(k.shape))
-    # A next wave adds its own true difference; one more degree of freedom goes to τ (Higgins et al.).
-    room = np.where(k > FEWEST, t_quantile(np.where(k > FEWEST, k - 2.0, 1.0), 1 - alpha / 2), np.nan) * root(
-        tau2 + variance
-    )
+    nowhere = np.full(k.shape, np.nan)
     why: IntArray = np.where(enough, int(Why.DEFINED), int(Why.TOO_FEW_GROUPS)).astype(np.int64)
     centre = np.where(enough, centre, np.nan)
     return Pooled(
@@ -172,8 +176,7 @@ def pool(
         root(tau2),
         np.where(enough, q, np.nan),
         np.where(enough, chi_square_upper(np.maximum(k - 1.0, 1.0), q), np.nan),
-        centre - room,
-        centre + room,
+        *(prediction(y, v, ok, alpha) if predict else (nowhere, nowhere)),
         np.where(enough[..., None], divide(w, total[..., None]), np.nan),
         k.astype(np.int64),
         why,
@@ -188,15 +191,50 @@ def spread(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_], method: str)
         total = w.sum(axis=-1)
         room = total - divide(np.square(w).sum(axis=-1), total)
         return np.maximum(divide(_q(y, v, ok, np.zeros(k.shape)) - (k - 1), room), 0.0)
-    mean = divide((y * ok).sum(axis=-1), k)
-    # At this τ² the weighted squares cannot exceed waves − 1.
-    end = divide((np.square(y - mean[..., None]) * ok).sum(axis=-1), np.maximum(k - 1.0, 1.0))
+    return _spread_at(y, v, ok, np.maximum(k - 1.0, 1.0))
+
+
+def _spread_at(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_], level: FloatArray) -> FloatArray:
+    """Return τ² at which generalised Q is ``level``; 0 where it is below that already without any τ."""
+    mean = divide((y * ok).sum(axis=-1), ok.sum(axis=-1))
+    # At this τ² the weighted squares cannot exceed the level.
+    end = divide((np.square(y - mean[..., None]) * ok).sum(axis=-1), level)
     scale = np.where(end > 0, end, 1.0)
-    excess = _q(y, v, ok, np.zeros(k.shape)) - (k - 1)
-    found = find_roots(
-        lambda share: _q(y, v, ok, share * scale) - (k - 1), np.zeros(k.shape), np.full(k.shape, 1 + 1e-9)
-    )
-    return np.where((excess > 0) & (end > 0), np.where(np.isnan(found), 1.0, found) * scale, 0.0)
+    zero = np.zeros(scale.shape)
+    found = find_roots(lambda share: _q(y, v, ok, share * scale) - level, zero, np.full(scale.shape, 1 + 1e-9))
+    return np.where((_q(y, v, ok, zero) > level) & (end > 0), np.where(np.isnan(found), 1.0, found) * scale, 0.0)
+
+
+def prediction(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_], alpha: float) -> tuple[FloatArray, FloatArray]:
+    """Return where a next wave's true effect is expected, NaN with fewer than three waves.
+
+    One estimate of τ put in its place makes the interval too narrow (.88 for .95 with ten waves). Generalised Q at the
+    true τ² is chi-square with waves − 1 degrees of freedom, whatever τ is; turned round that is a distribution of τ²,
+    over which the next wave's own deviation and the error of the mean are mixed.
+    """
+    k = ok.sum(axis=-1)
+    told = k > FEWEST
+    df = np.where(told, k - 1.0, 2.0)
+    node, mass = np.polynomial.legendre.leggauss(SPREAD_NODES)
+    level = special.chdtri(df[..., None], (1 - node) / 2)
+    tau2 = np.stack([_spread_at(y, v, ok, level[..., i]) for i in range(SPREAD_NODES)], axis=-1)
+    w = np.where(ok[..., None, :], 1 / (v[..., None, :] + tau2[..., None]), 0.0)
+    total = np.where(told[..., None], w.sum(axis=-1), 1.0)
+    centre = (w * y[..., None, :]).sum(axis=-1) / total
+    residual = (w * np.square(y[..., None, :] - centre[..., None])).sum(axis=-1) / df[..., None]
+    error = np.sqrt(np.maximum(residual, 1.0) / total)
+    z, share = np.polynomial.hermite_e.hermegauss(WAVE_NODES)
+    at = centre[..., None] + np.sqrt(tau2)[..., None] * z
+    weight = mass[:, None] / 2 * (share / share.sum())
+
+    def excess(level: float, x: FloatArray) -> FloatArray:
+        t = (x[..., None, None] - at) / error[..., None]
+        return np.asarray((weight * special.stdtr(df[..., None, None], t)).sum(axis=(-1, -2)) - level)
+
+    reach = t_quantile(df, 1 - alpha / 4)[..., None] * error + np.sqrt(tau2) * (np.abs(z).max() + 1)
+    low, high = (centre - reach).min(axis=-1), (centre + reach).max(axis=-1)
+    ends = [find_roots(lambda x, q=q: excess(q, x), low, high) for q in (alpha / 2, 1 - alpha / 2)]  # type: ignore[misc]
+    return np.where(told, ends[0], np.nan), np.where(told, ends[1], np.nan)
 
 
 def _q(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_], tau2: FloatArray) -> FloatArray:

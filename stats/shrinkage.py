@@ -2,12 +2,13 @@
 
 Effect i is normal around θᵢ with its own error, and the θᵢ around a common μ with variance τ². A plug-in of one τ makes
 intervals too narrow when there are few segments, so τ is integrated over: each shrunken effect is a mixture of normals,
-with the uncertainty of τ and μ in its interval. The prior for τ is uniform on the share of shrinkage V₀/(V₀ + τ²), V₀
-the harmonic mean of the squared errors: it has no unit, and from two segments on the posterior is proper.
+with the uncertainty of τ and μ in its interval. The prior of τ is half-Cauchy with ten typical errors as its scale:
+nearly flat where the data can speak, proper from two segments on, and without a unit. (A prior flat in the share of
+shrinkage pulls a little harder; its intervals cover 92 % where segments differ by as much as their errors.)
 
 References:
     Morris (1983), Parametric empirical Bayes inference, JASA 78(381): intervals that count the uncertainty of τ.
-    Daniels (1999), A prior for the variance in hierarchical models, Canadian Journal of Statistics 27(3).
+    Gelman (2006), Prior distributions for variance parameters in hierarchical models, Bayesian Analysis 1(3).
     Gelman et al. (2013), Bayesian Data Analysis, section 5.4: the integrals.
     Paule, Mandel (1982): the τ that is reported.
 """
@@ -27,6 +28,7 @@ from stats.why import Why
 
 PANELS = 24
 PANEL_NODES = 8
+PRIOR_ERRORS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def shrink(estimate: npt.ArrayLike, std_error: npt.ArrayLike, axis: int = -1, al
 
     >>> shrunken = shrink([0.2, 0.5, -0.1, 0.3], [0.2, 0.2, 0.2, 0.2])
     >>> shrunken.estimate.round(3), round(float(shrunken.tau), 3)
-    (array([0.215, 0.337, 0.092, 0.256]), 0.15)
+    (array([0.211, 0.375, 0.048, 0.266]), 0.15)
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
@@ -160,8 +162,8 @@ def _nodes(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_]) -> tuple[Flo
     mu = (precision * y[..., None, :]).sum(axis=-1) / total
     squares = (precision * np.square(y[..., None, :] - mu[..., None])).sum(axis=-1)
     logs = np.where(ok[..., None, :], np.log(total_variance), 0.0).sum(axis=-1)
-    # Uniform on 1/(1 + τ²), with the step from log τ² to it.
-    prior = special.log_expit(x) + special.log_expit(-x)
+    # Half-Cauchy in τ, with the step from log τ² to τ.
+    prior = x / 2 - np.logaddexp(0, x - 2 * np.log(PRIOR_ERRORS))
     score = prior - 0.5 * (logs + np.log(total) + squares)
     share = np.exp(score - score.max(axis=-1, keepdims=True)) * np.tile(mass, PANELS)
     return tau2, share / share.sum(axis=-1, keepdims=True)

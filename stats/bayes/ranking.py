@@ -12,8 +12,8 @@ from scipy import special
 from stats.arrays import FloatArray, as_float
 from stats.bayes.beta_binomial import EDGE, TAILS
 
-PANEL_NODES = 10
-STEPS = np.array([-9.0, -6.5, -5.0, -3.5, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5, 5.0, 6.5, 9.0])
+PANEL_NODES = 8
+STEPS = np.array([-8.5, -5.5, -3.5, -1.75, 0.0, 1.75, 3.5, 5.5, 8.5])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +202,7 @@ def _given_control(
     weight = spread**2 / (spread**2 + own)
     # The race turns where control's mean passes an arm's own; with few units in control that is a narrow place.
     turns = np.delete(means, control)[:, None] + np.delete(np.sqrt(own / weight), control)[:, None] * STEPS
-    ends = np.sort(np.clip(np.concatenate([centre + sd * STEPS, turns.ravel()]), centre - 9 * sd, centre + 9 * sd))
+    ends = np.sort(np.clip(np.concatenate([centre + sd * STEPS, turns.ravel()]), centre - 8.5 * sd, centre + 8.5 * sd))
     node, part = np.polynomial.legendre.leggauss(PANEL_NODES)
     half = np.diff(ends)[:, None] / 2
     shared = ((ends[:-1, None] + half) + half * node).ravel()
