@@ -41,10 +41,8 @@ FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are n
 NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day are over"
 SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
 NOT_FOR_THIS_KIND = "not defined for this kind of metric"
-TOO_MANY_UNITS = "too many units for this analysis"
 _SENTENCES: dict[str, str] = {
     NOT_FOR_THIS_KIND: "该类型的指标不适用",
-    TOO_MANY_UNITS: "单元过多，无法做此分析",
     **{why.text: chinese for why, chinese in _CHINESE.items() if why.text is not None},
     NO_LOOK: "尚无可看的数据：还没有任何整日进组会员的观察窗口结束",
     FIRST_WEEK: "首个完整周尚未结束：一周各天有差异，暂不展示效果",

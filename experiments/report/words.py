@@ -46,10 +46,14 @@ def inline(label: Text, lang: str) -> str:
     return text[0].lower() + text[1:] if lang == "en" and text[:1].isupper() and text[1:2].islower() else text
 
 
+SRM_FAILS = 0.001
+
+
 def unreadable_reason(srm: Srm) -> str | None:
     """Return why no effect may be read, or ``None``: the split is not as planned (p < .001)."""
     if srm.status != "fail":
-        return None
+        watched = srm.sequential_p_value
+        return None if watched is None or watched >= SRM_FAILS else SPLIT_OFF.format(p=figures.p_value(watched))
     return SPLIT_OFF.format(p=figures.p_value(srm.p_value))
 
 
@@ -138,6 +142,32 @@ def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) ->
 
 
 METHODS: dict[str, Text] = {
+    "quantile": {
+        "en": "Quantiles: intervals between order statistics, differences by MOVER; units are clusters of their events.",
+        "zh-CN": "分位数：由次序统计量得到区间，差值用 MOVER；同一单元的多个事件按群组处理。",
+    },
+    "restricted_mean": {
+        "en": "Times: mean days without the event within the window (area under the Kaplan–Meier curve); units whose "
+        "window is not over are censored now.",
+        "zh-CN": "时间：观察窗口内尚未发生事件的平均天数（Kaplan–Meier 曲线下面积）；窗口未结束的单元按当前时刻删失。",
+    },
+    "clusters_cr2": {
+        "en": "Whole clusters were given a variant: errors by CR2, degrees of freedom by Satterthwaite.",
+        "zh-CN": "按整个群组分配方案：误差用 CR2，自由度用 Satterthwaite 近似。",
+    },
+    "post_stratified": {
+        "en": "Effects are post-stratified: every variant is weighted to the same mix of strata.",
+        "zh-CN": "效果经事后分层：各方案按相同的分层构成加权。",
+    },
+    "post_stratified_cuped": {
+        "en": "Effects are post-stratified, with variance reduction by covariates (CUPED) inside the strata.",
+        "zh-CN": "效果经事后分层，并在各层内用协变量缩减方差（CUPED）。",
+    },
+    "randomisation": {
+        "en": "Switchback: variants are assigned again within places as chance could have assigned them; relative "
+        "changes take control's mean as known.",
+        "zh-CN": "轮换设计：在各地点内按随机分配的可能重新分配方案做检验；相对变化把对照组均值视为已知。",
+    },
     "two_proportions": {
         "en": "Proportions: pooled z test, score interval (relative: Koopman's); exact where outcomes are rare.",
         "zh-CN": "比例：合并方差 z 检验与得分区间（相对变化：Koopman）；结果稀少时用精确检验。",

@@ -1,0 +1,329 @@
+"""Reports of every declared design, from the log to the document, the terminal and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from allocation.decision import decision_id
+from experiments.log.rows import DAY_US, DecisionRow, EventRow
+from experiments.report.build import build_report
+from experiments.report.document import Report
+from experiments.store import Store, open_store
+from experiments.store.migrate import upgrade
+from stats.clusters import ClusterSums, difference, sample_of
+from stats.quantiles import Quantiles, difference_of_quantiles
+from stats.survival import FollowUp, difference_of_restricted_means
+from tests.experiments.measuring import NOW_US, PROJECT, START_US, decided, define, experiment, happened, metric, record
+
+SPEND = metric("spend", "sum", value="value")
+Log = list[DecisionRow | EventRow]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Store]:
+    """An SQLite store; that PostgreSQL measures alike is tested in test_measure_designs."""
+    store = open_store(f"sqlite:///{tmp_path / 'equipoise.sqlite'}")
+    upgrade(store)
+    yield store
+    store.close()
+
+
+def project() -> dict[str, Any]:
+    attributes = {name: {"type": "string", "kept": "stored"} for name in ("tier", "store")}
+    return PROJECT | {"attributes": attributes, "unit_types": ["member", "place"]}
+
+
+def campaign(
+    n: int = 1200, *, variants: tuple[str, ...] = ("control", "a"), by_store: bool = False, seed: int = 3
+) -> Log:
+    """Members of 40 stores; treated ones order sooner and spend more; gold ones spend three times as much."""
+    rng = np.random.default_rng(seed)
+    rows: Log = []
+    store_effect = rng.normal(0, 300, 40)
+    for i in range(n):
+        unit, store = f"u{i:04d}", int(rng.integers(0, 40))
+        place = store if by_store else i
+        variant = variants[place % len(variants)]
+        gold = bool(rng.random() < 0.3)
+        frozen = json.dumps({"tier": "gold" if gold else "basic", "store": f"s{store}"})
+        rows.append(decided(unit, variant, START_US, frozen=frozen, propensity=1 / len(variants)))
+        lift = 1 if variant != "control" else 0
+        if rng.random() < 0.5 + 0.15 * lift:
+            at = START_US + int(rng.exponential(5 - lift) * DAY_US)
+            value = max(100, int(rng.gamma(2, 2000 * (3 if gold else 1)) + 400 * lift + store_effect[store]))
+            rows.append(happened("Order Completed", unit, at, value))
+        if variant != "control" and rng.random() < 0.7:
+            rows.append(happened("Delivered", unit, START_US + 1000, experiment="winback"))
+    return rows
+
+
+def reported(shop: Store, rows: Log, *documents: dict[str, Any], now: int = NOW_US) -> Report:
+    define(shop, *documents, project=project())
+    record(shop, rows)
+    return build_report(shop, "winback", now)
+
+
+def by_variant(rows: Log) -> dict[str, dict[str, list[EventRow]]]:
+    units = {r.unit: r.variant or "" for r in rows if isinstance(r, DecisionRow)}
+    found: dict[str, dict[str, list[EventRow]]] = {v: {} for v in units.values()}
+    for unit, variant in units.items():
+        found[variant][unit] = []
+    for row in rows:
+        if isinstance(row, EventRow) and row.name == "Order Completed" and row.at < START_US + 14 * DAY_US:
+            found[units[row.unit]][row.unit].append(row)
+    return found
+
+
+def test_a_quantile_is_a_metric_like_others(shop: Store) -> None:
+    rows = campaign()
+    p90 = metric("p90", "quantile", value="value", quantile=0.9)
+    report = reported(shop, rows, SPEND, p90, experiment({"primary": ["p90"], "guardrails": [{"metric": "spend"}]}))
+    (found, _) = report.metrics
+    assert (found.kind, found.unit, found.quantile) == ("quantile", "money", 0.9)
+    sums = {v: [sum(e.value_minor or 0 for e in es) / 100 for es in u.values()] for v, u in by_variant(rows).items()}
+    samples = [Quantiles.from_values(sums[v], probability=0.9) for v in ("control", "a")]
+    assert [v.mean for v in found.variants] == pytest.approx([s.estimate for s in samples], rel=1e-12)
+    expected = difference_of_quantiles(*samples).value()
+    (comparison,) = found.comparisons
+    assert comparison.method == "quantile"
+    assert comparison.total is None
+    assert comparison.effect.estimate == pytest.approx(expected.estimate)
+    assert (comparison.effect.ci_low, comparison.effect.ci_high) == pytest.approx((expected.ci_low, expected.ci_high))
+    assert comparison.p_value == pytest.approx(expected.p_value)
+
+
+def test_a_quantile_may_be_a_guardrail(shop: Store) -> None:
+    p90 = metric("p90", "quantile", value="value", quantile=0.9)
+    guarded = experiment({"primary": ["spend"], "guardrails": [{"metric": "p90", "margin": "0.3"}]})
+    report = reported(shop, campaign(), SPEND, p90, guarded)
+    (comparison,) = report.metrics[1].comparisons
+    assert comparison.reading == "within_limit"
+    assert comparison.p_value_margin is not None
+    assert comparison.p_value_margin < 0.025
+    assert comparison.relative.ci_low is not None
+    assert comparison.relative.ci_low > -0.3
+
+
+@pytest.mark.parametrize("inference", ["always_valid", "bayesian", "group_sequential"])
+def test_metrics_of_rows_are_judged_under_every_inference(shop: Store, inference: str) -> None:
+    """Estimates are the same; intervals that may be looked at are wider than those of a fixed horizon."""
+    rows = campaign()
+    documents = (
+        SPEND,
+        metric("p90", "quantile", value="value", quantile=0.9),
+        metric("wait", "time_to_event", direction="decrease"),
+    )
+    plan: dict[str, Any] = {"primary": ["spend", "p90", "wait"]}
+    declared = experiment(plan, enrolment="rolling", planned_units=1500, analysis={"inference": inference})
+    looked = reported(shop, rows, *documents, declared)
+    fixed = reported(shop, [], *documents, experiment(plan, key="winback", analysis={"inference": "fixed"}))
+    for one, other in zip(looked.metrics[1:], fixed.metrics[1:], strict=True):
+        assert [v.mean for v in one.variants] == [v.mean for v in other.variants]
+        effect, plain = one.comparisons[0].effect, other.comparisons[0].effect
+        assert effect.ci_low is not None
+        assert effect.ci_high is not None
+        assert plain.ci_low is not None
+        assert plain.ci_high is not None
+        if inference != "bayesian":
+            assert effect.ci_high - effect.ci_low > plain.ci_high - plain.ci_low
+
+
+def test_times_to_an_event_have_a_mean_and_a_curve(shop: Store) -> None:
+    rows = campaign()
+    wait = metric("wait", "time_to_event", direction="decrease")
+    report = reported(shop, rows, wait, experiment({"primary": ["wait"]}), now=START_US + 20 * DAY_US)
+    (found,) = report.metrics
+    assert (found.unit, found.comparisons[0].method) == ("days", "restricted_mean")
+    follow = []
+    for v in ("control", "a"):
+        times = [min((e.at - START_US for e in es), default=14 * DAY_US) for es in by_variant(rows)[v].values()]
+        follow.append(FollowUp.from_units(np.array(times) / DAY_US, np.array(times) < 14 * DAY_US))
+    expected = difference_of_restricted_means(*follow, 14.0).value()
+    effect = found.comparisons[0].effect
+    assert effect.estimate == pytest.approx(expected.estimate, abs=0.01)  # times are in steps of 20 minutes
+    assert effect.ci_high == pytest.approx(expected.ci_high, abs=0.02)
+    assert found.comparisons[0].reading == "better"
+    assert [c.variant for c in report.survival] == ["control", "a"]
+    for curve in report.survival:
+        shares = [p.survival for p in curve.points]
+        assert shares[0] == 1.0
+        assert shares == sorted(shares, reverse=True)
+        assert curve.points[-1].day == pytest.approx(14.0)
+
+
+def test_strata_take_their_variance_out(shop: Store) -> None:
+    rows = campaign(2000)
+    stratified = experiment({"primary": ["spend"]}, analysis={"strata": ["tier"]})
+    report = reported(shop, rows, SPEND, stratified)
+    plain = reported(shop, [], SPEND, experiment({"primary": ["spend"]}))
+    (one,), (other,) = report.metrics[0].comparisons, plain.metrics[0].comparisons
+    assert (one.method, other.method) == ("post_stratified", "welch")
+    spent: dict[tuple[str, str], list[float]] = {}
+    tiers = {r.unit: json.loads(r.frozen)["tier"] for r in rows if isinstance(r, DecisionRow)}
+    for variant, units in by_variant(rows).items():
+        for unit, events in units.items():
+            spent.setdefault((variant, tiers[unit]), []).append(sum(e.value_minor or 0 for e in events) / 100)
+    shares = {t: sum(tiers[u] == t for u in tiers) / len(tiers) for t in ("gold", "basic")}
+    expected = sum(share * (np.mean(spent["a", t]) - np.mean(spent["control", t])) for t, share in shares.items())
+    assert one.effect.estimate == pytest.approx(expected)
+    assert _width(one.effect) < 0.95 * _width(other.effect)
+
+
+def _width(effect: Any) -> float:
+    return float(effect.ci_high - effect.ci_low)
+
+
+def test_clusters_that_were_drawn_whole_have_robust_errors(shop: Store) -> None:
+    rows = campaign(by_store=True)
+    drawn = experiment({"primary": ["spend"]}, analysis={"cluster": "store", "randomised_by_cluster": True})
+    report = reported(shop, rows, SPEND, drawn)
+    (comparison,) = report.metrics[0].comparisons
+    stores = {r.unit: json.loads(r.frozen)["store"] for r in rows if isinstance(r, DecisionRow)}
+    listed = [
+        (place, stores[unit], sum(e.value_minor or 0 for e in events) / 100)
+        for place, variant in enumerate(("control", "a"))
+        for unit, events in by_variant(rows)[variant].items()
+    ]
+    sums = ClusterSums.from_rows(
+        ["spend"], [[x] for *_, x in listed], [c for _, c, _ in listed], [v for v, *_ in listed]
+    )
+    both = sample_of(sums, "spend")
+    expected = difference(both[0], both[1]).value()
+    assert comparison.method == "clusters_cr2"
+    assert comparison.effect.estimate == pytest.approx(expected.estimate)
+    assert (comparison.effect.ci_low, comparison.p_value) == pytest.approx((expected.ci_low, expected.p_value))
+    assert [v.n for v in report.metrics[0].variants] == [len(by_variant(rows)[v]) for v in ("control", "a")]
+    assert report.plan.design == "clusters"
+    assert not [w for w in report.warnings if "clusters" in w["en"]]
+
+
+def test_split_clusters_are_warned_of(shop: Store) -> None:
+    report = reported(shop, campaign(), SPEND, experiment({"primary": ["spend"]}, analysis={"cluster": "store"}))
+    assert report.metrics[0].comparisons[0].method == "welch"
+    (said,) = [w for w in report.warnings if "clusters (store)" in w["en"]]
+    assert said["en"].startswith("40 clusters (store) have members in several variants, 1,200 members in all.")
+    assert "40 个群组" in said["zh-CN"]
+
+
+def test_the_effect_on_those_reached_is_larger(shop: Store) -> None:
+    report = reported(shop, campaign(), SPEND, experiment({"primary": ["spend"]}, analysis={"reached": "Delivered"}))
+    (found,) = report.reached
+    assert found.reached == pytest.approx(0.7, abs=0.05)
+    assert found.reached_control == 0.0
+    effect = report.metrics[0].comparisons[0].effect
+    assert effect.estimate is not None
+    assert found.effect.estimate == pytest.approx(effect.estimate / (found.reached or 1))
+
+
+def test_waves_are_pooled(shop: Store) -> None:
+    rng = np.random.default_rng(8)
+    rows: Log = []
+    for i in range(600):
+        variant = ("control", "a")[i % 2]
+        for wave in range(4):
+            at = START_US + 15 * wave * DAY_US
+            rows.append(decided(f"u{i}", variant, at, occasion=f"wave-{wave}"))
+            if rng.random() < 0.5:
+                value = int(rng.gamma(2, 1000)) + (500 if variant == "a" else 0)
+                rows.append(happened("Order Completed", f"u{i}", at + 5, value))
+    declared = experiment({"primary": ["spend"]}, analysis={"pool_occasions": True})
+    report = reported(shop, rows, SPEND, declared, now=START_US + 100 * DAY_US)
+    (pooled,) = report.pooled
+    assert [w.occasion for w in pooled.waves] == [f"wave-{i}" for i in range(4)]
+    assert {w.n for w in pooled.waves} == {600}
+    assert sum(w.weight or 0 for w in pooled.waves) == pytest.approx(1)
+    estimates = [w.effect.estimate or 0 for w in pooled.waves]
+    expected = sum((w.weight or 0) * e for w, e in zip(pooled.waves, estimates, strict=True))
+    assert pooled.effect.estimate == pytest.approx(expected)
+    assert pooled.prediction_low is not None
+    assert pooled.effect.ci_low is not None
+    assert pooled.prediction_low <= pooled.effect.ci_low
+
+
+def test_factors_have_effects_and_aliases(shop: Store) -> None:
+    arms = ("control", "coupon", "banner", "both")
+    factors = [
+        {"key": "coupon", "levels": {"control": 0, "coupon": 1, "banner": 0, "both": 1}},
+        {"key": "banner", "levels": {"control": 0, "coupon": 0, "banner": 1, "both": 1}},
+    ]
+    declared = experiment({"primary": ["spend"]}, variants=[{"key": a} for a in arms], analysis={"factors": factors})
+    report = reported(shop, campaign(variants=arms), SPEND, declared)
+    (found,) = report.factorial
+    assert [t.factors for t in found.terms] == [["coupon"], ["banner"], ["coupon", "banner"]]
+    means = {v.variant: v.mean or 0 for v in report.metrics[0].variants}
+    coupon = (means["coupon"] + means["both"] - means["control"] - means["banner"]) / 2
+    assert found.terms[0].effect.estimate == pytest.approx(coupon)
+    assert all(not t.aliases for t in found.terms)
+    assert all((t.p_value_adjusted or 0) >= (t.p_value or 0) for t in found.terms)
+
+
+def test_a_fraction_of_a_factorial_says_what_it_cannot_tell_apart(shop: Store) -> None:
+    arms = ("control", "coupon", "banner", "sms")
+    levels = {"coupon": (0, 1, 0, 1), "banner": (0, 0, 1, 1), "sms": (0, 1, 1, 0)}
+    factors = [{"key": k, "levels": dict(zip(arms, v, strict=True))} for k, v in levels.items()]
+    declared = experiment({"primary": ["spend"]}, variants=[{"key": a} for a in arms], analysis={"factors": factors})
+    report = reported(shop, campaign(variants=arms), SPEND, declared)
+    aliases = {tuple(t.factors): t.aliases for t in report.factorial[0].terms}
+    assert aliases["coupon",] == [["banner", "sms"]]
+
+
+def test_other_experiments_are_tested_for_interaction(shop: Store) -> None:
+    rows = campaign()
+    other: Log = []
+    units = [r.unit for r in rows if isinstance(r, DecisionRow)]
+    for i, unit in enumerate(units):
+        chosen = ("x", "y")[i // 2 % 2]
+        other.append(
+            decided(unit, chosen, START_US, experiment="other", decision_id=decision_id("other", 1, "member", unit, ""))
+        )
+    report = reported(shop, [*rows, *other], SPEND, experiment({"primary": ["spend"]}))
+    (found,) = report.overlaps
+    assert (found.kind, found.subject, found.units, found.df) == ("experiment", "other", 1200, 1)
+    spent = {u: sum(e.value_minor or 0 for e in es) / 100 for us in by_variant(rows).values() for u, es in us.items()}
+    effects, squared = [], []
+    for cell in range(2):
+        arms = [[spent[u] for i, u in enumerate(units) if i // 2 % 2 == cell and i % 2 == v] for v in (0, 1)]
+        effects.append(np.mean(arms[1]) - np.mean(arms[0]))
+        squared.append(sum(np.var(a, ddof=1) / len(a) for a in arms))
+    assert found.statistic == pytest.approx((effects[1] - effects[0]) ** 2 / sum(squared))
+
+
+def test_a_switchback_is_judged_by_its_assignment(shop: Store) -> None:
+    rng = np.random.default_rng(2)
+    rows: Log = []
+    values: dict[str, list[list[float]]] = {"a": [], "control": []}
+    for place in range(6):
+        for day in range(20):
+            variant = str(rng.choice(["control", "a"]))
+            unit, at = f"store-{place}@2026-03-{day + 1:02d}", START_US + day * DAY_US
+            rows.append(decided(unit, variant, at, unit_type="place"))
+            rows[-1] = msgspec.structs.replace(rows[-1], decision_id=decision_id("winback", 1, "place", unit, ""))
+            value = int(10_000 * (place + 1) + rng.normal(0, 500) + (600 if variant == "a" else 0))
+            rows.append(happened("Order Completed", unit, at + 9, value, unit_type="place"))
+            values[variant].append([place, value / 100])
+    declared = experiment({"primary": ["spend"]}, unit_type="place", analysis={"switchback": True})
+    report = reported(shop, rows, SPEND, declared)
+    (comparison,) = report.metrics[0].comparisons
+    assert (report.plan.design, comparison.method) == ("switchback", "randomisation")
+    assert comparison.effect.estimate == pytest.approx(6.0, abs=3.0)  # not the places' own differences
+    assert comparison.p_value is not None
+    assert comparison.p_value < 0.001
+    assert comparison.reading == "better"
+
+
+def test_an_empty_log_leaves_every_section_empty(shop: Store) -> None:
+    declared = experiment(
+        {"primary": ["spend", "wait", "p90"]},
+        analysis={"strata": ["tier"], "cluster": "store", "reached": "Delivered", "pool_occasions": True},
+    )
+    documents = (SPEND, metric("wait", "time_to_event"), metric("p90", "quantile", value="value", quantile=0.9))
+    report = reported(shop, [], *documents, declared)
+    assert (report.reached, report.pooled, report.overlaps, report.survival) == ([], [], [], [])
+    assert all(c.effect.estimate is None for m in report.metrics for c in m.comparisons)
