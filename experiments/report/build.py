@@ -46,7 +46,9 @@ from experiments.report.quality import (
     completeness_check,
     contaminated_check,
     sample_check,
+    sequential_srm_check,
     split_check,
+    split_over_time,
     srm_check,
 )
 from experiments.report.sections import Design
@@ -284,7 +286,13 @@ class _Builder:
 
     def srm(self) -> Srm:
         counts = {v: self.measured.units.counts.get(v, 0) for v in self.measured.variants}
-        return split_check(counts, {v: float(self.split.get(v, 0)) for v in self.measured.variants})
+        weights = {v: float(self.split.get(v, 0)) for v in self.measured.variants}
+        found = split_check(counts, weights)
+        if self.definition.enrolment == "once":
+            return found
+        units = self.measured.cells.units
+        by_day = units.reshape(len(counts), -1, units.shape[-1]).sum(axis=1).T
+        return split_over_time(found, by_day, list(weights.values()))
 
     def days(self) -> int | None:
         """Return the whole days since the first unit entered, to the end of the experiment or to now.
@@ -343,6 +351,7 @@ class _Builder:
         analysed = int(np.sum(self.measured.cells.units))
         return [
             srm_check(srm),
+            *([] if srm.sequential_p_value is None else [sequential_srm_check(srm)]),
             sample_check(analysed, self.definition.planned_units, None if self.looks is None else self.looks.matured),
             contaminated_check(units.contaminated, 0, analysed),
             *([balance] if balance else []),

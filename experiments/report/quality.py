@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from experiments.report import figures
-from experiments.report.document import Check, CheckStatus, Srm
+from experiments.report.document import Check, CheckStatus, Srm, Text
 from experiments.report.whys import why_text
+from stats.sequential_srm import sequential_srm
 from stats.srm import srm
 
 CONTAMINATED_LIMIT = 0.01
@@ -30,14 +35,47 @@ def split_check(observed: Mapping[str, int], weights: Mapping[str, float]) -> Sr
     )
 
 
+def split_over_time(found: Srm, by_day: npt.NDArray[np.int64], weights: Sequence[float]) -> Srm:
+    """Return a split check with the p of the test that stays valid however often it is looked at.
+
+    Args:
+        found: the fixed test.
+        by_day: how many entered on each day, shape (days, variants in the order of ``found``).
+        weights: planned.
+    """
+    if not by_day.size or len(weights) < 2:
+        return found
+    checked = sequential_srm(np.cumsum(by_day, axis=0), weights).value()
+    return msgspec.structs.replace(found, sequential_p_value=checked.p_value)
+
+
+def sequential_srm_check(result: Srm) -> Check:
+    """Return the cell of the split as it was watched from day to day."""
+    p_value = result.sequential_p_value or 0.0
+    status: CheckStatus = "fail" if p_value < SRM_FAILS else "caution" if p_value < SRM_CAUTIONS else "ok"
+    p_text = figures.p_value(p_value)
+    return Check(
+        code="srm_sequential",
+        status=status,
+        label={"en": "Split day by day", "zh-CN": "逐日流量比例"},
+        value=_SPLIT[status],
+        detail={"en": f"valid at every look, p {p_text}", "zh-CN": f"随时有效，p {p_text}"},
+    )
+
+
+SRM_FAILS, SRM_CAUTIONS = 0.001, 0.01
+"""Limits of p."""
+_SPLIT: dict[CheckStatus, Text] = {
+    "ok": {"en": "Balanced", "zh-CN": "均衡"},
+    "caution": {"en": "Doubtful", "zh-CN": "存疑"},
+    "fail": {"en": "Not as planned", "zh-CN": "与计划不符"},
+    "info": {"en": "Not checked", "zh-CN": "未检查"},
+}
+
+
 def srm_check(result: Srm) -> Check:
     """Return the first cell of the strip."""
-    value = {
-        "ok": {"en": "Balanced", "zh-CN": "均衡"},
-        "caution": {"en": "Doubtful", "zh-CN": "存疑"},
-        "fail": {"en": "Not as planned", "zh-CN": "与计划不符"},
-        "info": {"en": "Not checked", "zh-CN": "未检查"},
-    }[result.status]
+    value = _SPLIT[result.status]
     p_text = figures.p_value(result.p_value)
     detail = {"en": f"χ² p {p_text}", "zh-CN": f"χ² p {p_text}"}
     if result.p_value is None:

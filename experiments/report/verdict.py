@@ -9,7 +9,7 @@ from experiments.report.document import Check, Comparison, MetricResult, Plan, R
 from experiments.report.verdict_words import Writer
 from stats.decision import Decision, Finding, Progress, Quality, decide
 
-DECISIVE = ("srm", "contaminated", "balance")
+DECISIVE = ("srm", "srm_sequential", "contaminated", "balance")
 """Checks of quality; the others tell how far the test is."""
 
 

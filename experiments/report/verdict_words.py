@@ -364,6 +364,7 @@ _RULES: dict[str, Text] = {
 }
 _QUALITY: dict[str, Text] = {
     "srm": {"en": "Traffic split as planned", "zh-CN": "流量比例符合计划"},
+    "srm_sequential": {"en": "Split as planned on every day", "zh-CN": "流量比例逐日符合计划"},
     "contaminated": {"en": "Few members in two variants", "zh-CN": "跳组会员很少"},
     "balance": {"en": "Balanced before the test", "zh-CN": "实验前均衡"},
 }
