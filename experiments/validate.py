@@ -235,9 +235,8 @@ def _codes(columns: dict[str, Any], name: str | None) -> IntArray | None:
 def _strata(file: FileTable, columns: dict[str, Any], name: str | None, texts: dict[str, str]) -> IntArray | None:
     codes = _codes(columns, name and texts[name])
     if codes is not None and codes.size and codes.max() >= MOST_STRATA:
-        raise InputError(
-            f"{file.path}: column {name!r} has {codes.max() + 1:,} different values (at most {MOST_STRATA})"
-        )
+        levels = f"{int(codes.max()) + 1:,} different values (at most {MOST_STRATA})"
+        raise InputError(f"{file.path}: column {name!r} has {levels}: name a column with strata")
     return codes
 
 

@@ -1,4 +1,4 @@
-"""Real experiments looked at checkpoint by checkpoint (ASOS Digital Experiments Dataset)
+"""Real experiments looked at checkpoint by checkpoint (ASOS Digital Experiments Dataset).
 
 188 series (experiment × variant × metric) of 38 experiments, from summary statistics alone. The truth is not known, so
 these are counts and not error rates: how many series does each way of looking call different?
@@ -28,8 +28,8 @@ def run(data: Path = DATA) -> list[Figure]:
         raise ValueError(f"{data}: no checkpoints")
     judged = found.judged
 
-    def counted(subject: str, number: int, of: int = judged, **goal: float) -> Figure:
-        return Figure(subject=subject, measure=f"of {of} series", value=number, **goal)
+    def counted(subject: str, number: int, of: int = judged, most: float | None = None) -> Figure:
+        return Figure(subject=subject, measure=f"of {of} series", value=number, most=most)
 
     return [
         counted("called different by peeking at some checkpoint", found.peeked),

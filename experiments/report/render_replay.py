@@ -79,9 +79,9 @@ def sentences(found: Replay) -> list[dict[str, str]]:
             "en": f"The group-sequential test calls {found.group_sequential:,} ({found.group_sequential_only:,} show "
             f"nothing at the end), the always-valid band {found.always_valid:,} ({found.always_valid_only:,}); the "
             f"last checkpoint alone {found.at_the_end:,}.",
-            "zh-CN": f"成组序贯判定 {found.group_sequential:,} 个"
-            f"（其中 {found.group_sequential_only:,} 个到最后无差异），任意时刻有效区间 {found.always_valid:,} 个（{found.always_valid_only:,} 个）；"
-            f"仅看最后一个检查点则为 {found.at_the_end:,} 个。",
+            "zh-CN": f"成组序贯判定 {found.group_sequential:,} 个（其中 "
+            f"{found.group_sequential_only:,} 个到最后无差异），任意时刻有效区间 {found.always_valid:,} 个"
+            f"（{found.always_valid_only:,} 个）；仅看最后一个检查点则为 {found.at_the_end:,} 个。",
         },
     ]
     if found.arms_missing or found.arms_derived:
