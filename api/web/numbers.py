@@ -112,7 +112,8 @@ class Numbers:
         if unit == "money":
             return self.money(value, self.money_digits() if abs(value) < WAN else 0)
         digits = significant_digits(value)
-        return _sign(value, digits, always=False) + _decimals(abs(value), self.language, digits)
+        written = _sign(value, digits, always=False) + _decimals(abs(value), self.language, digits)
+        return self.language.gettext("%(number)s days", number=written) if unit == "days" else written
 
     def change(self, value: float | None, *, digits: int = 1) -> str:
         """Write an effect relative to control: 0.09 is "+9.0%"."""
@@ -142,7 +143,8 @@ class Numbers:
             whole = scale is not None and abs(scale) >= 1000
             return self.money(value, 0 if whole else None, signed=True)
         digits = significant_digits(scale if scale is not None else value)
-        return _sign(value, digits, always=True) + _decimals(abs(value), self.language, digits)
+        written = _sign(value, digits, always=True) + _decimals(abs(value), self.language, digits)
+        return self.language.gettext("%(number)s days", number=written) if unit == "days" else written
 
     def tick(self, value: float, unit: Unit, step: float) -> str:
         """Write an axis label with just the decimals that the step between ticks needs."""
@@ -172,12 +174,13 @@ class Numbers:
     def range_in(
         self, low: float | None, high: float | None, form: Form, unit: Unit, *, scale: float | None = None
     ) -> str:
-        """Write an interval in a form; "pp" stands once, after the upper bound."""
+        """Write an interval in a form; "pp" and "days" stand once, after the upper bound."""
         first = None if low is None else self.by_form(low, form, unit, scale=scale)
         second = None if high is None else self.by_form(high, form, unit, scale=scale)
-        suffix = self.language.gettext("%(number)s pp", number="")
-        if unit == "share" and form == "absolute" and first is not None and second is not None:
-            first = first.removesuffix(suffix)
+        if form == "absolute" and first is not None and second is not None:
+            _ = self.language.gettext
+            suffixes = {"share": _("%(number)s pp", number=""), "days": _("%(number)s days", number="")}
+            first = first.removesuffix(suffixes.get(unit, ""))
         return self.interval(first, second)
 
     def by_form(self, value: float | None, form: Form, unit: Unit, *, scale: float | None = None) -> str:

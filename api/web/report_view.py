@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.web.designs import DesignSection, build_designs
 from api.web.language import Language, unbroken
 from api.web.numbers import MISSING, Numbers
 from api.web.over_time import MetricPanels, build_over_time
@@ -11,9 +12,12 @@ from api.web.responders import Responders, build_responders
 from api.web.scorecard import Scorecard, build_scorecard, variant_names
 from api.web.vocabulary import (
     Badge,
+    certainty_head,
     decision_badge,
     inference_word,
+    intervals_phrase,
     left_out_word,
+    over_time_phrase,
     state_badge,
     status_icon,
     status_word,
@@ -106,8 +110,15 @@ class ReportView:
     scorecard: Scorecard | None
     over_time: tuple[MetricPanels, ...]
     responders: tuple[Responders, ...]
+    designs: tuple[DesignSection, ...]
     methods: tuple[str, ...]
-    always_valid: bool
+    intervals: str
+    """What the scorecard's intervals are."""
+    around: str
+    """What surrounds the curves over time."""
+    certainty: str
+    """Name of the scorecard's column of p-values or probabilities."""
+    bayesian: bool
     level: str
     data_time: str
     content_hash: str
@@ -125,6 +136,7 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         key: the experiment's key when the report itself does not know it.
     """
     readable, why = _readability(report, language)
+    level = numbers.share(1 - report.plan.alpha, 0)
     has_data = bool(report.metrics) and report.population.analysed > 0
     return ReportView(
         title=title_of(report.plan, language, key),
@@ -144,9 +156,13 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         scorecard=build_scorecard(report, language, numbers) if has_data else None,
         over_time=build_over_time(report, language, numbers),
         responders=build_responders(report, language, numbers),
+        designs=build_designs(report, language, numbers) if has_data else (),
         methods=tuple(language.text(m) for m in report.methods if language.text(m)),
-        always_valid=report.plan.inference == "always_valid",
-        level=numbers.share(1 - report.plan.alpha, 0),
+        intervals=intervals_phrase(report.plan.inference, level, language),
+        around=over_time_phrase(report.plan.inference, language),
+        certainty=certainty_head(report.plan, language),
+        bayesian=report.plan.inference == "bayesian",
+        level=level,
         data_time=numbers.time(report.data_time) if report.data_time else "",
         content_hash=report.content_hash,
         software=report.software,
@@ -185,8 +201,8 @@ def facts_of(
         facts.append(Fact(_("Planned length"), language.ngettext("%(num)s day", "%(num)s days", days)))
     facts.append(Fact(_("Split"), _split_text(plan, numbers)))
     method = [inference_word(plan.inference, language), numbers.share(1 - plan.alpha, 0)]
-    if report is not None and any(m.covariates for m in report.metrics):
-        method.append("CUPED")
+    if report is not None and plan.adjustment != "none" and any(m.covariates for m in report.metrics):
+        method.append(_("regression") if plan.adjustment == "regression" else "CUPED")
     facts.append(Fact(_("Method"), _(", ").join(method)))
     if report is not None and report.population.kind == "exposed":
         facts.append(Fact(_("Population"), _("exposed members")))

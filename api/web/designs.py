@@ -1,0 +1,279 @@
+"""Sections that the declared analysis adds: waves, the effect on those reached, factors, other experiments, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from api.web.charts import Chart, ForestRow, IntervalLook, forest
+from api.web.charts.steps import StepLine, step_chart
+from api.web.language import Language
+from api.web.numbers import MISSING, Numbers
+from api.web.scorecard import bounds, control_mean, variant_names
+from api.web.vocabulary import units_word
+from experiments.report.document import Estimate, MetricResult, Reading, Report
+from experiments.report.whys import why_text
+
+
+@dataclass(frozen=True, slots=True)
+class DesignLine:
+    """One row of a section's table."""
+
+    cells: tuple[str, ...]
+    chart: Chart | None = None
+    why: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DesignTable:
+    """One table: the first ``leading`` cells stand before the interval's picture, the others behind it."""
+
+    label: str
+    heads: tuple[str, ...]
+    leading: int
+    axis: Markup | None
+    lines: tuple[DesignLine, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DesignCurves:
+    """One metric's curves."""
+
+    label: str
+    chart: Chart
+
+
+@dataclass(frozen=True, slots=True)
+class DesignSection:
+    """One section of the page."""
+
+    key: str
+    title: str
+    note: str
+    tables: tuple[DesignTable, ...] = ()
+    curves: tuple[DesignCurves, ...] = ()
+
+
+def build_designs(report: Report, language: Language, numbers: Numbers) -> tuple[DesignSection, ...]:
+    """Return the sections that a report has, in the order of the page."""
+    view = _View(report, language, numbers)
+    found = (view.survival(), view.waves(), view.reached(), view.factorial(), view.overlaps())
+    return tuple(section for section in found if section is not None)
+
+
+class _View:
+    """A report with everything that its cells are written with."""
+
+    def __init__(self, report: Report, language: Language, numbers: Numbers) -> None:
+        self.report, self.language, self.numbers = report, language, numbers
+        self.metrics = {m.name: m for m in report.metrics}
+        self.names = variant_names(report, language)
+        self.level = numbers.share(1 - report.plan.alpha, 0)
+
+    def label(self, metric: str) -> str:
+        found = self.metrics.get(metric)
+        return (self.language.text(found.label) if found else "") or metric
+
+    def table(
+        self,
+        label: str,
+        heads: tuple[str, ...],
+        leading: int,
+        metric: MetricResult,
+        rows: Sequence[tuple[tuple[str, ...], Estimate, tuple[str, ...], str, bool]],
+        note: str = "",
+    ) -> DesignTable:
+        """Put rows of (cells before, effect, cells behind, why, strong) on one axis."""
+        values = [v for _, e, *_ in rows for v in (e.ci_low, e.estimate, e.ci_high) if v is not None]
+        size = control_mean(metric) or max((abs(v) for v in values), default=None)
+        drawn = []
+        for before, effect, behind, why, _ in rows:
+            low, high, _adjusted = bounds(effect)
+            change = self.numbers.effect(effect.estimate, metric.unit, scale=size)
+            phrase = self.numbers.range_in(low, high, "absolute", metric.unit, scale=size)
+            reading: Reading = _reading(low, high, metric)
+            look = IntervalLook(low, effect.estimate, high, reading=reading, label=f"{before[0]}: {change}, {phrase}")
+            drawn.append((ForestRow(look, (*before, change, phrase, *behind)), why))
+        found = forest(
+            [row for row, _ in drawn],
+            caption=label,
+            columns=heads,
+            write=lambda v, step: self.numbers.tick(v, metric.unit, step),
+        )
+        lines = tuple(
+            DesignLine(row.cells, chart, why_text(why, self.language.tag), strong)
+            for (row, why), chart, (*_, strong) in zip(drawn, found.charts, rows, strict=True)
+        )
+        return DesignTable(label, heads, leading, found.axis, lines, note)
+
+    def waves(self) -> DesignSection | None:
+        """Return the waves of each metric and variant, the pooled effect below them."""
+        _ = self.language.gettext
+        if not self.report.pooled:
+            return None
+        interval = _("%(level)s interval", level=self.level)
+        heads = (_("Wave"), units_word(self.report.plan, self.language), _("Weight"), _("Change"), interval)
+        tables = []
+        for pooled in self.report.pooled:
+            metric = self.metrics[pooled.metric]
+            rows = [
+                (
+                    (wave.occasion or _("Without an occasion"), self.numbers.count(wave.n), self.numbers.share(wave.weight)),
+                    wave.effect,
+                    (),
+                    wave.effect.why or "",
+                    False,
+                )
+                for wave in pooled.waves
+            ]
+            everyone = self.numbers.count(sum(w.n for w in pooled.waves))
+            rows.append(((_("All waves"), everyone, MISSING), pooled.effect, (), pooled.why or "", True))
+            size = control_mean(metric)
+            said = []
+            if pooled.prediction_low is not None and pooled.prediction_high is not None:
+                phrase = self.numbers.range_in(
+                    pooled.prediction_low, pooled.prediction_high, "absolute", metric.unit, scale=size
+                )
+                said.append(_("A next wave is expected between %(range)s.", range=phrase))
+            if pooled.heterogeneity_p is not None:
+                p_value = self.numbers.p_value(pooled.heterogeneity_p)
+                said.append(_("The waves differ by more than chance with p %(p)s.", p=p_value))
+            label = _("%(metric)s, %(variant)s", metric=self.label(pooled.metric), variant=self.names[pooled.variant])
+            tables.append(self.table(label, heads, 3, metric, rows, " ".join(said)))
+        note = _("Each occasion is a test of its own; random effects let their true effects differ")
+        return DesignSection("waves", _("Waves"), note, tuple(tables))
+
+    def reached(self) -> DesignSection | None:
+        """Return the effects per unit reached."""
+        _ = self.language.gettext
+        if not self.report.reached:
+            return None
+        interval = _("%(level)s interval", level=self.level)
+        heads = (_("Variant"), _("Reached"), _("Reached in control"), _("Change"), interval)
+        tables = []
+        for name in dict.fromkeys(r.metric for r in self.report.reached):
+            rows = [
+                (
+                    (self.names[r.variant], self.numbers.share(r.reached), self.numbers.share(r.reached_control)),
+                    r.effect,
+                    (),
+                    r.why or "",
+                    False,
+                )
+                for r in self.report.reached
+                if r.metric == name
+            ]
+            tables.append(self.table(self.label(name), heads, 3, self.metrics[name], rows))
+        note = _("Effect on a member whom the offer reached, if it does nothing to those it did not reach")
+        return DesignSection("reached", _("Effect on those reached"), note, tuple(tables))
+
+    def factorial(self) -> DesignSection | None:
+        """Return main effects and interactions."""
+        _ = self.language.gettext
+        if not self.report.factorial:
+            return None
+        interval = _("%(level)s interval", level=self.level)
+        heads = (_("Term"), _("Change"), interval, _("p (adjusted)"), _("Cannot be told from"))
+        tables = []
+        for found in self.report.factorial:
+            rows = [
+                (
+                    (" × ".join(term.factors),),
+                    term.effect,
+                    (
+                        self.numbers.p_value(term.p_value_adjusted),
+                        _(", ").join(" × ".join(a) or _("the mean") for a in term.aliases) or MISSING,
+                    ),
+                    term.why or "",
+                    len(term.factors) == 1,
+                )
+                for term in found.terms
+            ]
+            tables.append(self.table(self.label(found.metric), heads, 1, self.metrics[found.metric], rows))
+        note = _(
+            "Each factor on all members, at a fixed horizon; a product is what factors do together beyond their sum"
+        )
+        return DesignSection("factors", _("Factors"), note, tuple(tables))
+
+    def overlaps(self) -> DesignSection | None:
+        """Return whether effects depend on other experiments."""
+        _ = self.language.gettext
+        if not self.report.overlaps:
+            return None
+        heads = (_("Experiment"), _("Metric"), _("Variant"), _("Members in both"), "χ²", _("p"), _("p (adjusted)"))
+        lines = tuple(
+            DesignLine(
+                (
+                    row.subject,
+                    self.label(row.metric),
+                    self.names.get(row.variant, row.variant),
+                    self.numbers.count(row.units),
+                    MISSING if row.statistic is None else f"{row.statistic:.2f} ({row.df})",
+                    self.numbers.p_value(row.p_value),
+                    self.numbers.p_value(row.p_value_adjusted),
+                ),
+                None,
+                why_text(row.why, self.language.tag),
+            )
+            for row in self.report.overlaps
+        )
+        note = _("Does the effect depend on the variant that members have there? A small p says so")
+        table = DesignTable(_("Other experiments"), heads, len(heads), None, lines)
+        return DesignSection("others", _("Other experiments"), note, (table,))
+
+    def survival(self) -> DesignSection | None:
+        """Return the curves of waiting times."""
+        _ = self.language.gettext
+        if not self.report.survival:
+            return None
+        curves = []
+        for name in dict.fromkeys(c.metric for c in self.report.survival):
+            found = [c for c in self.report.survival if c.metric == name]
+            lines = [
+                StepLine(
+                    self.names.get(c.variant, c.variant),
+                    [(p.day, p.survival, p.ci_low, p.ci_high) for p in c.points],
+                )
+                for c in found
+            ]
+            last = _(", ").join(
+                f"{line.name} {self.numbers.share(line.points[-1][1])}" for line in lines if line.points
+            )
+            label = _("%(metric)s: still waiting at the end: %(shares)s", metric=self.label(name), shares=last)
+            rows = tuple(
+                (
+                    self.names.get(c.variant, c.variant),
+                    f"{p.day:.2f}",
+                    self.numbers.count(p.at_risk),
+                    self.numbers.share(p.survival),
+                    self.numbers.interval(
+                        None if p.ci_low is None else self.numbers.share(p.ci_low),
+                        None if p.ci_high is None else self.numbers.share(p.ci_high),
+                    ),
+                )
+                for c in found
+                for p in c.points
+            )
+            interval = _("%(level)s interval", level=self.level)
+            chart = step_chart(
+                lines,
+                end=found[0].horizon_days,
+                write=lambda v: self.numbers.share(v, 0),
+                label=label,
+                columns=(_("Variant"), _("Day"), _("At risk"), _("Still waiting"), interval),
+                rows=rows,
+                axis_label=_("days"),
+            )
+            curves.append(DesignCurves(self.label(name), chart))
+        note = _("Share of members without the event so far (Kaplan–Meier), by days since they entered")
+        return DesignSection("waiting", _("Time to the event"), note, curves=tuple(curves))
+
+
+def _reading(low: float | None, high: float | None, metric: MetricResult) -> Reading:
+    if low is None or high is None or low <= 0 <= high:
+        return "unclear"
+    return "better" if (low > 0) == (metric.direction == "increase") else "worse"
