@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "import": "Import decisions or events that another tool recorded.",
     "keys": "Make, list, rotate and revoke API keys.",
     "migrate": "Create or upgrade the database.",
+    "power": "Plan a test: units, weeks, detectable effects, power curve.",
     "preview": "Check a draft before launch: counts, cost, overlap.",
     "report": "Compute and show an experiment's report.",
     "serve": "Start the service.",

@@ -6,7 +6,7 @@ The answer comes from the same function that decides, over a list of members; no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -172,6 +172,26 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     return result
 
 
+def would_enrol(repository: Repository, key: str, units: Iterable[Unit], now: int) -> Iterator[str]:
+    """Yield the members that the experiment would enrol if it started now, whatever their variant.
+
+    Raises:
+        UnknownKeyError: when there is no such experiment.
+    """
+    record = repository.experiment(key)
+    plan = _as_running(plan_of(repository, record))
+    mine = _compiled(plan, repository.project().exclude.get(record.definition.unit_type, ()))
+    at = max(now, plan.start or now)
+    for unit in units:
+        state = MemberState(attributes=unit.attributes, opted_out=unit.opted_out)
+        try:
+            decision = decide(mine, key, unit.unit, now=at, attributes=unit.attributes, state=state)
+        except UnitError:
+            continue
+        if decision.kind == "enrolled":
+            yield unit.unit
+
+
 def _as_running(plan: ExperimentPlan) -> ExperimentPlan:
     return msgspec.structs.replace(plan, state="running", start=None, end=None)
 
@@ -234,4 +254,4 @@ def _warnings(record: ExperimentRecord, result: Preview) -> Iterable[str]:
             )
 
 
-__all__ = ["Cost", "Overlap", "Preview", "Unit", "preview"]
+__all__ = ["Cost", "Overlap", "Preview", "Unit", "preview", "would_enrol"]

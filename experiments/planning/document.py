@@ -9,7 +9,7 @@ import msgspec
 from experiments.report.document import Text
 
 Kind = Literal["proportion", "mean", "ratio"]
-Unit = Literal["share", "count", "money", "number"]
+Unit = Literal["share", "count", "money", "number", "days"]
 Goal = Literal["difference", "non_inferiority"]
 
 

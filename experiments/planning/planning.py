@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from experiments.planning.document import Baseline, BreakEven, CurvePoint, PowerPlan, Row, Target
@@ -35,7 +37,12 @@ TOO_FEW = "too few units: not even the largest possible effect would be found"
 
 
 def plan_power(
-    baseline: Baseline, question: Question, *, currency: str | None = None, break_even: BreakEven | None = None
+    baseline: Baseline,
+    question: Question,
+    *,
+    currency: str | None = None,
+    break_even: BreakEven | None = None,
+    purchases: Baseline | None = None,
 ) -> PowerPlan:
     """Answer a planning question.
 
@@ -44,6 +51,7 @@ def plan_power(
         question: what is asked.
         currency: of money metrics.
         break_even: of an offer, shown beside the smallest detectable effect.
+        purchases: the share that buys, where the plan is made for another metric.
 
     Raises:
         InputError: the question has no answer.
@@ -81,7 +89,7 @@ def plan_power(
         curve=_curve(baseline, question, test, curve_units, detectable) if curve_units else [],
         curve_units=curve_units,
         assurance=_assurance(baseline, question, test, curve_units),
-        break_even=None if break_even is None else _beside(break_even, detectable, baseline),
+        break_even=None if break_even is None else _beside(break_even, purchases or baseline, question, curve_units),
         notes=notes_of(baseline, question, rows),
         methods=methods_of(baseline, question, any(row.exact for row in rows)),
     )
@@ -191,7 +199,7 @@ def _provable(baseline: Baseline, question: Question, n: float) -> float | None:
         high = baseline.mean if question.direction == "increase" else 1 - baseline.mean
 
     def enough(margin: float) -> bool:
-        tried = Question(**{**vars(question), "margin": Amount(margin, is_relative=False)})
+        tried = dataclasses.replace(question, margin=Amount(margin, is_relative=False))
         found = number(power(tried.planned(baseline, question.crossing()), 0.0, n, question.level))
         return found is not None and found >= question.power_each
 
@@ -253,6 +261,10 @@ def _assurance(baseline: Baseline, question: Question, test: Planned, units: int
     return number(assurance(test, units * question.control_share, mean, sd, question.level))
 
 
-def _beside(found: BreakEven, detectable: float | None, baseline: Baseline) -> BreakEven:
-    shown = detectable if baseline.kind == "proportion" else None
-    return BreakEven(**{name: getattr(found, name) for name in found.__struct_fields__ if name != "mde"}, mde=shown)
+def _beside(found: BreakEven, bought: Baseline, question: Question, units: int | None) -> BreakEven:
+    """Put beside the break-even uplift what the plan detects of the share that buys."""
+    if bought.kind != "proportion" or units is None or not 0 < bought.mean < 1:
+        return found
+    rise = dataclasses.replace(question, margin=None, effect=None, direction="increase")
+    seen = _row(bought, rise, rise.planned(bought, rise.crossing()), units, None)
+    return msgspec.structs.replace(found, mde=seen.mde)

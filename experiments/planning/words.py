@@ -13,6 +13,12 @@ INFERENCES: dict[str, Text] = {
     "group_sequential": {"en": "group sequential", "zh-CN": "成组序贯"},
     "always_valid": {"en": "always-valid", "zh-CN": "任意时刻有效"},
 }
+SPENDINGS = {
+    "obrien_fleming": "O'Brien–Fleming",
+    "pocock": "Pocock",
+    "hwang_shih_decani": "Hwang–Shih–DeCani",
+    "power": "alpha · t^gamma",
+}
 WHYS: dict[str, str] = {
     "no number of units is enough": "再多单元也不够",
     "too few units: not even the largest possible effect would be found": "单元太少：即使最大可能的效果也检不出",
@@ -36,8 +42,8 @@ def notes_of(baseline: Baseline, question: Question, rows: Sequence[Row]) -> lis
     if question.cluster_size is not None:
         notes.append(
             {
-                "en": "Whole clusters get one variant; with fewer than 40 clusters the interval of the report is wider.",
-                "zh-CN": "同一群组整体进入同一方案；群组少于 40 个时，报告区间会更宽。",
+                "en": "Whole clusters get one variant; declare analysis.cluster and randomised_by_cluster.",
+                "zh-CN": "同一群组整体进入同一方案；请声明 analysis.cluster 和 randomised_by_cluster。",
             }
         )
     if any(row.exact for row in rows):
@@ -97,18 +103,21 @@ def methods_of(baseline: Baseline, question: Question, exact: bool) -> list[Text
             }
         )
     if question.guardrails:
+        guardrails = "1 guardrail" if question.guardrails == 1 else f"{question.guardrails} guardrails"
         methods.append(
             {
-                "en": f"A roll-out waits for {question.guardrails} guardrails too: each test is planned with "
+                "en": f"A roll-out waits for {guardrails} too: each test is planned with "
                 f"{100 * question.power_each:.1f} % power.",
-                "zh-CN": f"全量还需 {question.guardrails} 个护栏指标通过：每个检验按 {100 * question.power_each:.1f}% 功效规划。",
+                "zh-CN": f"全量还需 {question.guardrails} 个护栏指标通过："
+                f"每个检验按 {100 * question.power_each:.1f}% 功效规划。",
             }
         )
+    spending = SPENDINGS[question.spending.kind]
     if question.inference == "group_sequential":
         methods.append(
             {
-                "en": f"Group sequential, {question.looks} evenly spaced looks (Lan–DeMets, {question.spending.kind}).",
-                "zh-CN": f"成组序贯，{question.looks} 次等距查看（Lan–DeMets，{question.spending.kind}）。",
+                "en": f"Group sequential, {question.looks} evenly spaced looks (Lan–DeMets, {spending}).",
+                "zh-CN": f"成组序贯，{question.looks} 次等距查看（Lan–DeMets，{spending}）。",
             }
         )
     elif question.inference == "always_valid":
