@@ -31,6 +31,8 @@ class ResponderLine:
     units: str
     change: str
     interval: str
+    shrunken: str
+    """The effect pulled towards that of all levels."""
     p_value: str
     badge: Badge
     tone: str
@@ -44,6 +46,8 @@ class ResponderGroup:
 
     attribute: str
     lines: tuple[ResponderLine, ...]
+    differences: tuple[str, ...]
+    """Whether the levels' effects differ, a sentence a variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Responders:
     axis: Markup
     groups: tuple[ResponderGroup, ...]
     table: DataTable
+    shrunken: bool
+    """Some level has a shrunken effect."""
 
 
 def build_responders(report: Report, language: Language, numbers: Numbers) -> tuple[Responders, ...]:
@@ -78,6 +84,11 @@ def _by_level(breakdown: Breakdown) -> Breakdown:
 
 
 def _reading(row: BreakdownRow, metric: MetricResult, alpha: float) -> Reading:
+    """Read a level's effect as the scorecard does: by its adjusted p, or by its interval where there is none."""
+    if row.p_value is None and row.why is None and row.effect.ci_low is not None and row.effect.ci_high is not None:
+        if row.effect.ci_low <= 0 <= row.effect.ci_high:
+            return "unclear"
+        return "better" if (row.effect.ci_low > 0) == (metric.direction == "increase") else "worse"
     p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
     return read_effect(row.effect.estimate, p_value, metric.direction, alpha)
 
@@ -145,6 +156,7 @@ def _responders(
         columns=columns,
         write=lambda v, step: numbers.tick(v, metric.unit, step),
     )
+    several = len({r.variant for b in breakdowns for r in b.rows}) > 1
     groups = []
     position = 0
     for breakdown in breakdowns:
@@ -164,6 +176,7 @@ def _responders(
                     units=cells[2],
                     change=cells[3],
                     interval=cells[4],
+                    shrunken=_shrunken(row, metric, numbers),
                     p_value=cells[5],
                     badge=reading_badge(reading, language),
                     tone={"better": "good", "worse": "bad"}.get(reading, ""),
@@ -173,6 +186,38 @@ def _responders(
             )
             seen.add(row.level)
             position += 1
-        groups.append(ResponderGroup(_attribute(breakdown, language), tuple(lines)))
-    several = len({r.variant for b in breakdowns for r in b.rows}) > 1
-    return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table)
+        differences = _differences(breakdown, names, several, language, numbers, metric)
+        groups.append(ResponderGroup(_attribute(breakdown, language), tuple(lines), differences))
+    shrunken = any(r.shrunken is not None and r.shrunken.estimate is not None for b in breakdowns for r in b.rows)
+    return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table, shrunken)
+
+
+def _shrunken(row: BreakdownRow, metric: MetricResult, numbers: Numbers) -> str:
+    if row.shrunken is None or row.shrunken.estimate is None:
+        return ""
+    return numbers.effect(row.shrunken.estimate, metric.unit, scale=control_mean(metric))
+
+
+def _differences(
+    breakdown: Breakdown,
+    names: dict[str, str],
+    several: bool,
+    language: Language,
+    numbers: Numbers,
+    metric: MetricResult,
+) -> tuple[str, ...]:
+    """Say, by variant, whether the levels' effects differ by more than chance."""
+    _ = language.gettext
+    said = []
+    for test in breakdown.interactions:
+        if test.p_value_adjusted is not None:
+            text = _("same effect in all groups: p %(p)s (adjusted)", p=numbers.p_value(test.p_value_adjusted))
+        elif (spread := breakdown.spread.get(test.variant)) is not None:
+            size = numbers.effect(spread, metric.unit, scale=control_mean(metric)).lstrip("+")
+            text = _("true effects differ between groups by about %(spread)s (standard deviation)", spread=size)
+        else:
+            continue
+        said.append(
+            _("%(variant)s: %(text)s", variant=names.get(test.variant, test.variant), text=text) if several else text
+        )
+    return tuple(said)

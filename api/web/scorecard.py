@@ -11,6 +11,7 @@ from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, sh
 from api.web.language import Language
 from api.web.numbers import Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
+from experiments.report import figures
 from experiments.report.document import Comparison, Estimate, MetricResult, Report
 from experiments.report.whys import why_text
 
@@ -42,7 +43,12 @@ class VariantLine:
     """good | bad | empty, for the number."""
     wins: bool
     cells: dict[Form, EffectCell]
-    p_value: str
+    certainty: str
+    """The p-value that the reading rests on, or the chance to win."""
+    loss: str
+    """Bayesian inference: what choosing the variant costs on average."""
+    stopped: str
+    """Group sequential: the estimate after stopping, which is not too large for having stopped."""
     badge: Badge
     why: str
 
@@ -143,7 +149,8 @@ def build_scorecard(report: Report, language: Language, numbers: Numbers) -> Sco
             right=_("higher →"),
         ),
         forms=FORMS if any(c.total is not None for c in comparisons) else FORMS[:2],
-        adjusted=any(bounds(c.relative)[2] or bounds(c.effect)[2] for c in comparisons),
+        adjusted=report.plan.multiplicity != "none"
+        and any(bounds(c.relative)[2] or bounds(c.effect)[2] for c in comparisons),
         has_limits=any(limit_of(m, "relative") is not None for m in report.metrics),
         metrics=len(report.metrics),
     )
@@ -250,6 +257,16 @@ def _line(
     }
     guarded = metric.role == "guardrail" and comparison.p_value_margin is not None
     adjusted = comparison.p_value_adjusted if comparison.p_value_adjusted is not None else comparison.p_value
+    size = control_mean(metric)
+    bayesian = report.plan.inference == "bayesian"
+    p_value = numbers.p_value(comparison.p_value_margin if guarded else adjusted)
+    _ = language.gettext
+    loss = ""
+    if comparison.expected_loss is not None:
+        loss = _(
+            "costs %(loss)s on average if chosen",
+            loss=numbers.effect(comparison.expected_loss, metric.unit, scale=size).lstrip("+"),
+        )
     return VariantLine(
         key=comparison.variant,
         name=name,
@@ -258,9 +275,30 @@ def _line(
         tone={"better": "good", "worse": "bad", "broken": "bad"}.get(comparison.reading, ""),
         wins=comparison.reading == "better",
         cells=cells,
-        p_value=numbers.p_value(comparison.p_value_margin if guarded else adjusted),
+        certainty=chance_text(comparison.chance_to_win, numbers) if bayesian else p_value,
+        loss=loss,
+        stopped=_stopped(metric, comparison, language, numbers),
         badge=badge,
         why=why_text(comparison.why, language.tag),
+    )
+
+
+def chance_text(chance: float | None, numbers: Numbers) -> str:
+    """Write a probability; never 0 % nor 100 %."""
+    if chance is not None and not 0.001 <= chance <= 0.999:
+        return figures.chance(chance)
+    return numbers.share(chance, 1)
+
+
+def _stopped(metric: MetricResult, comparison: Comparison, language: Language, numbers: Numbers) -> str:
+    found = comparison.after_stopping
+    if found is None or found.estimate is None:
+        return ""
+    size = control_mean(metric)
+    return language.gettext(
+        "After stopping: %(change)s (%(interval)s)",
+        change=numbers.effect(found.estimate, metric.unit, scale=size),
+        interval=numbers.range_in(found.ci_low, found.ci_high, "absolute", metric.unit, scale=size),
     )
 
 

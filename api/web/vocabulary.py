@@ -105,6 +105,47 @@ def units_word(plan: Plan, language: Language) -> str:
 
 
 def inference_word(inference: str, language: Language) -> str:
-    """Say which kind of intervals a report has."""
+    """Say which kind of inference a report has."""
     _ = language.gettext
-    return _("always-valid") if inference == "always_valid" else _("fixed horizon")
+    return {
+        "always_valid": _("always-valid"),
+        "group_sequential": _("group sequential"),
+        "bayesian": _("Bayesian"),
+    }.get(inference, _("fixed horizon"))
+
+
+def intervals_phrase(inference: str, level: str, language: Language) -> str:
+    """Say above the scorecard what its intervals are."""
+    _ = language.gettext
+    if inference == "always_valid":
+        return _("Change against control, %(level)s always-valid intervals", level=level)
+    if inference == "group_sequential":
+        return _("Change against control, %(level)s intervals that allow for the looks so far", level=level)
+    if inference == "bayesian":
+        return _("Change against control, %(level)s credible intervals", level=level)
+    return _("Change against control, %(level)s intervals", level=level)
+
+
+def over_time_phrase(inference: str, language: Language) -> str:
+    """Say above the curves what surrounds them."""
+    _ = language.gettext
+    if inference == "always_valid":
+        return _("Cumulative change against control; the band stays valid however often you look")
+    if inference == "group_sequential":
+        return _("Cumulative change against control at the end of each day; beyond the dashed bounds the test may stop")
+    if inference == "bayesian":
+        return _("Cumulative change against control, with the credible interval of each day")
+    return _("Cumulative change against control, with a band that is valid at every look")
+
+
+def certainty_head(plan: Plan, language: Language) -> str:
+    """Name the scorecard's column of certainty: a probability or a p-value, never both."""
+    _ = language.gettext
+    if plan.inference == "bayesian":
+        return _("Chance to win")
+    return {
+        "holm": _("p (Holm)"),
+        "hochberg": _("p (Hochberg)"),
+        "benjamini_hochberg": _("p (Benjamini–Hochberg)"),
+        "dunnett": _("p (Dunnett)"),
+    }.get(plan.multiplicity, _("p"))

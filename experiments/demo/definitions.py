@@ -257,6 +257,7 @@ schedule: {start: @SHIPPING_START@}
 planned_units: 5200
 planned_days: 28
 no_effect_within: "3%"
+analysis: {futility: {power: 0.8}}
 made: {salt: "@SALT free-shipping-79@"}
 ---
 kind: experiment

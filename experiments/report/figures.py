@@ -151,6 +151,19 @@ def p_value(value: float | None) -> str:
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
+def chance(value: float | None) -> str:
+    """Return a probability as a percentage; never 0 nor 100.
+
+    >>> chance(0.9731), chance(0.99999), chance(None)
+    ('97.3%', '>99.9%', '–')
+    """
+    if value is None:
+        return "–"
+    if value > 0.999:
+        return ">99.9%"
+    return "<0.1%" if value < 0.001 else f"{100 * value:.1f}%"
+
+
 def moment(at: str, time_zone: str, lang: str = "en") -> str:
     """Return a time in the project's zone, which is named, to the minute.
 

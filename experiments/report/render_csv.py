@@ -12,7 +12,8 @@ COLUMNS = (
     "metric", "kind", "role", "unit", "variant", "is_control", "n", "mean", "std_error",
     "effect", "ci_low", "ci_high", "ci_low_adjusted", "ci_high_adjusted",
     "relative", "relative_ci_low", "relative_ci_high", "relative_ci_low_adjusted", "relative_ci_high_adjusted",
-    "p_value", "p_value_adjusted", "reading", "readable", "method", "why",
+    "p_value", "p_value_adjusted", "chance_to_win", "expected_loss",
+    "after_stopping", "after_stopping_ci_low", "after_stopping_ci_high", "reading", "readable", "method", "why",
 )  # fmt: skip
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -45,7 +46,7 @@ def render_csv(report: Report) -> str:
 
 
 def _comparison(metric: MetricResult, comparison: Comparison) -> dict[str, Any]:
-    effect, relative = comparison.effect, comparison.relative
+    effect, relative, stopped = comparison.effect, comparison.relative, comparison.after_stopping
     p_value = comparison.p_value_margin if metric.role == "guardrail" else comparison.p_value
     return {
         "effect": effect.estimate,
@@ -60,6 +61,11 @@ def _comparison(metric: MetricResult, comparison: Comparison) -> dict[str, Any]:
         "relative_ci_high_adjusted": relative.ci_high_adjusted,
         "p_value": p_value if p_value is not None else comparison.p_value,
         "p_value_adjusted": comparison.p_value_adjusted,
+        "chance_to_win": comparison.chance_to_win,
+        "expected_loss": comparison.expected_loss,
+        "after_stopping": None if stopped is None else stopped.estimate,
+        "after_stopping_ci_low": None if stopped is None else stopped.ci_low,
+        "after_stopping_ci_high": None if stopped is None else stopped.ci_high,
         "reading": comparison.reading,
         "readable": "true" if comparison.readable else "false",
         "method": comparison.method,

@@ -155,10 +155,20 @@ def _scorecard(report: Report, lang: str) -> Table:
             "Change",
             f"{level} interval",
             "Relative",
-            "p (adj.)",
+            say(_certainty(report), "en"),
             "Reading",
         ),
-        "zh-CN": ("指标", "对照组", "方案", "数值", "变化", f"{level} 区间", "相对变化", "p (校正)", "解读"),
+        "zh-CN": (
+            "指标",
+            "对照组",
+            "方案",
+            "数值",
+            "变化",
+            f"{level} 区间",
+            "相对变化",
+            say(_certainty(report), "zh-CN"),
+            "解读",
+        ),
     }["zh-CN" if lang.startswith("zh") else "en"]
     for index, head in enumerate(heads):
         right = index in (1, 3, 4, 5, 6, 7)
@@ -192,10 +202,23 @@ def _metric_rows(table: Table, report: Report, metric: MetricResult, lang: str) 
             figures.change(effect.estimate, metric.unit, currency),
             _interval(metric, comparison, currency, lang),
             figures.relative(comparison.relative.estimate),
-            figures.p_value(_decisive_p(comparison)),
+            _certain(report, comparison),
             reading,
             end_section=index == len(metric.comparisons) - 1 and len(metric.comparisons) > 1,
         )
+
+
+def _certainty(report: Report) -> dict[str, str]:
+    """Name the column of p-values or, where inference is Bayesian, of chances."""
+    if report.plan.inference == "bayesian":
+        return {"en": "Chance to win", "zh-CN": "胜出概率"}
+    return {"en": "p (adj.)", "zh-CN": "p (校正)"}
+
+
+def _certain(report: Report, comparison: Comparison) -> str:
+    if report.plan.inference != "bayesian":
+        return figures.p_value(_decisive_p(comparison))
+    return figures.chance(comparison.chance_to_win)
 
 
 def _decisive_p(comparison: Comparison) -> float | None:
@@ -237,10 +260,11 @@ def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> Table:
     table.title = Text(f"  {say(metric.label, lang)} × {name}   ").append(f"({explore})", style="dim")
     level = f"{100 * (1 - report.plan.alpha):g}%"
     heads = {
-        "en": (name, "Variant", "n", "Change", f"{level} interval", "Relative", "p (adj.)"),
-        "zh-CN": (name, "方案", "n", "变化", f"{level} 区间", "相对变化", "p (校正)"),
+        "en": (name, "Variant", "n", "Change", f"{level} interval", "Relative", "Shrunken", "p (adj.)"),
+        "zh-CN": (name, "方案", "n", "变化", f"{level} 区间", "相对变化", "收缩估计", "p (校正)"),
     }["zh-CN" if lang.startswith("zh") else "en"]
-    for index, head in enumerate(heads):
+    columns = heads[:-1] if report.plan.inference == "bayesian" else heads
+    for index, head in enumerate(columns):
         table.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     previous = None
     for row in breakdown.rows:
@@ -254,7 +278,8 @@ def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> Table:
             figures.change(row.effect.estimate, metric.unit, report.plan.currency),
             interval,
             figures.relative(row.relative.estimate),
-            figures.p_value(row.p_value_adjusted),
+            figures.change(row.shrunken.estimate if row.shrunken else None, metric.unit, report.plan.currency),
+            *([] if report.plan.inference == "bayesian" else [figures.p_value(row.p_value_adjusted)]),
         )
         previous = row.level
     return table

@@ -29,9 +29,18 @@ class CurveLook:
     """The conclusion in a sentence."""
     clear_label: str = ""
     """Such as "clear from day 21"."""
+    bounds: bool = False
+    """Draw how far from zero the effect must be to stop the test, not a band around the effect."""
 
 
-def curve_range(curves: Sequence[Sequence[CurvePoint]]) -> tuple[float, float]:
+def half_width(point: CurvePoint) -> float | None:
+    """Return how far from zero a point's effect must be at that look: half of its interval's width."""
+    if point.ci_low is None or point.ci_high is None:
+        return None
+    return (point.ci_high - point.ci_low) / 2
+
+
+def curve_range(curves: Sequence[Sequence[CurvePoint]], *, bounds: bool = False) -> tuple[float, float]:
     """Return the range that the panels share: all estimates, and the bands as they are once half the days are over.
 
     The first days' bands are so wide that they would flatten the rest; they run off the picture instead.
@@ -41,8 +50,9 @@ def curve_range(curves: Sequence[Sequence[CurvePoint]]) -> tuple[float, float]:
         drawn = [p for p in points if p.estimate is not None]
         for index, point in enumerate(drawn):
             values: list[float] = [] if point.estimate is None or index < len(drawn) // 8 else [point.estimate]
-            if index >= len(drawn) // 2:
-                values += [v for v in (point.ci_low, point.ci_high) if v is not None]
+            half = half_width(point)
+            if index >= len(drawn) // 2 and half is not None:
+                values += [-half, half] if bounds else [v for v in (point.ci_low, point.ci_high) if v is not None]
             low, high = min([low, *values]), max([high, *values])
     if high - low <= 0:
         return -1.0, 1.0
@@ -99,11 +109,15 @@ def effect_curve(
     drawn = [p for p in look.points if p.estimate is not None]
     banded = [p for p in drawn if p.ci_low is not None and p.ci_high is not None]
     if len(banded) > 1:
-        upper = [(x(p.day), y(p.ci_high or 0.0)) for p in banded]
-        lower = [(x(p.day), y(p.ci_low or 0.0)) for p in banded]
+        ends = [
+            (-(half_width(p) or 0.0), half_width(p) or 0.0) if look.bounds else (p.ci_low, p.ci_high) for p in banded
+        ]
+        upper = [(x(p.day), y(high or 0.0)) for p, (_, high) in zip(banded, ends, strict=True)]
+        lower = [(x(p.day), y(low or 0.0)) for p, (low, _) in zip(banded, ends, strict=True)]
         outline = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in upper + lower[::-1]) + "Z"
-        marks.append(element("path", d=outline, class_=f"f-{look.tone} band"))
-        marks += [element("polyline", points=_line(edge), class_=f"ln s-{look.tone} edge") for edge in (upper, lower)]
+        tone, edge = ("flat", "ref") if look.bounds else (look.tone, f"ln s-{look.tone} edge")
+        marks.append(element("path", d=outline, class_=f"f-{tone} band"))
+        marks += [element("polyline", points=_line(line), class_=edge, fill="none") for line in (upper, lower)]
     line = [(x(p.day), y(p.estimate or 0.0)) for p in drawn]
     if len(line) > 1:
         marks.append(element("polyline", points=_line(line), class_=f"ln s-{look.tone}"))
