@@ -61,7 +61,7 @@ def futility_bounds(
     """Return bounds at or below which the effect that was planned for is hardly to be shown any more.
 
     Args:
-        information: share of the planned sample at each look, rising, shape (looks,).
+        information: share of the planned sample at each look, not falling, shape (looks,).
         bounds: of |Z| for the effect, shape (looks,), as from ``stats.sequential.bounds``.
         power: 1 − power is the chance to miss the effect that is spent over the looks.
         spending: how it is spent.
@@ -69,7 +69,7 @@ def futility_bounds(
             futility. A larger one keeps the power at the price of a larger sample.
 
     Raises:
-        ValueError: information does not rise or starts at 0, or power is out of range.
+        ValueError: information falls or is not finite, or power is out of range.
 
     >>> from stats.sequential.boundaries import bounds
     >>> t = [0.25, 0.5, 0.75, 1.0]
@@ -79,26 +79,29 @@ def futility_bounds(
     """
     share, limit = as_float(information), as_float(bounds)
     steps = spaced(share)
-    if steps[0] <= 0 or (np.diff(steps) <= 0).any():
-        raise ValueError("information must rise from look to look")
     if not 0 < power < 1:
         raise ValueError("power must lie between 0 and 1")
     theta = float(drift_for_power(share, limit, power)) if drift is None else drift
     miss = 1 - power
     log_spent = np.log(0.5) + spending.log_spent(share, min(2 * miss, 1 - 1e-12))
     spent = np.exp(log_spent)
-    found = _solve(steps, limit, theta, np.diff(spent, prepend=0.0))
-    if share[-1] >= 1:
-        found[-1] = limit[-1]
-    none, effect = (_chances(steps, found, limit, d) for d in (0.0, theta))
+    # A look without a unit more than the one before is that look.
+    new = np.diff(steps, prepend=0.0) > 0
+    found = np.full(share.size, -np.inf)
+    found[new] = _solve(steps[new], limit[new], theta, np.diff(spent[new], prepend=0.0))
+    if new.any() and share[-1] >= 1:
+        found[np.flatnonzero(new)[-1]] = limit[new][-1]
+    latest = np.maximum.accumulate(np.where(new, np.arange(share.size), -1))
+    found = np.where(latest >= 0, found[latest], -np.inf)
+    none, effect = (_chances(steps[new], found[new], limit[new], d) for d in (0.0, theta))
     return Futility(
         bounds=found,
         drift=theta,
         power_ignored=float(power_of(share, limit, theta)),
         power_obeyed=float(effect[1].sum()),
         stops_none=float(none[0][:-1].sum()),
-        expected_none=_expected(share, *none),
-        expected=_expected(share, *effect),
+        expected_none=_expected(share[new], *none),
+        expected=_expected(share[new], *effect),
     )
 
 

@@ -120,9 +120,9 @@ def monitor(
         alpha: two-sided, of all looks together; broadcast against the leading axes.
         spending: how alpha is spent up to the plan.
         reserve: share of alpha kept for looks past the plan. Without it everything stands as it was at the first look
-            that reached the plan: to go on with the last bound would give .078 false alarms for .05 after two more
-            looks at 1.2 and 1.4. With it the plan gets (1 − reserve)·alpha, and later looks reserve·alpha by the
-            normal mixture, which is valid at any number of them.
+            that reached the plan: to go on with the last bound of 5 looks would give .078 false alarms for .05
+            after two more at 1.2 and 1.4. With it the plan gets (1 − reserve)·alpha, and later looks reserve·alpha by
+            the normal mixture, which is valid at any number of them.
         df: degrees of freedom of each look, broadcast; infinite for the normal distribution. The statistic is carried
             to the normal scale by its tail area (Jennison, Turnbull 2000, section 3.3).
 
@@ -167,11 +167,10 @@ def monitor(
     crossed = np.where(ever, hits.argmax(axis=-1), -1).astype(np.int64)
     # The last digits of an interpolated p must not contradict the bounds.
     p_value = np.where(ever, np.minimum(p_value, level), np.maximum(p_value, np.nextafter(level, 1.0)))
-    # Beyond 8.2 the tail area of a normal deviate is 0 in doubles; there Student's quantile is not sought.
-    student = np.isfinite(freedom) & (bound < 8)
-    half = np.where(
-        student, t_quantile(np.where(student, freedom, 1.0), special.ndtr(np.where(student, bound, 0.0))), bound
-    )
+    # From the lower tail, which doubles hold to 37 standard errors; beyond that Student's quantile is not sought.
+    student = np.isfinite(freedom) & (bound < 37)
+    tail = special.ndtr(-np.where(student, bound, 0.0))
+    half = np.where(student, -t_quantile(np.where(student, freedom, 1.0), tail), bound)
     half = np.where(np.isfinite(bound), half * error, np.inf)
     low, high = effect - half, effect + half
     at = int(np.flatnonzero(counted)[-1]) if counted.any() else -1
