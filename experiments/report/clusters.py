@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,12 +54,15 @@ class MeasuredClusters(Measured):
         )
         return found.p_value, [found.value(j, alpha=alpha).reading for j in range(len(self.variants))]
 
-    def variance_reduction(self) -> list[float | None]:
-        """Return nothing: CUPED works on the clusters' sums, and is not compared with an analysis of units."""
-        return [None for _ in self.variants]
 
-
-def measure_clusters(spec: MetricSpec, sums: ClusterSums, variants: int, inference: Inference) -> MeasuredClusters:
+def measure_clusters(
+    spec: MetricSpec,
+    sums: ClusterSums,
+    variants: int,
+    inference: Inference,
+    *,
+    covariates: Sequence[Target] = (),
+) -> MeasuredClusters:
     """Return a metric as the scorecard compares it, with cluster-robust errors.
 
     Args:
@@ -66,12 +70,13 @@ def measure_clusters(spec: MetricSpec, sums: ClusterSums, variants: int, inferen
         sums: of its columns by cluster.
         variants: how many there are, control first.
         inference: how it is judged.
+        covariates: of the metric, where they adjust.
     """
     target: Target = spec.value if spec.denominator is None else (spec.value, spec.denominator)
-    clustered = robust.sample_of(sums, target, spec.covariates, variants=variants)
+    clustered = robust.sample_of(sums, target, covariates, variants=variants)
     sample = _per_unit(clustered)
     raw = sample
-    if spec.covariates:
+    if covariates:
         raw = _per_unit(robust.sample_of(sums, target, variants=variants))
     return MeasuredClusters(spec, sample, raw, 0, "clusters_cr2", inference, clustered=clustered)
 

@@ -243,8 +243,8 @@ class Measured:
         )
 
     def variance_reduction(self) -> list[float | None]:
-        """Return, by variant, the share of the effect's variance that the covariates removed."""
-        if not self.spec.covariates:
+        """Return, by variant, the share of the effect's variance that covariates or strata removed."""
+        if self.raw is self.sample:
             return [None for _ in self.variants]
         control, variants = self.control, self.variants
         raw = difference_of_means(self.raw[control], self.raw[variants])
@@ -291,30 +291,32 @@ def measure_metric(
         looks: group sequential: the moments at every look (last axis); ``moments`` are those of the last.
         adjustment: what covariates do.
     """
-    sample, raw, method = _estimated(spec, moments, adjustment)
+    sample, raw, method = _estimated(spec, moments, adjustment, control)
     history = None
     if looks is not None:
-        history = _estimated(spec, looks, adjustment)[0] if looks.n.size else sample[(..., None)][..., :0]
+        history = _estimated(spec, looks, adjustment, control)[0] if looks.n.size else sample[(..., None)][..., :0]
     return Measured(spec, sample, raw, control, method, inference, history)
 
 
-def _estimated(spec: MetricSpec, moments: Moments, adjustment: Adjustment) -> tuple[Sample, Sample, str]:
+def _estimated(spec: MetricSpec, moments: Moments, adjustment: Adjustment, control: int) -> tuple[Sample, Sample, str]:
     """Return the adjusted sample, the raw one and the method's name."""
     adjusts = bool(spec.covariates) and adjustment != "none"
     if spec.denominator is not None:
         if adjusts and adjustment == "regression":
-            adjusted = interacted_ratios(moments, spec.value, spec.denominator, spec.covariates)
+            adjusted = interacted_ratios(moments, spec.value, spec.denominator, spec.covariates, control=control)
             return adjusted.sample, adjusted.raw, "regression_ratio"
         if adjusts:
-            adjusted = cuped_ratios(moments, spec.value, spec.denominator, spec.covariates)
+            adjusted = cuped_ratios(
+                moments, spec.value, spec.denominator, spec.covariates, small_sample=True, control=control
+            )
             return adjusted.sample, adjusted.raw, "cuped_ratio"
         sample = ratios(moments, spec.value, spec.denominator)
         return sample, sample, "ratio_delta"
     if adjusts and adjustment == "regression":
-        adjusted = interacted_means(moments, spec.value, spec.covariates)
+        adjusted = interacted_means(moments, spec.value, spec.covariates, control=control)
         return adjusted.sample, adjusted.raw, "regression_mean"
     if adjusts:
-        adjusted = cuped_means(moments, spec.value, spec.covariates)
+        adjusted = cuped_means(moments, spec.value, spec.covariates, small_sample=True, control=control)
         return adjusted.sample, adjusted.raw, "cuped_mean"
     sample = means(moments, spec.value)
     return sample, sample, "two_proportions" if spec.kind in ("proportion", "retention") else "welch"
