@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.arrays import FloatArray, IntArray, as_float, divide, number, root
+from stats.arrays import BoolArray, FloatArray, IntArray, as_float, divide, number, root
 from stats.distributions import normal_quantile, normal_upper, t_quantile
 from stats.effects.result import Effect
 from stats.moments import Moments
@@ -41,7 +41,9 @@ from stats.why import Why
 
 FARTHEST = 8.0
 """Standard errors around the quantile that ``window`` covers and the search for p goes; p is never below 1e-15."""
-STEPS = 60
+CUTS = 64
+STEPS = 10
+"""Cuts of what is left at each step of that search: 65¹⁰ parts in the end, in ten calls of the array form."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -305,21 +307,19 @@ def _p_value(control: Quantiles, variant: Quantiles, q0: float, q1: float) -> fl
     if not distance > 0:
         return 1.0
 
-    def excludes(z: float) -> bool:
+    def excludes(z: FloatArray) -> BoolArray:
         tail = normal_upper(z)
         (l0, u0), (l1, u1) = control.ends(tail), variant.ends(tail)
-        if np.isnan([l0, u0, l1, u1]).any():
-            return False
         reach = np.hypot(q1 - l1, u0 - q0) if q1 > q0 else np.hypot(u1 - q1, q0 - l0)
-        return bool(reach < distance)
+        known = ~(np.isnan(l0) | np.isnan(u0) | np.isnan(l1) | np.isnan(u1))
+        return np.asarray(known & (reach < distance))
 
     inside, outside = 0.0, FARTHEST
     for _ in range(STEPS):
-        middle = (inside + outside) / 2
-        if excludes(middle):
-            inside = middle
-        else:
-            outside = middle
+        cuts = inside + (outside - inside) * np.arange(1, CUTS + 1) / (CUTS + 1)
+        excluded = excludes(cuts)
+        last = CUTS if excluded.all() else int(excluded.argmin())
+        inside, outside = (float(cuts[last - 1]) if last else inside), (float(cuts[last]) if last < CUTS else outside)
     return float(2 * normal_upper(inside))
 
 
