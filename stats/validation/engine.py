@@ -79,10 +79,10 @@ def simulate(prepared: Prepared, batch: int, runs: int, row_runs: int) -> Tally:
         tried = {method.name for name, method in plan(units, trial) if name == metric.name}
         p_values.append(_at_the_end(simulated, clusters, strata, place, tried, tally))
         _early(simulated, place, tried, tally)
-        rows = try_rows(simulated, place, tried, row_runs, effect=bool(trial.effect))
+        truth = float(prepared.truth(place)[-1])
+        rows = try_rows(simulated, place, tried, row_runs, truth=truth, effect=bool(trial.effect))
         tally |= {(metric.name, name): found for name, found in rows.items()}
         if clusters is not None and "cluster_cr2" in tried:
-            truth = float(prepared.truth(place)[-1])
             tally[metric.name, "cluster_cr2"] = try_clusters(clusters, place, row_runs, truth)
     together = {method.name for name, method in plan(units, trial) if name == ALL}
     if "holm" in together:

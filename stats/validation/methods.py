@@ -24,6 +24,9 @@ from stats.validation.sums import Batch
 from stats.validation.tally import Counts, Promise
 from stats.validation.units import Kind, Trial, Units
 
+BOOTSTRAP_UNITS = 5000
+"""With more a bootstrap in every simulation takes too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -53,6 +56,7 @@ class Method:
             "strata": units.stratum is not None and units.cluster is None,
             "clusters": units.cluster is not None,
             "no clusters": units.cluster is None,
+            "few units": units.cluster is None and units.size <= BOOTSTRAP_UNITS,
         }
         return kind in self.kinds and there[self.needs]
 

@@ -10,6 +10,8 @@ from stats.arrays import FloatArray
 from stats.clusters import ClusterSums, difference, relative, sample_of
 from stats.effects.result import Effect
 from stats.quantiles import Quantiles, difference_of_quantiles
+from stats.ranks import share_above
+from stats.resampling import bootstrap
 from stats.validation.methods import Answer, Method, count
 from stats.validation.sums import Batch
 from stats.validation.tally import Counts
@@ -17,8 +19,13 @@ from stats.validation.units import UnitMetric
 
 ROWS: tuple[Method, ...] = (
     Method("quantile", ("mean",), "level", needs="no clusters"),
+    Method("rank", ("mean",), "level", needs="no clusters"),
+    Method("bootstrap", ("mean",), "level", needs="few units"),
     Method("cluster_cr2", ("mean", "proportion", "ratio"), "level", needs="clusters"),
 )
+
+RESAMPLES = 300
+"""Draws of a bootstrap within a simulation: enough to judge it at levels of .01 and more."""
 
 Compare = Callable[[FloatArray, FloatArray], Effect]
 
@@ -32,7 +39,7 @@ def quantile_name(probability: float) -> str:
     return f"quantile {100 * probability:g}%"
 
 
-def try_rows(batch: Batch, place: int, tried: set[str], runs: int, *, effect: bool) -> dict[str, Counts]:
+def try_rows(batch: Batch, place: int, tried: set[str], runs: int, *, truth: float, effect: bool) -> dict[str, Counts]:
     """Try the methods of ``tried`` that need rows on the first ``runs`` simulations of a batch.
 
     Args:
@@ -40,6 +47,7 @@ def try_rows(batch: Batch, place: int, tried: set[str], runs: int, *, effect: bo
         place: of the metric.
         tried: names of methods.
         runs: how many simulations.
+        truth: the true effect on the mean.
         effect: whether to try them with the effect too.
     """
     trial, metric = batch.prepared.trial, batch.prepared.units.metrics[place]
@@ -49,15 +57,50 @@ def try_rows(batch: Batch, place: int, tried: set[str], runs: int, *, effect: bo
         if name not in tried:
             continue
         true = quantile_effect(metric, batch.prepared.treated[place].value, probability)
-
-        def compare(control: FloatArray, variant: FloatArray, probability: float = probability) -> Effect:
-            both = [Quantiles.from_values(values, probability=probability) for values in (control, variant)]
-            return difference_of_quantiles(both[0], both[1], trial.alpha)
-
+        compare = _quantile(probability, trial.alpha)
+        plain = Answer(_each(batch, place, runs, compare, treated=False))
+        changed = Answer(_each(batch, place, runs, compare, treated=True)) if effect else None
+        counts[name] = count(plain, changed, trial, true, trial.effect)
+    for name, compare in (("rank", _rank(trial.alpha)), ("bootstrap", _bootstrap(batch, place))):
+        if name not in tried:
+            continue
+        true = rank_effect(metric, batch.prepared.treated[place].value) if name == "rank" else truth
         plain = Answer(_each(batch, place, runs, compare, treated=False))
         changed = Answer(_each(batch, place, runs, compare, treated=True)) if effect else None
         counts[name] = count(plain, changed, trial, true, trial.effect)
     return counts
+
+
+def _quantile(probability: float, alpha: float) -> Compare:
+    def compare(control: FloatArray, variant: FloatArray) -> Effect:
+        both = [Quantiles.from_values(values, probability=probability) for values in (control, variant)]
+        return difference_of_quantiles(both[0], both[1], alpha)
+
+    return compare
+
+
+def _rank(alpha: float) -> Compare:
+    return lambda control, variant: share_above(control, variant, alpha)
+
+
+def _bootstrap(batch: Batch, place: int) -> Compare:
+    """Return a comparison of means whose draws depend on the seed and the batch alone, as they come one by one."""
+    trial = batch.prepared.trial
+    rng = np.random.default_rng([trial.seed, 3, batch.number, place])
+
+    def mean(rows: FloatArray) -> FloatArray:
+        return np.asarray(rows.mean(axis=-1))
+
+    def compare(control: FloatArray, variant: FloatArray) -> Effect:
+        return bootstrap(control, variant, mean, seed=rng, alpha=trial.alpha, resamples=RESAMPLES)
+
+    return compare
+
+
+def rank_effect(metric: UnitMetric, treated: FloatArray) -> float:
+    """Return by how much a treated unit lies above an untreated one more often than not, over all units."""
+    known = ~np.isnan(metric.value)
+    return float(share_above(metric.value[known], treated[known]).estimate)
 
 
 def try_clusters(batch: Batch, place: int, runs: int, truth: float) -> Counts:

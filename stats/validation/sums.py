@@ -146,12 +146,14 @@ class Batch:
 
     Attributes:
         prepared: what does not change.
+        number: of the batch.
         codes: variant of each unit, shape (simulations, units).
         sums: of the products in each segment between looks, shape (variants, simulations, segments, columns).
         units: of each variant in each segment, shape (variants, simulations, segments).
     """
 
     prepared: Prepared
+    number: int
     codes: npt.NDArray[np.int8]
     sums: FloatArray
     units: IntArray
@@ -226,4 +228,4 @@ def randomise(prepared: Prepared, batch: int, runs: int) -> Batch:
             count[variant, :, look] = inside.sum(axis=1)
     sums[0] -= sums[1:].sum(axis=0)
     count[0] -= count[1:].sum(axis=0)
-    return Batch(prepared, codes, sums, count)
+    return Batch(prepared, batch, codes, sums, count)

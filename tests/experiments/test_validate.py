@@ -72,7 +72,7 @@ def test_every_method_that_applies_is_tried(file: Path) -> None:
     common = ["cuped", "lin", "post_stratified", "peeked", "group_sequential", "always_valid"]
     by_metric = {m: [r.method for r in found.results if r.metric == m] for m in ("bought", "spend", "orders/visits")}
     assert sorted(by_metric["bought"]) == sorted(["score", *common])
-    assert sorted(by_metric["spend"]) == sorted(["welch", "quantile 90%", *common])
+    assert sorted(by_metric["spend"]) == sorted(["welch", "quantile 90%", "rank", "bootstrap", *common])
     assert sorted(by_metric["orders/visits"]) == sorted(["ratio_delta", *common])
     assert [r.method for r in found.results if r.metric == "*"] == ["holm", "srm"]
     assert row(found, "spend", "peeked").reading == "too_many"

@@ -201,6 +201,19 @@ def test_strata_are_tried_where_there_are_some() -> None:
         assert only(found, metric, "post_stratified").reading == "as_promised"
 
 
+@pytest.mark.parametrize("method", ["rank", "bootstrap"])
+def test_methods_that_need_rows_hold_their_level(method: str) -> None:
+    # The standard error of a share of .05 in 200 simulations is .0154; three are allowed, seed fixed.
+    values = np.random.default_rng(4).gamma(2.0, 10.0, 300)
+    units = Units((UnitMetric("x", "mean", values),), NONE((300, 0)))
+    trial = Trial(seed=3, methods=(method,), effect=0.3)
+    result = only(run(prepare(units, trial), 200, row_runs=200), "x", method)
+    assert result.simulations == 200
+    assert result.false_alarms.value == pytest.approx(0.05, abs=3 * 0.0154)
+    assert result.effect_coverage.value == pytest.approx(0.95, abs=3 * 0.0154)
+    assert (result.power.value or 0) > 0.5
+
+
 @pytest.mark.slow
 def test_a_quantile_holds_its_level() -> None:
     values = np.random.default_rng(4).lognormal(2.0, 1.0, 400)
