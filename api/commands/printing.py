@@ -15,7 +15,7 @@ from api.cli import UserError
 PLAINER = {
     "▲": "^", "▼": "v", "○": "o", "✓": "+", "✗": "x", "·": "-", "−": "-", "–": "-", "—": "-", "…": "...",
     "χ": "chi", "²": "2", "±": "+/-", "×": "x", "≤": "<=", "≥": ">=", "¥": "CNY ", "€": "EUR ", "£": "GBP ",
-    "₹": "INR ", "₩": "KRW ", "“": '"', "”": '"', "’": "'", "α": "alpha", "θ": "theta", "█": "#",
+    "₹": "INR ", "₩": "KRW ", "“": '"', "”": '"', "’": "'", "α": "alpha", "θ": "theta", "█": "#", "→": ">",
 }  # fmt: skip
 """What stands for a sign that the terminal's encoding lacks; anything else becomes a question mark."""
 

@@ -24,6 +24,7 @@ from api.web.vocabulary import (
     units_word,
 )
 from experiments.report.document import Plan, Report, RuleResult, Verdict
+from experiments.report.outlook import outlook_lines
 from experiments.report.whys import why_text
 
 
@@ -103,6 +104,8 @@ class ReportView:
     split: tuple[SplitLine, ...]
     counted: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    outlook: tuple[str, ...]
+    """What the running test can still show."""
     readable: bool
     """False collapses every effect."""
     hidden_why: str
@@ -150,6 +153,7 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         split=_split(report, language, numbers),
         counted=_counted(report, language, numbers),
         warnings=tuple(language.text(w) for w in report.warnings if language.text(w)),
+        outlook=tuple(language.text(line) for line in outlook_lines(report)),
         readable=readable,
         hidden_why=why,
         split_failed=report.srm.status == "fail",

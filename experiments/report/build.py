@@ -25,6 +25,7 @@ from experiments.report.document import (
     Check,
     Curve,
     MetricResult,
+    Outlook,
     Plan,
     Population,
     Report,
@@ -40,6 +41,7 @@ from experiments.report.inputs import Declared, measured_metrics, phase_of, popu
 from experiments.report.looks import Looks, latest, looks_at
 from experiments.report.measured import FIXED, Measured, MetricSpec, measure_metric
 from experiments.report.method_words import log_methods
+from experiments.report.outlook import outlook_of
 from experiments.report.plan import inference_of, plan_of, spending_of
 from experiments.report.quality import (
     balance_check,
@@ -152,6 +154,7 @@ class _Builder:
             curves=self.curves(),
             breakdowns=breakdowns,
             sequential=self.sequential,
+            outlook=self.outlook(results),
             **self.design.sections(self.estimates, plan.alpha),
             warnings=self.warnings(too_many),
             methods=log_methods(results, plan),
@@ -338,6 +341,13 @@ class _Builder:
             ended=self.declared.record.state in ENDED,
             futile=self.futile,
         )
+
+    def outlook(self, results: list[MetricResult]) -> list[Outlook]:
+        """Return what the test can still show, while it runs."""
+        if self.declared.record.state in ENDED or not self.measured.units.counts:
+            return []
+        bound = self.definition.no_effect_within
+        return outlook_of(results, self.plan, self.progress(), target=float(Fraction(bound)) if bound else None)
 
     @property
     def futile(self) -> bool:

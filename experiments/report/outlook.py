@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.report import figures
-from experiments.report.document import Comparison, MetricResult, Outlook, Plan, Text, VariantSummary
+from experiments.report.document import Comparison, MetricResult, Outlook, Plan, Report, Text, VariantSummary
 from stats.decision import Progress
 from stats.power import Crossing, always_valid_bounds, level
 from stats.sequential import Spending, bounds
@@ -103,9 +103,12 @@ def _days_left(needed: int, progress: Progress) -> tuple[int | None, str | None]
         return None, NOBODY_ENTERS
     if progress.enrolment == "once":
         return None, NO_MORE_COME
-    if not progress.days or not progress.units:
+    # A watched test counts units as they mature; more than those have entered.
+    entered = progress.units + (progress.immature if progress.inference == "group_sequential" else 0)
+    if not progress.days or not entered:
         return None, None
-    return math.ceil((needed - progress.units) * progress.days / progress.units), None
+    coming = math.ceil(max(needed - entered, 0) * progress.days / entered)
+    return coming + ((progress.days_to_mature or 0) if entered > progress.units else 0), None
 
 
 def _drift(alpha: float, plan: Plan, progress: Progress) -> float:
@@ -177,3 +180,14 @@ def outlook_text(outlook: Outlook, label: Text, variant: Text) -> Text:
                     text += "。" if chinese else "."
         out[lang] = text
     return out
+
+
+def outlook_lines(report: Report) -> list[Text]:
+    """Return the outlook of a report in sentences; what has no outlook is left out."""
+    metrics = {metric.name: metric.label for metric in report.metrics}
+    variants = {variant.key: variant.name for variant in report.plan.variants}
+    return [
+        outlook_text(outlook, metrics.get(outlook.metric, {}), variants.get(outlook.variant, {}))
+        for outlook in report.outlook
+        if outlook.mde_relative is not None
+    ]

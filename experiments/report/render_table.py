@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.report import figures
-from experiments.report.document import Breakdown, Comparison, Estimate, MetricResult, Report
+from experiments.report.document import Breakdown, BreakdownRow, Comparison, Estimate, MetricResult, Report
+from experiments.report.outlook import outlook_lines
 from experiments.report.render_narrow import fitted, width_of
 from experiments.report.whys import why_text
 from experiments.report.words import READINGS, say
@@ -263,7 +264,7 @@ def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> Table:
         "en": (name, "Variant", "n", "Change", f"{level} interval", "Relative", "Shrunken", "p (adj.)"),
         "zh-CN": (name, "方案", "n", "变化", f"{level} 区间", "相对变化", "收缩估计", "p (校正)"),
     }["zh-CN" if lang.startswith("zh") else "en"]
-    columns = heads[:-1] if report.plan.inference == "bayesian" else heads
+    columns = heads[:-2] if report.plan.inference == "bayesian" else heads
     for index, head in enumerate(columns):
         table.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
     previous = None
@@ -278,15 +279,21 @@ def _breakdown(report: Report, breakdown: Breakdown, lang: str) -> Table:
             figures.change(row.effect.estimate, metric.unit, report.plan.currency),
             interval,
             figures.relative(row.relative.estimate),
-            figures.change(row.shrunken.estimate if row.shrunken else None, metric.unit, report.plan.currency),
-            *([] if report.plan.inference == "bayesian" else [figures.p_value(row.p_value_adjusted)]),
+            *([] if report.plan.inference == "bayesian" else _shrunken_and_p(report, metric, row)),
         )
         previous = row.level
     return table
 
 
+def _shrunken_and_p(report: Report, metric: MetricResult, row: BreakdownRow) -> tuple[str, str]:
+    shrunken = None if row.shrunken is None else row.shrunken.estimate
+    return figures.change(shrunken, metric.unit, report.plan.currency), figures.p_value(row.p_value_adjusted)
+
+
 def _notes(report: Report, lang: str) -> Iterator[Text]:
     for warning in report.warnings:
         yield Text("! " + say(warning, lang), style="yellow")
+    for line in outlook_lines(report):
+        yield Text("→ " + say(line, lang))
     for method in report.methods:
         yield Text(say(method, lang), style="dim")
