@@ -15,6 +15,7 @@ from api.web.scorecard import bounds, control_mean, variant_names
 from api.web.vocabulary import units_word
 from experiments.report.document import Estimate, MetricResult, Reading, Report
 from experiments.report.whys import why_text
+from stats.decision import read_effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,19 @@ def build_designs(report: Report, language: Language, numbers: Numbers) -> tuple
     return tuple(section for section in found if section is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a table with an axis."""
+
+    before: tuple[str, ...]
+    effect: Estimate
+    behind: tuple[str, ...] = ()
+    why: str | None = None
+    strong: bool = False
+    p_value: float | None = None
+    """Adjusted, where there is one: it decides whether the effect is clear."""
+
+
 class _View:
     """A report with everything that its cells are written with."""
 
@@ -84,29 +98,33 @@ class _View:
         heads: tuple[str, ...],
         leading: int,
         metric: MetricResult,
-        rows: Sequence[tuple[tuple[str, ...], Estimate, tuple[str, ...], str, bool]],
+        rows: Sequence[_Row],
         note: str = "",
     ) -> DesignTable:
-        """Put rows of (cells before, effect, cells behind, why, strong) on one axis."""
-        values = [v for _, e, *_ in rows for v in (e.ci_low, e.estimate, e.ci_high) if v is not None]
+        """Put rows on one axis."""
+        values = [v for r in rows for v in (r.effect.ci_low, r.effect.estimate, r.effect.ci_high) if v is not None]
         size = control_mean(metric) or max((abs(v) for v in values), default=None)
         drawn = []
-        for before, effect, behind, why, _ in rows:
+        for row in rows:
+            effect = row.effect
             low, high, _adjusted = bounds(effect)
             change = self.numbers.effect(effect.estimate, metric.unit, scale=size)
             phrase = self.numbers.range_in(low, high, "absolute", metric.unit, scale=size)
-            reading: Reading = _reading(low, high, metric)
-            look = IntervalLook(low, effect.estimate, high, reading=reading, label=f"{before[0]}: {change}, {phrase}")
-            drawn.append((ForestRow(look, (*before, change, phrase, *behind)), why))
+            reading: Reading = read_effect(effect.estimate, row.p_value, metric.direction, self.report.plan.alpha)
+            if row.p_value is None:
+                reading = _reading(low, high, metric)
+            said = f"{row.before[0]}: {change}, {phrase}"
+            look = IntervalLook(low, effect.estimate, high, reading=reading, label=said)
+            drawn.append(ForestRow(look, (*row.before, change, phrase, *row.behind)))
         found = forest(
-            [row for row, _ in drawn],
+            drawn,
             caption=label,
             columns=heads,
             write=lambda v, step: self.numbers.tick(v, metric.unit, step),
         )
         lines = tuple(
-            DesignLine(row.cells, chart, why_text(why, self.language.tag), strong)
-            for (row, why), chart, (*_, strong) in zip(drawn, found.charts, rows, strict=True)
+            DesignLine(shown.cells, chart, why_text(row.why, self.language.tag), row.strong)
+            for shown, chart, row in zip(drawn, found.charts, rows, strict=True)
         )
         return DesignTable(label, heads, leading, found.axis, lines, note)
 
@@ -121,17 +139,19 @@ class _View:
         for pooled in self.report.pooled:
             metric = self.metrics[pooled.metric]
             rows = [
-                (
-                    (wave.occasion or _("Without an occasion"), self.numbers.count(wave.n), self.numbers.share(wave.weight)),
+                _Row(
+                    (
+                        wave.occasion or _("Without an occasion"),
+                        self.numbers.count(wave.n),
+                        self.numbers.share(wave.weight),
+                    ),
                     wave.effect,
-                    (),
-                    wave.effect.why or "",
-                    False,
+                    why=wave.effect.why,
                 )
                 for wave in pooled.waves
             ]
             everyone = self.numbers.count(sum(w.n for w in pooled.waves))
-            rows.append(((_("All waves"), everyone, MISSING), pooled.effect, (), pooled.why or "", True))
+            rows.append(_Row((_("All waves"), everyone, MISSING), pooled.effect, why=pooled.why, strong=True))
             size = control_mean(metric)
             said = []
             if pooled.prediction_low is not None and pooled.prediction_high is not None:
@@ -157,12 +177,10 @@ class _View:
         tables = []
         for name in dict.fromkeys(r.metric for r in self.report.reached):
             rows = [
-                (
+                _Row(
                     (self.names[r.variant], self.numbers.share(r.reached), self.numbers.share(r.reached_control)),
                     r.effect,
-                    (),
-                    r.why or "",
-                    False,
+                    why=r.why,
                 )
                 for r in self.report.reached
                 if r.metric == name
@@ -181,15 +199,16 @@ class _View:
         tables = []
         for found in self.report.factorial:
             rows = [
-                (
+                _Row(
                     (" × ".join(term.factors),),
                     term.effect,
                     (
                         self.numbers.p_value(term.p_value_adjusted),
                         _(", ").join(" × ".join(a) or _("the mean") for a in term.aliases) or MISSING,
                     ),
-                    term.why or "",
-                    len(term.factors) == 1,
+                    why=term.why,
+                    strong=len(term.factors) == 1,
+                    p_value=term.p_value_adjusted,
                 )
                 for term in found.terms
             ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from api.web.charts import Chart, IntervalLook, Scale, axis_header, interval, shared_scale
-from api.web.language import Language
+from api.web.language import Language, unbroken
 from api.web.numbers import Form, Numbers, step_digits
 from api.web.vocabulary import Badge, reading_badge
 from experiments.report import figures
@@ -190,8 +190,12 @@ def metric_details(metric: MetricResult, language: Language, numbers: Numbers) -
     reductions = [c.variance_reduction for c in metric.comparisons if c.variance_reduction is not None]
     if reductions:
         mean = sum(reductions) / len(reductions)
-        # Less than half a percent is written as nothing.
-        parts.append("CUPED" if mean < 0.005 else _("CUPED, variance −%(share)s", share=numbers.share(mean, 0)))
+        share = numbers.share(mean, 0)
+        if metric.comparisons[0].method.startswith("post_stratified"):
+            parts.append(_("stratified") if mean < 0.005 else _("stratified, variance −%(share)s", share=share))
+        else:
+            # Less than half a percent is written as nothing.
+            parts.append("CUPED" if mean < 0.005 else _("CUPED, variance −%(share)s", share=share))
     if metric.winsorised_at is not None:
         parts.append(_("winsorised at %(share)s", share=numbers.share(metric.winsorised_at)))
     if metric.direction == "decrease":
@@ -295,11 +299,12 @@ def _stopped(metric: MetricResult, comparison: Comparison, language: Language, n
     if found is None or found.estimate is None:
         return ""
     size = control_mean(metric)
-    return language.gettext(
+    said = language.gettext(
         "After stopping: %(change)s (%(interval)s)",
         change=numbers.effect(found.estimate, metric.unit, scale=size),
         interval=numbers.range_in(found.ci_low, found.ci_high, "absolute", metric.unit, scale=size),
     )
+    return unbroken(said)
 
 
 def _cell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from experiments.definitions.analysis import Factor
 from experiments.report.document import Estimate, Factorial, FactorialTerm
@@ -10,7 +11,7 @@ from experiments.report.measured import Measured
 from stats.arrays import number
 from stats.effects.result import EffectValue
 from stats.factorial import Alias, Design, Term, effects
-from stats.multiplicity import holm, interval_alpha
+from stats.multiplicity import holm, interval_alpha, shorten
 
 
 def factorial_of(
@@ -33,6 +34,8 @@ def _factorial(metric: Measured, design: Design, alpha: float) -> Factorial:
     p_values = found.effect.p_value
     adjusted = holm(p_values)
     strict = effects(metric.sample, design, interval_alpha(p_values, alpha)).effect
+    low, high = shorten(strict.ci_low, strict.ci_high, p_values, alpha)
+    strict = replace(strict, ci_low=low, ci_high=high)
     terms = [
         _term(term, value, wide, aliases, number(adjusted[i]))
         for i, (term, value, wide, aliases) in enumerate(

@@ -35,6 +35,7 @@ from experiments.report.strata import measure_stratified, too_many_strata_warnin
 from experiments.report.survival import measure_survival, survival_curves
 from experiments.report.switchback import measure_switchback, too_many_places_warning
 from experiments.report.waves import pooled_waves, waves_warning
+from stats.samples import Target
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,17 @@ class Design:
         if self.places is not None:
             return measure_switchback(spec, self.measured.cells.totals[spec.name], self.places, inference)
         sums = sums_by_cluster(self.measured, self.definition.analysis.cluster or "", spec.columns)
-        return measure_clusters(spec, sums, len(variants), inference)
+        return measure_clusters(spec, sums, len(variants), inference, covariates=self._covariates(spec))
 
     def _stratified(self, spec: MetricSpec, inference: Inference, looks: Looks | None) -> Measured:
-        moments = self.measured.cells.groups[spec.name]
+        moments, covariates = self.measured.cells.groups[spec.name], self._covariates(spec)
         if looks is None:
-            return measure_stratified(spec, moments.sum(axis=2), inference)
+            return measure_stratified(spec, moments.sum(axis=2), inference, covariates=covariates)
         history = looks.history(moments)
-        return measure_stratified(spec, latest(history), inference, history)
+        return measure_stratified(spec, latest(history), inference, history, covariates=covariates)
+
+    def _covariates(self, spec: MetricSpec) -> tuple[Target, ...]:
+        return () if self.definition.analysis.adjustment == "none" else spec.covariates
 
     @property
     def _simple_specs(self) -> list[MetricSpec]:

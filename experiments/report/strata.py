@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from experiments.report.document import Text
 from experiments.report.inference import Inference
 from experiments.report.measured import Measured, MetricSpec
@@ -11,20 +13,31 @@ from stats.strata import post_stratified, post_stratify
 
 
 def measure_stratified(
-    spec: MetricSpec, moments: Moments, inference: Inference, looks: Moments | None = None
+    spec: MetricSpec,
+    moments: Moments,
+    inference: Inference,
+    looks: Moments | None = None,
+    *,
+    covariates: Sequence[Target] = (),
 ) -> Measured:
-    """Return a metric as the scorecard compares it, post-stratified, with CUPED inside the strata where declared.
+    """Return a metric as the scorecard compares it, post-stratified, with CUPED inside the strata.
 
     Args:
         spec: the metric.
         moments: of its columns; variants (control first) × strata.
         inference: how it is judged.
         looks: group sequential: variants × strata × looks; ``moments`` are those of the last.
+        covariates: of the metric, where they adjust.
     """
     target: Target = spec.value if spec.denominator is None else (spec.value, spec.denominator)
-    found = post_stratify(moments, target, 1, 0, covariates=spec.covariates)
-    history = None if looks is None else post_stratified(looks, target, 1, 0, covariates=spec.covariates)
-    method = "post_stratified_cuped" if spec.covariates else "post_stratified"
+    found = post_stratify(moments, target, 1, 0, covariates=covariates)
+    history = None
+    if looks is not None:
+        empty = not looks.n.size
+        history = (
+            found.sample[..., None][..., :0] if empty else post_stratified(looks, target, 1, 0, covariates=covariates)
+        )
+    method = "post_stratified_cuped" if covariates else "post_stratified"
     return Measured(spec, found.sample, found.raw, 0, method, inference, history)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from allocation.decision import decision_id
+from api.web.pages import render_report
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.report.build import build_report
 from experiments.report.document import Report
@@ -327,3 +328,52 @@ def test_an_empty_log_leaves_every_section_empty(shop: Store) -> None:
     report = reported(shop, [], *documents, declared)
     assert (report.reached, report.pooled, report.overlaps, report.survival) == ([], [], [], [])
     assert all(c.effect.estimate is None for m in report.metrics for c in m.comparisons)
+
+
+@pytest.mark.parametrize("adjustment", ["cuped", "none"])
+def test_covariates_adjust_inside_strata_where_they_are_asked_to(shop: Store, adjustment: str) -> None:
+    spend = metric("spend", "sum", value="value", covariate={"days": 28})
+    rows = campaign(2000)
+    rng = np.random.default_rng(6)
+    orders = [r for r in rows if isinstance(r, EventRow) and r.name == "Order Completed"]
+    for order in orders:
+        before = int((order.value_minor or 0) * rng.uniform(0.8, 1.2))
+        rows.append(happened("Order Completed", order.unit, START_US - DAY_US, before))
+    analysis = {"strata": ["tier"], "adjustment": adjustment}
+    (found,) = reported(shop, rows, spend, experiment({"primary": ["spend"]}, analysis=analysis)).metrics
+    (comparison,) = found.comparisons
+    assert comparison.method == ("post_stratified_cuped" if adjustment == "cuped" else "post_stratified")
+    assert (comparison.variance_reduction or 0) > (0.7 if adjustment == "cuped" else 0.02)
+    assert (comparison.variance_reduction or 0) < (1.0 if adjustment == "cuped" else 0.4)
+
+
+def test_a_group_sequential_test_is_stratified_at_every_look(shop: Store) -> None:
+    rows = campaign(2000)
+    spread = [
+        msgspec.structs.replace(r, at=r.at + int(r.unit[1:]) % 20 * DAY_US) if isinstance(r, DecisionRow) else r
+        for r in rows
+    ]
+    declared = experiment(
+        {"primary": ["spend"]}, enrolment="rolling", planned_units=2000, analysis={"strata": ["tier"]}
+    )
+    (one,) = reported(shop, spread, SPEND, declared).metrics
+    assert one.comparisons[0].method == "post_stratified"
+    assert one.comparisons[0].effect.ci_low is not None
+    early = build_report(shop, "winback", START_US + DAY_US)  # before the first look
+    assert early.metrics[0].comparisons[0].effect.ci_low is None
+
+
+def test_the_page_and_the_terminal_show_every_section(shop: Store) -> None:
+    arms = ("control", "a")
+    factors = [{"key": "coupon", "levels": {"control": 0, "a": 1}}]
+    analysis = {"factors": factors, "reached": "Delivered", "pool_occasions": True}
+    wait = metric("wait", "time_to_event", direction="decrease")
+    declared = experiment({"primary": ["spend", "wait"]}, variants=[{"key": a} for a in arms], analysis=analysis)
+    report = reported(shop, campaign(), SPEND, wait, declared)
+    for lang, words in (
+        ("en", ("Waves", "Effect on those reached", "Factors", "Time to the event", "Still waiting", "days")),
+        ("zh-CN", ("批次", "对触达者的效果", "因素", "距事件发生的时间", "尚未发生")),
+    ):
+        page = render_report(report, lang, standalone=True)
+        assert all(word in page for word in words)
+        assert "nan" not in page.lower().replace("finan", "")

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from api.web.charts.markup import Chart, DataTable, drawing, element, text_width
 from api.web.charts.scale import round_ticks
 
-WIDTH, HEIGHT = 720.0, 220.0
-TOP, BOTTOM, RIGHT = 10.0, 194.0, 640.0
+WIDTH, HEIGHT = 1100.0, 260.0
+TOP, BOTTOM, RIGHT = 10.0, 232.0, 960.0
 TONES = ("flat", "good", "warn", "bad", "ink")
 
 
@@ -63,7 +63,7 @@ def step_chart(
     days = [t for t in round_ticks(0.0, end, 7) if t <= end]
     marks += [element("text", f"{d:g}", x=x(d), y=HEIGHT - 10, class_="t3", text_anchor="middle") for d in days]
     marks.append(element("text", axis_label, x=RIGHT + 8, y=HEIGHT - 10, class_="t3", text_anchor="start"))
-    placed: list[float] = []
+    ends: list[tuple[float, str, str]] = []
     for place, line in enumerate(lines):
         tone = TONES[place % len(TONES)]
         banded = [p for p in line.points if p[2] is not None and p[3] is not None]
@@ -74,11 +74,13 @@ def step_chart(
             marks.append(element("path", d=outline, class_=f"f-{tone} band"))
         steps = _steps([(x(p[0]), y(p[1])) for p in line.points])
         marks.append(element("polyline", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in steps), class_=f"ln s-{tone}"))
-        at = steps[-1][1] + 4
-        while any(abs(at - other) < 13 for other in placed):
-            at += 13
-        placed.append(at)
-        marks.append(element("text", line.name, x=RIGHT + 8, y=at, class_="ti", text_anchor="start"))
+        ends.append((steps[-1][1], line.name, tone))
+    above = TOP - 15.0
+    for at, name, tone in sorted(ends):
+        # Names stand at their lines' ends, one under the other where ends are close; a bar shows whose they are.
+        above = max(at, above + 15.0)
+        marks.append(element("line", x1=RIGHT + 8, x2=RIGHT + 22, y1=above, y2=above, class_=f"ln s-{tone}"))
+        marks.append(element("text", name, x=RIGHT + 28, y=above + 4, class_="ti", text_anchor="start"))
     svg = drawing(WIDTH, HEIGHT, *marks, label=label, class_="curve", fluid=True)
     return Chart(svg, DataTable(label, columns, rows))
 
