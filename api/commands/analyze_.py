@@ -66,7 +66,7 @@ def command(
     unit_rows = bool(ratios or covariates or unit or breakdowns)
     if summary and unit_rows:
         raise click.UsageError("--ratio, --covariate, --unit and --breakdown need rows of units, not --summary")
-    if summary or columns or experiment or (not unit_rows and not metrics and chosen.plain()):
+    if summary or columns or experiment or (not unit_rows and (not metrics or variant is None) and chosen.plain()):
         show_summaries(chosen, output, lang)
         return
     if variant is None or control is None:
