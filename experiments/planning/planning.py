@@ -194,13 +194,15 @@ def _row(baseline: Baseline, question: Question, test: Planned, units: int, week
 
 def _provable(baseline: Baseline, question: Question, n: float) -> float | None:
     """Return the smallest margin that can be proved, by bisection: a relative margin's own errors depend on it."""
+    relative = question.margin is not None and question.margin.is_relative
+    unit = abs(baseline.mean) if relative else 1.0
     low, high = 0.0, abs(baseline.mean) if baseline.mean else (baseline.sd or 1.0)
     if baseline.kind == "proportion":
         high = baseline.mean if question.direction == "increase" else 1 - baseline.mean
 
     def enough(margin: float) -> bool:
-        tried = dataclasses.replace(question, margin=Amount(margin, is_relative=False))
-        found = number(power(tried.planned(baseline, question.crossing()), 0.0, n, question.level))
+        tried = dataclasses.replace(question, margin=Amount(margin / unit, relative))
+        found = number(power(tried.planned(baseline, None), 0.0, n, question.level))
         return found is not None and found >= question.power_each
 
     if question.inference != "fixed" or not enough(high * (1 - 1e-9)):
