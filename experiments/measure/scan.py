@@ -17,6 +17,9 @@ from typing import Any
 from experiments.sources.duck import fetch
 
 MAX_DECIMALS = 4
+DECIMALS = (0, 2, 4)
+SAMPLE = 1000
+"""First rows, which say how many decimals are worth a look."""
 EXACT_RANGE = 1 << 31
 """Products of two columns stay below 2^62, inside a 64-bit integer."""
 MOST_BITS = 52
@@ -104,24 +107,86 @@ def scan_columns(
     """
     exponents = dict(minor or {})
     quantiles = dict(winsorise or {})
+    found: dict[str, Any] = {}
+    if table.get_backend().name == "duckdb":
+        found = _from_metadata(table, columns)
+    whole = [i for i in range(len(columns)) if f"n{i}" not in found]
     prepared = table.select(**{f"c{i}": numeric(table[name]) for i, name in enumerate(columns)})
-    wanted: dict[str, Any] = {"rows": prepared.count()}
+    wanted: dict[str, Any] = {} if "rows" in found else {"rows": prepared.count()}
     for i, name in enumerate(columns):
         column = prepared[f"c{i}"]
-        wanted |= {
-            f"n{i}": column.count(),
-            f"lo{i}": column.min().cast("float64") if column.type().is_floating() else column.min(),
-            f"hi{i}": column.max().cast("float64") if column.type().is_floating() else column.max(),
-        }
-        if column.type().is_floating():
-            wanted |= {f"inf{i}": column.isinf().sum()}
-            wanted |= {f"d{i}_{d}": _has_decimals(column, d).all() for d in range(0, MAX_DECIMALS + 1, 2)}
+        if i in whole:
+            wanted |= {
+                f"n{i}": column.count(),
+                f"lo{i}": column.min().cast("float64") if column.type().is_floating() else column.min(),
+                f"hi{i}": column.max().cast("float64") if column.type().is_floating() else column.max(),
+            }
+            if column.type().is_floating():
+                wanted |= {f"inf{i}": column.isinf().sum()}
+                wanted |= {f"d{i}_{d}": _has_decimals(column, d).all() for d in DECIMALS}
         if name in quantiles:
             wanted[f"q{i}"] = column.quantile(quantiles[name]).cast("float64")
-    found = fetch(prepared.aggregate(**wanted))[0]
+    if wanted:
+        found |= fetch(prepared.aggregate(**wanted))[0]
     return {
         name: _scan_of(name, i, found, prepared[f"c{i}"].type(), exponents.get(name)) for i, name in enumerate(columns)
     }
+
+
+def _from_metadata(table: Any, columns: Sequence[str]) -> dict[str, Any]:
+    """Return what DuckDB knows of its columns without reading them: rows, values, range; then how many decimals.
+
+    A query of nothing but counts and extremes is answered from the table's statistics in a millisecond. Columns with
+    NaN (the greatest of all doubles there) or infinity are left to the whole scan.
+    """
+    plain = [i for i, name in enumerate(columns) if not table[name].type().is_boolean()]
+    wanted: dict[str, Any] = {"rows": table.count()}
+    for i in plain:
+        column = table[columns[i]]
+        wanted |= {f"n{i}": column.count(), f"lo{i}": column.min(), f"hi{i}": column.max()}
+    found = fetch(table.aggregate(**wanted))[0]
+    doubles = [i for i in plain if table[columns[i]].type().is_floating()]
+    for i in doubles:
+        ends = [found[f"lo{i}"], found[f"hi{i}"]]
+        if any(end is not None and not math.isfinite(end) for end in ends):
+            for key in ("n", "lo", "hi"):
+                del found[f"{key}{i}"]
+        else:
+            found[f"inf{i}"] = 0
+    doubles = [i for i in doubles if f"n{i}" in found]
+    found |= {f"d{i}_{d}": False for i in doubles for d in DECIMALS}
+    if doubles:
+        found |= _decimals_of(table, {i: columns[i] for i in doubles}, found)
+    return found
+
+
+def _decimals_of(table: Any, doubles: Mapping[int, str], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the fewest decimals of each column; the first rows say which ones are worth a scan."""
+    sample = fetch(table.select(**{f"c{i}": table[name] for i, name in doubles.items()}).limit(SAMPLE))
+    answers: dict[str, Any] = {}
+    open_questions = {
+        i: [
+            d
+            for d in DECIMALS
+            if max(abs(found[f"lo{i}"] or 0.0), abs(found[f"hi{i}"] or 0.0)) * 10**d < 2.0**53
+            and all(row[f"c{i}"] is None or round(row[f"c{i}"] * 10**d) / 10**d == row[f"c{i}"] for row in sample)
+        ]
+        for i in doubles
+    }
+    while any(open_questions.values()):
+        asked = {i: decimals.pop(0) for i, decimals in open_questions.items() if decimals}
+        wanted = {f"d{i}_{d}": _is_decimal(table[doubles[i]], d).all() for i, d in asked.items()}
+        for key, answer in fetch(table.aggregate(**wanted))[0].items():
+            answers[key] = answer is not False  # a column without any value has every property
+            if answers[key]:
+                open_questions[int(key[1:].split("_")[0])] = []
+    return answers
+
+
+def _is_decimal(column: Any, decimals: int) -> Any:
+    # DuckDB rounds when it casts, at half the price of ROUND; the range is known to fit.
+    value = column.cast("float64")
+    return (value * float(10**decimals)).cast("int64").cast("float64") / float(10**decimals) == value
 
 
 def _has_decimals(column: Any, decimals: int) -> Any:
