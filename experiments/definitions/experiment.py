@@ -216,6 +216,9 @@ class Experiment(Model):
             problems.append((("windows_start",), message))
         if self.analysis.switchback and self.analysis.inference is None and self.enrolment == "rolling":
             problems.append((("analysis", "inference"), "is missing; a switchback is read at its end: write fixed"))
+        if self.analysis.inference == "group_sequential" and not self.planned_units:
+            message = "is missing; inference: group_sequential spends alpha on the way to a planned sample"
+            problems.append((("planned_units",), message))
         problems += self._factors_name_variants(keys)
         problems += [
             (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')

@@ -85,7 +85,8 @@ def breakdown_of(
                     p_value=number(effect.p_value[j, s]),
                     p_value_adjusted=number(np.asarray(family.p_adjusted)[0, j, s]),
                     why=Why(int(effect.why[j, s])).text,
-                    shrunken=_shrunken(shrunken, j, s),
+                    # A posterior is shrunk already.
+                    shrunken=None if inference.kind == "bayesian" else _shrunken(shrunken, j, s),
                 )
             )
     return Breakdown(

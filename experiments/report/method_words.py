@@ -38,12 +38,16 @@ _FAMILY: dict[str, Text] = {
 }
 
 
+EXACT = frozenset({"two_proportions", "welch"})
+"""Methods of tests that are read once: looked at early, only estimates and their errors count."""
+
+
 def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     """Say how the figures of an experiment were made."""
     early = plan.inference != "fixed"
     methods = inference_methods(plan)
     used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
-    methods += [METHODS[name] for name in used if name in METHODS and not (early and name == "two_proportions")]
+    methods += [METHODS[name] for name in used if name in METHODS and not (early and name in EXACT)]
     methods += family_methods(metrics, plan)
     methods.append(
         {

@@ -15,6 +15,7 @@ from experiments.report import figures
 from experiments.report.document import Breakdown, BreakdownRow, Comparison, Estimate, MetricResult, Report
 from experiments.report.outlook import outlook_lines
 from experiments.report.render_narrow import fitted, width_of
+from experiments.report.render_sections import section_tables
 from experiments.report.whys import why_text
 from experiments.report.words import READINGS, say
 
@@ -72,6 +73,7 @@ def print_report(report: Report, console: Console | None = None, *, lang: str = 
     target = console or plain()
     if not target.is_terminal and console is None:
         tables = [_scorecard(report, lang), *(_breakdown(report, b, lang) for b in report.breakdowns)]
+        tables += section_tables(report, lang)
         target = plain(width=max(PIPED_WIDTH, *map(width_of, tables)))
     target.print(render_table(report, lang=lang, width=target.width))
 
@@ -85,6 +87,9 @@ def render_table(report: Report, *, lang: str = "en", width: int | None = None) 
     for breakdown in report.breakdowns:
         table = fitted(_breakdown(report, breakdown, lang), width, name=1)
         parts.append(Padding(table, (1, 0, 1, 0), expand=False))
+    parts += [
+        Padding(fitted(table, width, name=1), (1, 0, 1, 0), expand=False) for table in section_tables(report, lang)
+    ]
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in _notes(report, lang)]
     return Group(*parts)
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from experiments.definitions.errors import DefinitionError
 from experiments.report import archive
 from experiments.report.build import build_report
 from experiments.report.document import Report
@@ -195,6 +196,7 @@ def test_a_bayesian_report_has_chances_and_no_p(shop: Store) -> None:
             assert sum(metric.chance_best.values()) == pytest.approx(1)
             assert metric.chance_best["a"] == pytest.approx(comparison.chance_to_win)
     assert all(r.p_value is None for b in report.breakdowns for r in b.rows)
+    assert all(r.shrunken is None for b in report.breakdowns for r in b.rows)  # a posterior is shrunk already
     assert all(i.p_value is None for b in report.breakdowns for i in b.interactions)
     assert report.verdict is not None
     assert report.verdict.code == "roll_out"
@@ -297,3 +299,8 @@ def test_a_test_made_for_its_end_warns_whoever_looks_before(shop: Store) -> None
     assert "1,500 of 2,000" in late.warnings[0]["en"]
     record(shop, [r for r in campaign(2000) if r.unit >= "u01500"])
     assert not any("read once" in w["en"] for w in build_report(shop, "winback", NOW_US).warnings)
+
+
+def test_group_sequential_needs_a_plan(shop: Store) -> None:
+    with pytest.raises(DefinitionError, match="planned sample"):
+        defined(shop, analysis={"inference": "group_sequential"})
