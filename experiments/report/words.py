@@ -143,7 +143,7 @@ def file_warnings(metrics: list[MetricResult], no_variant: int, no_unit: int) ->
 
 METHODS: dict[str, Text] = {
     "quantile": {
-        "en": "Quantiles: intervals between order statistics, differences by MOVER; units are clusters of their events.",
+        "en": "Quantiles: intervals between order statistics, differences by MOVER; a unit's events are one cluster.",
         "zh-CN": "分位数：由次序统计量得到区间，差值用 MOVER；同一单元的多个事件按群组处理。",
     },
     "restricted_mean": {

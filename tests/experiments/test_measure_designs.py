@@ -14,8 +14,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from allocation.decision import decision_id
-from experiments.definitions import Metric
+from experiments.definitions import DefinitionError, Metric
 from experiments.keeping.repository import Repository
+from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.measure.clusters import clustering, sums_by_cluster
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment
@@ -28,6 +29,7 @@ from experiments.measure.reached import REACHED, cells_with_reached
 from experiments.measure.redemption import Costs
 from experiments.measure.survival import STEPS, event_times
 from experiments.measure.waves import measure_waves
+from experiments.publishing.publish import build_snapshot
 from experiments.sources.log import open_log
 from experiments.store import Store
 from tests.experiments.measure_oracle import Unit, population
@@ -377,7 +379,7 @@ def test_places_and_periods_come_out_one_by_one(store: Store) -> None:
 
 
 def test_the_frozen_attributes_of_an_analysis_are_in_the_definition(store: Store) -> None:
-    """What a plan asks to be frozen, decisions freeze: see also test_publish."""
+    """What a plan asks to be frozen stands in the snapshot that decisions are made by."""
     project = {
         "kind": "project",
         "name": "Shop",
@@ -396,6 +398,18 @@ def test_the_frozen_attributes_of_an_analysis_are_in_the_definition(store: Store
         project=project,
     )
     assert Repository(store).experiment("winback").definition.frozen == ("tier", "city", "store")
+    for state in ("review", "testing", "running"):
+        transition(store, "winback", state, "tester")
+    made = build_snapshot(store, 0).experiments["winback"]
+    assert made.frozen == ("tier", "city", "store")
+    assert set(made.attributes) == {"tier", "city", "store"}
+
+
+def test_a_stratum_that_the_project_does_not_know_is_refused(store: Store) -> None:
+    analysis = {"strata": ["city"], "cluster": "store"}
+    with pytest.raises(DefinitionError) as refused:
+        define(store, metric("spend", "sum", value="value"), experiment({"primary": ["spend"]}, analysis=analysis))
+    assert {p.pointer for p in refused.value.problems} == {"/analysis/strata/0", "/analysis/cluster"}
 
 
 def test_ranks_of_the_oracle_are_those_of_scipy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 from allocation.decision import decision_id
 from api.web.pages import render_report
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.report.build import build_report
 from experiments.report.document import Report
+from experiments.report.render_table import print_report
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 from stats.clusters import ClusterSums, difference, sample_of
@@ -376,4 +379,8 @@ def test_the_page_and_the_terminal_show_every_section(shop: Store) -> None:
     ):
         page = render_report(report, lang, standalone=True)
         assert all(word in page for word in words)
+        terminal = Console(width=160, record=True, file=io.StringIO())
+        print_report(report, terminal, lang=lang)
+        shown = terminal.export_text()
+        assert all(word in shown for word in words[:3])
         assert "nan" not in page.lower().replace("finan", "")

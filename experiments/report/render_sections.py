@@ -1,0 +1,147 @@
+"""The sections of declared designs in the terminal: waves, reach, factors, other experiments, waiting times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from experiments.report import figures
+from experiments.report.document import Estimate, MetricResult, Report
+from experiments.report.whys import why_text
+from experiments.report.words import say
+
+SHOWN_DAYS = 8
+"""Of a waiting curve."""
+
+TITLES = {
+    "waves": {"en": "Waves", "zh-CN": "批次"},
+    "reached": {"en": "Effect on those reached", "zh-CN": "对触达者的效果"},
+    "factors": {"en": "Factors", "zh-CN": "因素"},
+    "others": {"en": "Other experiments: does the effect depend on them?", "zh-CN": "其他实验：效果是否取决于它们？"},
+    "waiting": {"en": "Still waiting", "zh-CN": "尚未发生"},
+}
+HEADS: dict[str, dict[str, tuple[str, ...]]] = {
+    "waves": {"en": ("Wave", "n", "Weight", "Change", "Interval"), "zh-CN": ("批次", "n", "权重", "变化", "区间")},
+    "reached": {
+        "en": ("Variant", "Reached", "In control", "Change", "Interval"),
+        "zh-CN": ("方案", "触达", "对照组触达", "变化", "区间"),
+    },
+    "factors": {
+        "en": ("Term", "Change", "Interval", "p (adj.)", "Cannot be told from"),
+        "zh-CN": ("项", "变化", "区间", "p (校正)", "无法区分于"),
+    },
+    "others": {
+        "en": ("Experiment", "Metric", "Variant", "n", "p", "p (adj.)"),
+        "zh-CN": ("实验", "指标", "方案", "n", "p", "p (校正)"),
+    },
+}
+ALL_WAVES = {"en": "All waves", "zh-CN": "全部批次"}
+DAY = {"en": "day {day:g}", "zh-CN": "第 {day:g} 天"}
+
+
+def section_tables(report: Report, lang: str) -> Iterator[Table]:
+    """Yield a table for each section and metric that the report has."""
+    metrics = {m.name: m for m in report.metrics}
+    names = {v.key: say(v.name, lang) or v.key for v in report.plan.variants}
+    writer = _Writer(report, lang)
+    rows: list[tuple[str, ...]]
+    for pooled in report.pooled:
+        metric = metrics[pooled.metric]
+        rows = [
+            (w.occasion or "–", f"{w.n:,}", _share(w.weight), *writer.effect(metric, w.effect)) for w in pooled.waves
+        ]
+        everyone = f"{sum(w.n for w in pooled.waves):,}"
+        rows.append((say(ALL_WAVES, lang), everyone, "", *writer.effect(metric, pooled.effect)))
+        yield writer.table("waves", f"{writer.label(metric)} · {names.get(pooled.variant, pooled.variant)}", rows)
+    for name in dict.fromkeys(r.metric for r in report.reached):
+        rows = [
+            (
+                names.get(r.variant, r.variant),
+                _share(r.reached),
+                _share(r.reached_control),
+                *writer.effect(metrics[name], r.effect, r.why),
+            )
+            for r in report.reached
+            if r.metric == name
+        ]
+        yield writer.table("reached", writer.label(metrics[name]), rows)
+    for found in report.factorial:
+        metric = metrics[found.metric]
+        rows = [
+            (
+                " × ".join(t.factors),
+                *writer.effect(metric, t.effect),
+                figures.p_value(t.p_value_adjusted),
+                ", ".join(" × ".join(a) or "1" for a in t.aliases) or "–",
+            )
+            for t in found.terms
+        ]
+        yield writer.table("factors", writer.label(metric), rows)
+    if report.overlaps:
+        rows = [
+            (
+                o.subject,
+                writer.label(metrics[o.metric]),
+                names.get(o.variant, o.variant),
+                "–" if o.units is None else f"{o.units:,}",
+                figures.p_value(o.p_value),
+                figures.p_value(o.p_value_adjusted),
+            )
+            for o in report.overlaps
+        ]
+        yield writer.table("others", "", rows)
+    for name in dict.fromkeys(c.metric for c in report.survival):
+        yield _waiting(report, metrics[name], names, writer)
+
+
+def _waiting(report: Report, metric: MetricResult, names: dict[str, str], writer: _Writer) -> Table:
+    """Show the share still waiting at a few days, a row a variant."""
+    curves = [c for c in report.survival if c.metric == metric.name]
+    horizon = max(c.horizon_days for c in curves)
+    days = [horizon * (i + 1) / SHOWN_DAYS for i in range(SHOWN_DAYS)]
+    rows: list[tuple[str, ...]] = []
+    for curve in curves:
+        shares = [[p.survival for p in curve.points if p.day <= day] for day in days]
+        rows.append((names.get(curve.variant, curve.variant), *(_share(s[-1] if s else None) for s in shares)))
+    heads = (say({"en": "Variant", "zh-CN": "方案"}, writer.lang), *(say(DAY, writer.lang).format(day=d) for d in days))
+    return writer.table("waiting", writer.label(metric), rows, heads)
+
+
+class _Writer:
+    """Writes figures of one report in one language."""
+
+    def __init__(self, report: Report, lang: str) -> None:
+        self.report, self.lang = report, lang
+
+    def label(self, metric: MetricResult) -> str:
+        return say(metric.label, self.lang) or metric.name
+
+    def effect(self, metric: MetricResult, effect: Estimate, why: str | None = None) -> tuple[str, str]:
+        """Return the change and its interval, or why there is none."""
+        currency = self.report.plan.currency
+        low, high = effect.ci_low_adjusted, effect.ci_high_adjusted
+        if low is None or high is None:
+            low, high = effect.ci_low, effect.ci_high
+        change = figures.change(effect.estimate, metric.unit, currency)
+        if low is None or high is None:
+            return change, why_text(why or effect.why, self.lang) or "–"
+        ends = [figures.change(v, metric.unit, currency, like=effect.estimate) for v in (low, high)]
+        return change, ends[0].removesuffix(" pp") + say({"en": " to ", "zh-CN": " 至 "}, self.lang) + ends[1]
+
+    def table(
+        self, key: str, subject: str, rows: Sequence[tuple[str, ...]], heads: tuple[str, ...] | None = None
+    ) -> Table:
+        table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="dim", title_justify="left", title_style="bold")
+        table.title = Text("  " + say(TITLES[key], self.lang) + (f"   {subject}" if subject else ""))
+        for index, head in enumerate(heads or HEADS[key]["zh-CN" if self.lang.startswith("zh") else "en"]):
+            table.add_column(head, justify="left" if index == 0 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
+
+
+def _share(value: float | None) -> str:
+    return figures.amount(value, "share")
