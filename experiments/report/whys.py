@@ -42,6 +42,9 @@ NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day
 SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before reading effects"
 NOT_FOR_THIS_KIND = "not defined for this kind of metric"
 _SENTENCES: dict[str, str] = {
+    "not computed for clusters, switchbacks and factorial designs": "群组、轮转和析因设计不计算",
+    "one send: no more units come": "仅一次发送：不再有新的单元",
+    "ended: no more units come": "已结束：不再有新的单元",
     NOT_FOR_THIS_KIND: "该类型的指标不适用",
     **{why.text: chinese for why, chinese in _CHINESE.items() if why.text is not None},
     NO_LOOK: "尚无可看的数据：还没有任何整日进组会员的观察窗口结束",
