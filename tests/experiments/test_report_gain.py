@@ -41,7 +41,7 @@ def test_covariates_of_clusters_gain_over_the_clusters_alone() -> None:
     cluster = np.arange(600) // 2 % 60
     sums = ClusterSums.from_rows(["y", "x"], ROWS, cluster, ARM)
     effects = [difference(s[0], s[1]) for s in (sample_of(sums, "y", ["x"]), sample_of(sums, "y"))]
-    (told,) = measure_clusters(ADJUSTED, sums, 2, FIXED).variance_reduction()
+    (told,) = measure_clusters(ADJUSTED, sums, 2, FIXED, covariates=["x"]).variance_reduction()
     assert told == pytest.approx(float(variance_reduction(*effects)))
     assert measure_clusters(PLAIN, sums, 2, FIXED).variance_reduction() == [None]
 
