@@ -1,6 +1,8 @@
-"""Holm: statsmodels is the oracle for p; intervals agree with it and cover together."""
+"""Holm, Hochberg, Benjamini–Hochberg: statsmodels is the oracle for p; intervals agree with it and cover together."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,18 @@ from hypothesis.extra import numpy as hnp
 from statsmodels.stats.multitest import multipletests
 
 from stats.distributions import normal_upper, t_quantile, t_upper
-from stats.multiplicity import holm, holm_intervals, interval_alpha, shorten
+from stats.multiplicity import (
+    METHODS,
+    Method,
+    adjust,
+    benjamini_hochberg,
+    coverage_alpha,
+    hochberg,
+    holm,
+    holm_intervals,
+    interval_alpha,
+    shorten,
+)
 
 P_VALUES = hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1))
 
@@ -100,3 +113,81 @@ def test_false_alarms_and_coverage_hold_for_the_whole_family(truth: tuple[float,
     covered = (low <= means) & (means <= high) & ~opened
     assert covered.all(axis=1).mean() >= 1 - 0.05 * (1 + (~null).mean()) - 0.0021
     assert (covered.mean(axis=0) >= 0.95 - 0.0021).all()
+
+
+@given(P_VALUES)
+@settings(max_examples=10, deadline=None)
+def test_statsmodels_agrees_on_step_up(p_values: np.ndarray) -> None:
+    assert hochberg(p_values) == pytest.approx(multipletests(p_values, method="simes-hochberg")[1], rel=1e-12)
+    assert benjamini_hochberg(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1], rel=1e-12)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 10), elements=st.floats(0, 1) | st.just(np.nan)))
+def test_families_order_and_missing(p_values: np.ndarray) -> None:
+    order = np.random.default_rng(1).permutation(p_values.size)
+    for method in METHODS:
+        found, moved = adjust(method, p_values), adjust(method, p_values[order])
+        np.testing.assert_allclose(found.p_adjusted[order], moved.p_adjusted, rtol=1e-9)
+        np.testing.assert_allclose(found.interval_alpha[order], moved.interval_alpha, rtol=1e-9)
+        assert np.array_equal(np.isnan(found.p_adjusted), np.isnan(p_values))
+        assert (found.interval_alpha > 0).all()
+        assert (found.interval_alpha <= 0.05 + 1e-12).all()
+        kept = p_values[~np.isnan(p_values)]
+        np.testing.assert_allclose(found.p_adjusted[~np.isnan(p_values)], adjust(method, kept).p_adjusted, rtol=1e-9)
+    # From the strictest on: Hochberg never rejects less than Holm, nor Benjamini–Hochberg less than Hochberg.
+    ok = ~np.isnan(p_values)
+    assert (hochberg(p_values)[ok] <= holm(p_values)[ok] + 1e-15).all()
+    assert (benjamini_hochberg(p_values)[ok] <= hochberg(p_values)[ok] + 1e-15).all()
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(-6, 6)),
+    st.sampled_from([0.01, 0.05, 0.2]),
+    st.sampled_from([m for m in METHODS if m != "hochberg"]),
+)
+@settings(deadline=None)
+def test_intervals_of_each_method_exclude_zero_exactly_where_it_rejects(
+    z: np.ndarray, alpha: float, method: Method
+) -> None:
+    p_values = 2 * normal_upper(np.abs(z))
+    found = adjust(method, p_values, alpha, correlation=np.full(z.size, 0.5) if method == "dunnett" else None)
+    assert found.agrees
+    half = t_quantile(np.inf, 1 - found.interval_alpha / 2)
+    low, high = z - half, z + half
+    if found.shortens:
+        low, high = shorten(low, high, p_values, alpha)
+    clear = np.abs(found.p_adjusted / alpha - 1) > 1e-6
+    excludes = (low >= 0) | (high <= 0)
+    assert np.array_equal(excludes[clear], (found.p_adjusted <= alpha)[clear])
+
+
+def test_hochberg_has_no_interval_of_its_own() -> None:
+    found = adjust("hochberg", [0.04, 0.045])
+    assert not found.agrees
+    assert (found.p_adjusted <= 0.05).all()
+    assert found.interval_alpha.tolist() == [0.025, 0.025]
+    assert holm([0.04, 0.045]).min() > 0.05
+
+
+def test_false_coverage_levels() -> None:
+    """Benjamini and Yekutieli (2005): R of m selected get R·alpha/m."""
+    p_values = np.array([0.001, 0.011, 0.012, 0.3, 0.9])
+    assert coverage_alpha(p_values, 0.05) == pytest.approx([0.03, 0.03, 0.03, 0.04, 0.04])
+    assert coverage_alpha([0.9, 0.8], 0.05) == pytest.approx([0.025, 0.025])
+    assert coverage_alpha([0.001, 0.01], 0.05) == pytest.approx([0.05, 0.05])
+    assert coverage_alpha([np.nan], 0.05).tolist() == [0.05]
+
+
+def test_wrong_method_or_alpha_is_refused() -> None:
+    with pytest.raises(ValueError, match="method must be one of holm"):
+        adjust("tukey", [0.1])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="alpha"):
+        adjust("holm", [0.1], alpha=1.0)
+
+
+@pytest.mark.shared
+def test_reference_case(cases: dict[str, Any]) -> None:
+    case = cases["multiple_testing"]
+    p_values = case["inputs"]["pvalues"]
+    assert hochberg(p_values) == pytest.approx(case["expected"]["simes-hochberg"], rel=1e-9)
+    assert benjamini_hochberg(p_values) == pytest.approx(case["expected"]["fdr_bh"], rel=1e-9)
