@@ -79,7 +79,8 @@ def render_validation(found: Validation, *, lang: str = "en", width: int | None 
 
 def _heading(found: Validation, lang: str) -> Text:
     title = {"en": f" Validation on {found.source}", "zh-CN": f" 在 {found.source} 上验证"}
-    split = ", ".join(f"{name} {weight:g}" for name, weight in found.variants.items())
+    total = sum(found.variants.values())
+    split = " / ".join(f"{name} {100 * weight / total:.3g}%" for name, weight in found.variants.items())
     facts = {
         "en": f"   {found.units:,} units · {found.simulations:,} simulated experiments · {split} · seed {found.seed}",
         "zh-CN": f"   {found.units:,} 个单元 · 模拟实验 {found.simulations:,} 次 · {split} · 种子 {found.seed}",
