@@ -214,7 +214,6 @@ def test_methods_that_need_rows_hold_their_level(method: str) -> None:
     assert (result.power.value or 0) > 0.5
 
 
-@pytest.mark.slow
 def test_a_quantile_holds_its_level() -> None:
     values = np.random.default_rng(4).lognormal(2.0, 1.0, 400)
     units = Units((UnitMetric("x", "mean", values),), NONE((400, 0)))
