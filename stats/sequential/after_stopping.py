@@ -144,12 +144,11 @@ def _more_extreme(seen: Walk, look: IntArray, z: FloatArray, drift: FloatArray) 
     """Return the probability of an outcome at least as high in the stage-wise order; grows with the drift."""
     out = np.zeros(look.size)
     for k, t in enumerate(seen.steps):
-        before = seen.inside[k - 1] if k else None
-        if t == 0:
-            continue
-        here, later = np.flatnonzero(look == k), np.flatnonzero(look > k)
+        before = seen.before(k)
+        repeated = t == (seen.steps[k - 1] if k else 0.0)
+        here, later = np.flatnonzero(look == k), np.flatnonzero(seen.steps[look] > t)
         if here.size:
             out[here] += beyond(before, float(t), z[here], drift[here])
-        if later.size and (before is None or before.t < t) and np.isfinite(seen.bounds[0, k]):
+        if later.size and not repeated and np.isfinite(seen.bounds[0, k]):
             out[later] += beyond(before, float(t), np.full(later.size, seen.bounds[0, k]), drift[later])
     return out

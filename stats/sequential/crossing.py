@@ -44,9 +44,8 @@ def crossing(information: npt.ArrayLike, bounds: npt.ArrayLike, drift: npt.Array
     for side in (1.0, -1.0):
         part = np.empty((flat.size, share.size))
         for k, (t, bound) in enumerate(zip(seen.steps, limit, strict=True)):
-            before = seen.inside[k - 1] if k else None
-            repeated = t == 0 or (before is not None and before.t == t)
-            part[:, k] = 0.0 if repeated else beyond(before, float(t), np.full(flat.size, bound), side * flat)
+            repeated = t == (seen.steps[k - 1] if k else 0.0)
+            part[:, k] = 0.0 if repeated else beyond(seen.before(k), float(t), np.full(flat.size, bound), side * flat)
         sides.append(part.reshape((*theta.shape, share.size)))
     return Crossing(*sides)
 
@@ -60,7 +59,7 @@ def beyond(inside: Inside | None, t: float, z: FloatArray, drift: FloatArray) ->
         z: shape (n,).
         drift: shape (n,); its mirror image gives the downward side.
     """
-    if inside is None or inside.t == 0:
+    if inside is None:
         return np.asarray(special.ndtr(drift * np.sqrt(t) - z))
     step = t - inside.t
     scores, mass = inside.scores, inside.mass

@@ -60,18 +60,20 @@ def drift_for_power(information: npt.ArrayLike, bounds: npt.ArrayLike, power: np
     2.8016
     """
     wanted = as_float(power)
-    floor = float(_power(information, bounds, np.zeros(1))[0])
+
+    def chance(drift: FloatArray) -> FloatArray:
+        crossed = crossing(information, bounds, drift)
+        return np.asarray((crossed.upper + crossed.lower).sum(axis=-1))
+
+    floor = float(chance(np.zeros(1))[0])
     if not ((wanted > floor) & (wanted < 1)).all():
         raise ValueError(f"power must lie between the chance of a false alarm, {floor:.4g}, and 1")
     flat = np.atleast_1d(wanted.ravel())
     # Looking costs power against one look at the last bound; it never gains more than all looks' bounds together.
     last = float(as_float(information)[-1])
     most = (float(as_float(bounds)[-1]) + normal_quantile(flat) + 1.0) / np.sqrt(last)
-    found = find_roots(lambda theta: _power(information, bounds, theta) - flat, np.zeros(flat.size), most)
+    found = find_roots(lambda drift: chance(drift) - flat, np.zeros(flat.size), most)
     return found.reshape(wanted.shape)[()]
-
-
-_power = power
 
 
 def end_width(bounds: npt.ArrayLike, alpha: npt.ArrayLike = 0.05) -> FloatArray:

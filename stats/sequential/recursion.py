@@ -48,10 +48,6 @@ class Inside:
     scores: FloatArray
     mass: FloatArray
 
-    def __getitem__(self, row: int) -> Inside:
-        """Return one member of the batch, still with a batch axis."""
-        return Inside(self.t, self.scores[row : row + 1], self.mass[row : row + 1])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walk:
@@ -66,6 +62,11 @@ class Walk:
     steps: FloatArray
     bounds: FloatArray
     inside: list[Inside]
+
+    def before(self, look: int) -> Inside | None:
+        """Return the paths inside at the last earlier look with less of the sample, ``None`` where there is none."""
+        earlier = [paths for paths in self.inside[:look] if 0 < paths.t < self.steps[look]]
+        return earlier[-1] if earlier else None
 
 
 @lru_cache(maxsize=64)
@@ -131,17 +132,15 @@ def walk(
             found[:, k] = _bound(wanted[:, k], latest, step, t)
         if k == steps.size - 1:
             break
-        if step == 0 and latest is not None and not (given and (found[:, k] < found[:, k - 1]).any()):
-            inside.append(latest)
+        if step == 0:  # no new unit: the look before
+            nowhere = np.zeros((len(wanted), 1))
+            inside.append(latest or Inside(0.0, nowhere, nowhere))
             continue
         ahead = steps[k + 1 :][steps[k + 1 :] > t]
-        finest = min(step or np.inf, ahead[0] - t if ahead.size else np.inf)
+        finest = min(step, ahead[0] - t) if ahead.size else step
         ends = np.minimum(found[:, k], REACH + largest_drift * np.sqrt(t)) * np.sqrt(t)
-        if t > 0:
-            latest = _carry(latest, ends, step, t, _count(ends, finest, density))
-            inside.append(latest)
-        else:
-            inside.append(Inside(0.0, np.zeros((len(wanted), 1)), np.full((len(wanted), 1), 0.5)))
+        latest = _carry(latest, ends, step, t, _count(ends, finest, density))
+        inside.append(latest)
     return Walk(steps, found, inside)
 
 

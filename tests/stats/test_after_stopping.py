@@ -105,6 +105,20 @@ def test_what_cannot_be_computed_says_why() -> None:
     assert (never.value().estimate, never.value().look, never.value().why_code) == (None, None, "no_units")
 
 
+def test_a_look_without_a_new_unit_is_the_look_before() -> None:
+    """Also where its figures differ a little, as when a late correction comes in."""
+    t, z = np.array([0.0, 0.4, 0.4, 1.0]), np.array([0.0, 2.0, 2.6, 3.0])
+    limit = bounds(t, 0.05, Spending("pocock"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = after_stopping(z, 1.0, t, limit)
+        late = after_stopping([0.0, 1.0, 1.0, 1.9], 1.0, t, limit)
+    assert int(found.look) == 2
+    assert float(found.estimate) == pytest.approx(2.6, rel=1e-9)
+    plain = after_stopping([1.0, 1.9], 1.0, t[[1, 3]], limit[[1, 3]])
+    assert float(late.estimate) == pytest.approx(float(plain.estimate), rel=1e-9)
+
+
 def test_far_effects_stay_finite() -> None:
     t = np.arange(1, 101) / 100
     z = 40 * np.sqrt(t)
