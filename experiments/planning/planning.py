@@ -30,6 +30,7 @@ from stats.power import (
 EXACT_BELOW = 20.0
 """Expected outcomes of the smaller group below which every possible result is gone through."""
 MOST_WEEKS = 12
+MOST_STEPS = 40
 CURVE_POINTS = 12
 UNITS_SHOWN = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 NO_NUMBER = "no number of units is enough"
@@ -123,6 +124,7 @@ def _target(
     n = number(sample_size(test, wish, question.power_each, question.level))
     if n is None:
         return Target(effect=amount, relative=relative, units=None, why=NO_NUMBER)
+    n = _enough_exactly(baseline, question, n, wish)
     counts = [math.ceil(n * part / question.split[0] - 1e-9) for part in question.split]
     if question.cluster_size is not None:
         size = question.cluster_size
@@ -226,6 +228,22 @@ def _exact(baseline: Baseline, question: Question, n: float) -> ExactProportions
         return ExactProportions.of(int(n), int(n * question.ratio), baseline.mean, most, question.level)
     except ValueError:
         return None
+
+
+def _enough_exactly(baseline: Baseline, question: Question, n: float, wish: float) -> float:
+    """Return n, for few outcomes as it follows from going through every result, in steps of 2 %.
+
+    Exact tests move in steps, so their power does too; the first n in a row of growing ones is taken.
+    """
+    if _exact(baseline, question, n) is None:
+        return n
+    tried = 0.8 * n
+    for _ in range(MOST_STEPS):
+        exact = _exact(baseline, question, tried)
+        if exact is None or float(exact.power(baseline.mean, baseline.mean + wish)) >= question.power_each:
+            return math.ceil(tried)
+        tried *= 1.02
+    return n
 
 
 def _curve(

@@ -184,7 +184,8 @@ def _rows(plan: PowerPlan, lang: str) -> Table:
         if plan.goal == "non_inferiority":
             effect = _unsigned(effect)
         cells = [f"{row.weeks}"] if weekly else []
-        cells += [f"{row.units:,}", effect + (" *" if row.exact else "")]
+        effect = why_text(row.why, lang) if row.mde is None else effect
+        cells += [f"{row.units:,}", effect + (" *" if row.exact and row.mde is not None else "")]
         if asked and plan.target is not None:
             cells.append("–" if row.power is None else _percent(row.power))
         table.add_row(*cells)
@@ -201,9 +202,9 @@ def _curve(plan: PowerPlan, lang: str) -> list[Line]:
     chinese = lang.startswith("zh")
     if plan.goal == "non_inferiority":
         title = (
-            f" {plan.curve_units:,} 个单元时，真实差异下通过护栏的概率"
+            f" {plan.curve_units:,} 个单元时，真实差异（正为更好）下通过护栏的概率"
             if chinese
-            else (f" Chance that the guardrail is proved with {plan.curve_units:,} units, by how the variant truly is")
+            else f" Chance to prove the guardrail with {plan.curve_units:,} units, if it is truly better (+) or worse (−) by"
         )
     else:
         title = f" {plan.curve_units:,} 个单元的功效曲线" if chinese else f" Power with {plan.curve_units:,} units"

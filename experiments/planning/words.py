@@ -73,7 +73,11 @@ def notes_of(baseline: Baseline, question: Question, rows: Sequence[Row]) -> lis
 def methods_of(baseline: Baseline, question: Question, exact: bool) -> list[Text]:
     """Say how the figures were made."""
     methods: list[Text] = []
-    if baseline.kind == "proportion":
+    if baseline.kind == "proportion" and question.margin is not None:
+        methods.append(
+            {"en": "Proportions: score test at the margin (Farrington–Manning).", "zh-CN": "比例：界限处的得分检验。"}
+        )
+    elif baseline.kind == "proportion":
         methods.append({"en": "Proportions: pooled z test.", "zh-CN": "比例：合并方差 z 检验。"})
         if exact:
             methods.append(
