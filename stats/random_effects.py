@@ -163,6 +163,7 @@ def pool(
     half = t_quantile(df, 1 - alpha / 2) * error
     q = _q(y, v, ok, np.zeros(k.shape))
     nowhere = np.full(k.shape, np.nan)
+    next_low, next_high = prediction(y, v, ok, alpha) if predict else (nowhere, nowhere)
     why: IntArray = np.where(enough, int(Why.DEFINED), int(Why.TOO_FEW_GROUPS)).astype(np.int64)
     centre = np.where(enough, centre, np.nan)
     return Pooled(
@@ -176,7 +177,8 @@ def pool(
         root(tau2),
         np.where(enough, q, np.nan),
         np.where(enough, chi_square_upper(np.maximum(k - 1.0, 1.0), q), np.nan),
-        *(prediction(y, v, ok, alpha) if predict else (nowhere, nowhere)),
+        next_low,
+        next_high,
         np.where(enough[..., None], divide(w, total[..., None]), np.nan),
         k.astype(np.int64),
         why,

@@ -79,8 +79,8 @@ def prior_from_history(
     Raises:
         ValueError: the shapes differ, or declared is not positive.
 
-    Source: Efron (2010), Large-Scale Inference, chapter 1; Gelman (2006), Prior distributions for variance parameters in
-    hierarchical models, Bayesian Analysis 1(3): flat in τ.
+    Source: Efron (2010), Large-Scale Inference, chapter 1; flat in τ: Gelman (2006), Prior distributions for variance
+    parameters in hierarchical models, Bayesian Analysis 1(3).
 
     >>> prior_from_history([0.05, -0.02], [0.01, 0.02]).why
     'too few past experiments to learn a prior from'

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from stats.arrays import FloatArray, as_float, root
+from stats.arrays import FloatArray, as_float, divide, root
 from stats.distributions import normal_quantile, normal_upper, t_quantile
 from stats.roots import find_roots
 
@@ -36,11 +36,15 @@ def loadings(control_variance: npt.ArrayLike, variant_variances: npt.ArrayLike) 
         control_variance: variance of control's mean; broadcasts against the variants' without their last axis.
         variant_variances: of the variants' means, shape (…, variants).
 
+    Returns:
+        λ, NaN where a variance is infinite or missing: nobody is there.
+
     >>> loadings(1 / 1000, [1 / 1000, 1 / 4000]).round(4)
     array([0.7071, 0.8944])
     """
     shared, own = as_float(control_variance)[..., None], as_float(variant_variances)
-    return root(np.where(shared == 0, 0.0, shared / np.where(shared + own == 0, 1.0, shared + own)))
+    share = divide(shared, shared + own)
+    return root(np.where(shared == 0, 0.0, share))
 
 
 def product_loadings(correlation: npt.ArrayLike) -> FloatArray:

@@ -164,3 +164,10 @@ def test_as_a_family_in_a_report() -> None:
     with pytest.raises(ValueError, match="single axis"):
         dunnett_step_down(p, EQUAL)
     assert adjust("dunnett", np.full((2, 0), np.nan)).p_adjusted.shape == (2, 0)
+
+
+def test_nobody_in_a_variant_has_no_loading() -> None:
+    assert np.isnan(loadings(np.inf, [0.1, np.inf])).all()
+    assert loadings(0.0, [0.1, 0.2]).tolist() == [0.0, 0.0]
+    empty = adjust("dunnett", [0.02, np.nan], correlation=loadings(0.1, [0.1, np.inf]))
+    assert empty.p_adjusted[0] == pytest.approx(0.02, rel=1e-6)

@@ -77,7 +77,8 @@ def test_results_are_frozen() -> None:
 
 def test_the_package_imports_nothing_heavy() -> None:
     """scipy.stats takes 2 s of CPU, statsmodels 3 to 5; neither may come in by the way."""
-    modules = "moments samples adjustment effects srm multiplicity sequential decision"
+    modules = "moments samples adjustment effects srm multiplicity sequential decision bayes random_effects shrinkage"
+    modules += " interactions decision_power"
     code = f"import sys; [__import__('stats.' + m) for m in {modules.split()!r}]; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
