@@ -35,6 +35,7 @@ from experiments.report.document import (
     Verdict,
 )
 from experiments.report.estimates import scorecard
+from experiments.report.groundwork import balance_of, carry_over, inputs_of
 from experiments.report.history import prior_of
 from experiments.report.inference import AlwaysValid, Bayesian, GroupSequential, Inference
 from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
@@ -44,7 +45,6 @@ from experiments.report.method_words import log_methods
 from experiments.report.outlook import outlook_of
 from experiments.report.plan import inference_of, plan_of, spending_of
 from experiments.report.quality import (
-    balance_check,
     completeness_check,
     contaminated_check,
     sample_check,
@@ -63,9 +63,6 @@ from experiments.sources.duck import fetch_one
 from experiments.sources.log import LogTables, open_log
 from experiments.store import Store
 from stats.decision import Progress
-from stats.effects.means import difference_of_means
-from stats.multiplicity import holm
-from stats.samples import means
 
 DEFAULT_N_STAR = 5000.0
 """Units of control and variant at which the always-valid band is narrowest where no sample was planned."""
@@ -160,7 +157,7 @@ class _Builder:
             methods=log_methods(results, plan),
             data_time=data_time,
             software=software(),
-            moments=self.moments(),
+            moments=inputs_of(self.measured),
         )
         return sealed(report)
 
@@ -280,7 +277,7 @@ class _Builder:
             units.left_out,
             self.measured.immature,
             too_many,
-            self.carry(),
+            carry_over(self.declared.record, self.phase),
             units.unsent or 0,
             (linked.ids, linked.units, linked.conflicts),
             looks=self.looks,
@@ -303,11 +300,8 @@ class _Builder:
         Where that was on the day of the launch they count from the launch: a test of exactly 28 days, whose first
         member came a minute after midnight, has run for 28.
         """
-        first, ended, started = (
-            self.measured.units.first_us,
-            self.declared.record.ended_at,
-            self.declared.record.started_at,
-        )
+        first, record = self.measured.units.first_us, self.declared.record
+        ended, started = record.ended_at, record.started_at
         if first is None:
             return None
         if started is not None and started <= first < started + DAY_US:
@@ -357,7 +351,7 @@ class _Builder:
 
     def checks(self, srm: Srm, data_time: str | None) -> list[Check]:
         """Return the health strip."""
-        units, balance = self.measured.units, self.balance()
+        units, balance = self.measured.units, balance_of(self.measured)
         analysed = int(np.sum(self.measured.cells.units))
         return [
             srm_check(srm),
@@ -367,23 +361,6 @@ class _Builder:
             *([balance] if balance else []),
             completeness_check(analysed, self.measured.immature, data_time, self.declared.time_zone),
         ]
-
-    def balance(self) -> Check | None:
-        """Compare the covariates, which lie before the test, between variants and control."""
-        labels, differences, p_values = [], [], []
-        for spec in self.measured.specs:
-            for covariate in spec.covariates:
-                column = covariate if isinstance(covariate, str) else covariate[0]
-                sample = means(self.measured.cells.totals[spec.name], column)
-                effect = difference_of_means(sample[0], sample[1:], df=np.inf)
-                spread = np.sqrt(sample.variance[0])
-                for j, variant in enumerate(self.measured.variants[1:]):
-                    if spread > 0 and effect.why[j] == 0:
-                        labels.append(f"{spec.name} {variant}")
-                        differences.append(float(effect.estimate[j] / spread))
-                        p_values.append(float(effect.p_value[j]))
-        adjusted = holm(p_values).tolist()
-        return balance_check({k: (d, p) for k, d, p in zip(labels, differences, adjusted, strict=True)})
 
     def curves(self) -> list[Curve]:
         """Return the primary metrics' effects over time."""
@@ -424,27 +401,3 @@ class _Builder:
                 for spec in primary
             ]
         return adjust_interactions(found), too_many
-
-    def carry(self) -> Text | None:
-        """Return the warning of a phase that drew everyone anew: what they had before may carry over."""
-        found = next((p for p in self.declared.record.phases if p.number == self.phase), None)
-        if found is None or found.carry != "reassign":
-            return None
-        return {
-            "en": "Members were drawn anew when this phase opened: what they had before may carry over.",
-            "zh-CN": "本阶段开始时会员被重新分组：之前的体验可能有残留影响。",
-        }
-
-    def moments(self) -> list[dict[str, object]]:
-        """Return the inputs: totals by variant, with the winsorising thresholds."""
-        return [
-            {
-                "group": spec.name,
-                "variants": list(self.measured.variants),
-                "winsorised_above": {
-                    c: self.measured.scans[c].upper for c in spec.columns if self.measured.scans[c].upper is not None
-                },
-                **self.measured.cells.totals[spec.name].to_dict(),
-            }
-            for spec in self.measured.specs
-        ]
