@@ -46,7 +46,7 @@ def resolve(log: LogTables, plan: PopulationPlan) -> tuple[LogTables, Population
         events=_under_roots(log.events, known, plan.unit_type),
         conflicts=_under_roots(log.conflicts, known, plan.unit_type),
     )
-    return joined, replace(plan, excluded=[*plan.excluded, *_roots(known, plan.excluded)]), found
+    return joined, replace(plan, excluded=[*plan.excluded, *_roots(log, known, plan.excluded)]), found
 
 
 def _under_roots(table: Any, known: Any, unit_type: str) -> Any:
@@ -58,13 +58,11 @@ def _under_roots(table: Any, known: Any, unit_type: str) -> Any:
     return joined.mutate(unit=unit).drop("linked_unit", "linked_root")
 
 
-def _roots(known: Any, ids: Sequence[str]) -> list[str]:
+def _roots(log: LogTables, known: Any, ids: Sequence[str]) -> list[str]:
     """Return what stands for the groups of some ids: who excludes one id of a member excludes the member."""
-    import ibis
-
     if not ids:
         return []
-    wanted = list(ids) if len(ids) <= MANY_IDS else ibis.memtable({"unit": list(ids)}).unit
+    wanted = list(ids) if len(ids) <= MANY_IDS else log.listed(ids, "equipoise_ids").unit
     return [row["root"] for row in fetch(known.filter(known.unit.isin(wanted)).select("root").distinct())]
 
 

@@ -150,7 +150,7 @@ def _seen(log: LogTables, plan: PopulationPlan) -> Any:
     c = c.filter(c.experiment == plan.experiment, c.unit_type == plan.unit_type, c.phase == plan.phase)
     seen = seen.left_join(c.select("unit").distinct().mutate(conflicting=True), "unit").drop("unit_right")
     status = ibis.cases(
-        (_is_excluded(seen, plan), "excluded"),
+        (_is_excluded(log, seen, plan), "excluded"),
         (seen.overridden | seen.overridden_elsewhere.fill_null(False), "override"),
         (seen.entered_at.isnull(), "override"),
         (seen.other_at.fill_null(plan.now_us + 1) < seen.entered_at, "other_phase"),
@@ -160,15 +160,14 @@ def _seen(log: LogTables, plan: PopulationPlan) -> Any:
     return seen.select("unit", "variant", "entered_at", "contacts", *levels, status=status)
 
 
-def _is_excluded(seen: Any, plan: PopulationPlan) -> Any:
+def _is_excluded(log: LogTables, seen: Any, plan: PopulationPlan) -> Any:
     import ibis
 
     if not plan.excluded:
         return ibis.literal(False)
     if len(plan.excluded) <= MANY_UNITS:
         return seen.unit.isin(list(plan.excluded))
-    listed = ibis.memtable({"unit": list(plan.excluded)})
-    return seen.unit.isin(listed.unit)
+    return seen.unit.isin(log.listed(plan.excluded, "equipoise_excluded").unit)
 
 
 def _frozen_levels(log: LogTables, decisions: Any, plan: PopulationPlan) -> Any | None:

@@ -219,7 +219,7 @@ def _sent(log: LogTables, planned: Planned, at_us: int) -> tuple[Any, Sequence[i
     import ibis
 
     if planned.members is not None:
-        units = _listed(log, planned.members)
+        units = log.listed(planned.members, LISTED)
     else:
         e = log.events
         known = e.filter(e.unit_type == planned.record.definition.unit_type, e["at"] < at_us)
@@ -237,27 +237,12 @@ def _entering(log: LogTables, planned: Planned, parts: Sequence[Part], end_us: i
     if fetch_one(others.count()):
         seen = others
     if planned.members is not None:
-        seen = seen.semi_join(_listed(log, planned.members), "unit")
+        seen = seen.semi_join(log.listed(planned.members, LISTED), "unit")
     units = log.keep(seen.group_by("unit").aggregate(t0=seen["at"].min()), "equipoise_planning_entering")
     week = ((units.t0 - start) // WEEK_US).cast("int64")
     rows = fetch(units.mutate(week=week).group_by("week").aggregate(n=lambda t: t.count()))
     found = {int(row["week"]): int(row["n"]) for row in rows}
     return units, [found.get(number_, 0) for number_ in range(WEEKS)]
-
-
-def _listed(log: LogTables, members: Sequence[str]) -> Any:
-    """Return the members as a table of the engine."""
-    import ibis
-    import pyarrow as pa
-
-    table = pa.table({"unit": pa.array(members, pa.string())})
-    if log.connection.name != "duckdb":
-        return ibis.memtable(table)
-    log.connection.con.register("equipoise_planning_arrow", table)
-    sql = f'CREATE OR REPLACE TEMP TABLE "{LISTED}" AS SELECT * FROM equipoise_planning_arrow'  # noqa: S608 - own names
-    log.connection.raw_sql(sql)
-    log.connection.con.unregister("equipoise_planning_arrow")
-    return log.connection.table(LISTED)
 
 
 def _moments(log: LogTables, planned: Planned, units: Any, measured: MeasuredMetric, now_us: int) -> Moments:

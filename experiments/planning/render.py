@@ -204,7 +204,7 @@ def _curve(plan: PowerPlan, lang: str) -> list[Line]:
         title = (
             f" {plan.curve_units:,} 个单元时，真实差异（正为更好）下通过护栏的概率"
             if chinese
-            else f" Chance to prove the guardrail with {plan.curve_units:,} units, if it is truly better (+) or worse (−) by"
+            else f" Chance to prove the guardrail with {plan.curve_units:,} units, by how much better (+) it is"
         )
     else:
         title = f" {plan.curve_units:,} 个单元的功效曲线" if chinese else f" Power with {plan.curve_units:,} units"

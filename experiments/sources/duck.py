@@ -61,6 +61,30 @@ def materialise(connection: Any, expression: Any, name: str, *, whole: Sequence[
     return connection.table(name)
 
 
+def listed(connection: Any, columns: dict[str, list[str]], name: str) -> Any:
+    """Return columns of text as a table of the engine.
+
+    On DuckDB as a temporary table: what Ibis keeps in memory is registered only when Ibis itself runs an expression,
+    and expressions here are run as SQL.
+
+    Args:
+        connection: Ibis connection.
+        columns: name → values.
+        name: of the temporary table.
+    """
+    import ibis
+    import pyarrow as pa
+
+    table = pa.table({column: pa.array(values, pa.string()) for column, values in columns.items()})
+    if connection.name != "duckdb":
+        return ibis.memtable(table)
+    connection.con.register(f"{name}_arrow", table)
+    sql = f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT * FROM "{name}_arrow"'  # noqa: S608 - our own name
+    connection.raw_sql(sql)
+    connection.con.unregister(f"{name}_arrow")
+    return connection.table(name)
+
+
 def fetch(expression: Any) -> list[dict[str, Any]]:
     """Compute an Ibis table and return its rows; on DuckDB without loading pandas, which Ibis' own way would."""
     connection = expression.get_backend()

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from experiments.errors import InputError
-from experiments.sources.duck import connect, materialise
+from experiments.sources.duck import connect, listed, materialise
 from experiments.store.engine import without_password
 
 SCANNERS = {"sqlite": "sqlite_scanner", "postgresql": "postgres_scanner"}
@@ -42,6 +42,10 @@ class LogTables:
     def keep(self, expression: Any, name: str, *, whole: Sequence[str] = ()) -> Any:
         """Compute an expression once, into a temporary table of the engine; see `duck.materialise`."""
         return materialise(self.connection, expression, name, whole=whole)
+
+    def listed(self, units: Sequence[str], name: str) -> Any:
+        """Return unit ids as a table of the engine with one column ``unit``; see `duck.listed`."""
+        return listed(self.connection, {"unit": list(units)}, name)
 
 
 def log_tables(connection: Any, *, database: Any = None) -> LogTables:

@@ -21,6 +21,18 @@ from tests.experiments.test_measure_oracle import log_of
 SPEND = metric("spend", "sum", value="value", covariate={"days": 28})
 
 
+def test_long_exclusion_lists(store: Store) -> None:
+    """More than fit into the query, of units that other ids are linked to."""
+    staff = [f"staff-{i}" for i in range(1200)]
+    define(store, SPEND, experiment({"primary": ["spend"]}, exclude=staff))
+    record(store, [decided(f"m{i}", "a" if i % 2 else "control") for i in range(20)])
+    record(store, [decided(u, "a") for u in (staff[0], "phone-of-staff-7")])
+    link(store, {"staff-7": "staff-7", "phone-of-staff-7": "staff-7"})
+    report = build_report(store, "winback", NOW_US)
+    assert report.population.left_out == {"excluded": 2}
+    assert report.population.analysed == 20
+
+
 def link(store: Store, groups: dict[str, str], unit_type: str = "member") -> None:
     with store.begin() as connection:
         rows = [{"unit_type": unit_type, "unit": unit, "root": root} for unit, root in groups.items()]
