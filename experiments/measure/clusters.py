@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.measure.cells import shifted
 from experiments.measure.experiment import MeasuredExperiment
+from experiments.measure.unit_rows import UnitRows
 from experiments.sources.duck import fetch, fetch_one
 from stats.clusters import ClusterSums
 
@@ -29,19 +30,32 @@ class Clustering:
     """Units in these."""
     alone: int
     """Units without a value of the attribute."""
+    several: int = 0
+    """Clusters with more than one unit: those that could have been split."""
 
 
 def clustering(measured: MeasuredExperiment, attribute: str) -> Clustering:
     """Count the clusters by an attribute that was frozen at decision, and those that were split over variants."""
-    table = measured.table.select("variant", level=measured.table[measured.units.levels[attribute]])
+    return clusters_of(measured.rows, measured.units.levels[attribute])
+
+
+def clusters_of(rows: UnitRows, column: str) -> Clustering:
+    """Count the clusters by a column of the units, and those that were split over variants."""
+    table = rows.table.select(variant=rows.table[rows.variant], level=rows.table[column])
     alone = int(fetch_one(table.level.isnull().sum()) or 0)
     named = table.filter(table.level.notnull())
     by_cluster = named.group_by("level").aggregate(n=named.count(), first=named.variant.min(), last=named.variant.max())
     mixed = by_cluster["first"] != by_cluster["last"]
     found = fetch(
-        by_cluster.aggregate(clusters=by_cluster.count(), mixed=mixed.sum(), units=by_cluster.n.sum(where=mixed))
+        by_cluster.aggregate(
+            clusters=by_cluster.count(),
+            mixed=mixed.sum(),
+            units=by_cluster.n.sum(where=mixed),
+            several=(by_cluster.n > 1).sum(),
+        )
     )[0]
-    return Clustering(int(found["clusters"]) + alone, int(found["mixed"] or 0), int(found["units"] or 0), alone)
+    mixed_clusters, units, several = (int(found[name] or 0) for name in ("mixed", "units", "several"))
+    return Clustering(int(found["clusters"]) + alone, mixed_clusters, units, alone, several)
 
 
 def sums_by_cluster(measured: MeasuredExperiment, attribute: str, columns: tuple[str, ...]) -> ClusterSums:
@@ -52,12 +66,17 @@ def sums_by_cluster(measured: MeasuredExperiment, attribute: str, columns: tuple
         attribute: frozen at decision.
         columns: of the metric.
     """
-    table, scans = measured.table, measured.scans
-    level = table[measured.units.levels[attribute]]
+    return cluster_sums(measured.rows, measured.units.levels[attribute], columns)
+
+
+def cluster_sums(rows: UnitRows, column: str, columns: tuple[str, ...]) -> ClusterSums:
+    """Return the sums of some columns over each cluster by ``column``; units with a missing value are left out."""
+    table, scans = rows.table, rows.scans
+    level = table[column]
     prepared = table.select(
-        "variant",
+        variant=table[rows.variant],
         cluster=level,
-        own=table.u.cast("int64") * level.isnull().cast("int64"),
+        own=table[rows.unit].cast("int64") * level.isnull().cast("int64"),
         **{f"x{i}": shifted(table[name], scans[name]) for i, name in enumerate(columns)},
     )
     holes = [prepared[f"x{i}"].notnull() for i, name in enumerate(columns) if scans[name].missing]
@@ -65,13 +84,13 @@ def sums_by_cluster(measured: MeasuredExperiment, attribute: str, columns: tuple
         prepared = prepared.filter(*holes)
     sums = {f"s{i}": prepared[f"x{i}"].sum().cast("string") for i in range(len(columns))}
     grouped = prepared.group_by("cluster", "own", "variant").aggregate(n=prepared.count(), **sums)
-    rows = fetch(grouped.order_by("variant", "cluster", "own"))
-    place = {v: i for i, v in enumerate(measured.variants)}
+    found = fetch(grouped.order_by("variant", "cluster", "own"))
+    place = {v: i for i, v in enumerate(rows.variants)}
     return ClusterSums.of(
         columns,
-        [place[r["variant"]] for r in rows],
-        [r["n"] for r in rows],
-        [[_total(r, i, name, scans) for i, name in enumerate(columns)] for r in rows],
+        [place[r["variant"]] for r in found],
+        [r["n"] for r in found],
+        [[_total(r, i, name, scans) for i, name in enumerate(columns)] for r in found],
     )
 
 

@@ -16,6 +16,7 @@ from experiments.measure.parts import MeasuredMetric, Part
 from experiments.measure.population import PopulationPlan, Units, select_units
 from experiments.measure.redemption import Costs
 from experiments.measure.scan import ColumnScan, scan_columns
+from experiments.measure.unit_rows import UnitRows
 from experiments.measure.unit_table import unit_columns
 from experiments.report.estimates import MetricSpec
 from experiments.sources.duck import fetch_one
@@ -57,6 +58,11 @@ class MeasuredExperiment:
     def specs(self) -> list[MetricSpec]:
         """The metrics as the report needs them."""
         return [m.spec for m in self.metrics]
+
+    @property
+    def rows(self) -> UnitRows:
+        """The units as rows."""
+        return UnitRows(self.table, self.scans, self.variants)
 
     @property
     def simple(self) -> list[MeasuredMetric]:

@@ -33,22 +33,34 @@ def quantiles_of(measured: MeasuredExperiment, metric: MeasuredMetric) -> dict[s
     if metric.spec.quantile is None:
         raise ValueError(f"{metric.spec.name} is no quantile")
     part = metric.parts[0]
-    by_event = metric.spec.per == "event"
-    if by_event:
+    if metric.spec.per == "event":
         found = event_values(measured.facts, measured.census, part)
         units = measured.facts.units.select("u", "variant")
         rows = measured.facts.log.keep(found.join(units, "u").select("u", "variant", "value"), "equipoise_event_values")
     else:
         rows = measured.table.select("variant", value=measured.table[part.column])
-    rows = rows.mutate(value=numeric(rows.value))
-    rows = rows.filter(rows.value.notnull(), rows.variant.isin(list(measured.variants)))
-    samples = _around(rows, metric.spec.quantile, measured.variants, _spreads(rows) if by_event else {})
-    if by_event:
-        samples = _with_clusters(rows, samples)
+    samples = values_around(rows, metric.spec.quantile, measured.variants, clustered=metric.spec.per == "event")
     exponent = metric.minor.get(part.column)
     if exponent:
         samples = {v: replace(s, values=s.values / 10**exponent) for v, s in samples.items()}
     return samples
+
+
+def values_around(
+    rows: Any, probability: float, variants: tuple[str, ...], *, clustered: bool = False
+) -> dict[str, Quantiles]:
+    """Return each variant's values around a quantile.
+
+    Args:
+        rows: Ibis table with ``variant`` and ``value``; missing values are left out.
+        probability: of the quantile.
+        variants: those wanted.
+        clustered: whether values with the same ``u`` belong together, so that these vary and not single values.
+    """
+    rows = rows.mutate(value=numeric(rows.value))
+    rows = rows.filter(rows.value.notnull(), rows.variant.isin(list(variants)))
+    samples = _around(rows, probability, variants, _spreads(rows) if clustered else {})
+    return _with_clusters(rows, samples) if clustered else samples
 
 
 def _spreads(rows: Any) -> dict[str, float]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from experiments.measure.cells import shifted
 from experiments.measure.experiment import MeasuredExperiment
+from experiments.measure.unit_rows import UnitRows
 from experiments.sources.duck import fetch
 
 MAX_UNITS = 20_000
@@ -37,13 +39,31 @@ def place_periods(measured: MeasuredExperiment, columns: tuple[str, ...]) -> Pla
     """
     if sum(measured.units.counts.values()) > MAX_UNITS:
         return None
-    table, scans = measured.table, measured.scans
     names = measured.facts.units.select("u", "unit")
-    chosen = table.select("u", "variant", **{f"x{i}": shifted(table[c], scans[c]) for i, c in enumerate(columns)})
-    rows = fetch(chosen.join(names, "u"))
-    rows.sort(key=lambda r: split_unit(r["unit"]))
-    position = {v: i for i, v in enumerate(measured.variants)}
-    split = [split_unit(r["unit"]) for r in rows]
+    found = fetch(_chosen(measured.rows, columns).join(names, "u"))
+    split = [split_unit(r["unit"]) for r in found]
+    return _ordered(measured.rows, columns, found, split)
+
+
+def places_of(rows: UnitRows, place: str, period: str, columns: tuple[str, ...]) -> PlacePeriods:
+    """Return the units of a switchback whose place and period have a column each; no more than `MAX_UNITS`."""
+    named = {"place": rows.table[place].cast("string"), "period": rows.table[period].cast("string")}
+    found = fetch(_chosen(rows, columns, **named))
+    return _ordered(rows, columns, found, [(r["place"], r["period"]) for r in found])
+
+
+def _chosen(rows: UnitRows, columns: tuple[str, ...], **names: Any) -> Any:
+    table, scans = rows.table, rows.scans
+    values = {f"x{i}": shifted(table[c], scans[c]) for i, c in enumerate(columns)}
+    return table.select(u=table[rows.unit], variant=table[rows.variant], **names, **values)
+
+
+def _ordered(
+    rows: UnitRows, columns: tuple[str, ...], found: list[dict[str, Any]], split: list[tuple[str, str]]
+) -> PlacePeriods:
+    order = sorted(range(len(found)), key=lambda i: split[i])
+    found, split, scans = [found[i] for i in order], [split[i] for i in order], rows.scans
+    position = {v: i for i, v in enumerate(rows.variants)}
 
     def value(held: float | None, column: str) -> float:
         scan = scans[column]
@@ -54,8 +74,8 @@ def place_periods(measured: MeasuredExperiment, columns: tuple[str, ...]) -> Pla
     return PlacePeriods(
         tuple(place for place, _ in split),
         tuple(period for _, period in split),
-        np.array([position[r["variant"]] for r in rows], dtype=np.int64),
-        {c: np.array([value(r[f"x{i}"], c) for r in rows]) for i, c in enumerate(columns)},
+        np.array([position[r["variant"]] for r in found], dtype=np.int64),
+        {c: np.array([value(r[f"x{i}"], c) for r in found]) for i, c in enumerate(columns)},
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.experiment import MeasuredExperiment
 from experiments.measure.facts import relevant
 from experiments.measure.scan import scan_columns
+from experiments.measure.unit_rows import UnitRows
 from experiments.report.estimates import MetricSpec
 
 REACHED = "reached"
@@ -33,5 +35,10 @@ def cells_with_reached(measured: MeasuredExperiment, event: str, experiment: str
     table = table.mutate(**{REACHED: table.hit.fill_null(0).cast("int64")}).drop("hit")
     table = facts.log.keep(table, "equipoise_reached", whole=[REACHED])
     scans = {**measured.scans, **scan_columns(table, [REACHED])}
-    groups = [ColumnGroup(s.name, (*s.columns, REACHED)) for s in specs]
-    return compute_cells(table, groups, scans, variant="variant", variants=measured.variants)
+    return cells_beside(replace(measured.rows, table=table, scans=scans), REACHED, specs)
+
+
+def cells_beside(rows: UnitRows, reached: str, specs: Sequence[MetricSpec]) -> Cells:
+    """Return the moments of some metrics by variant, each together with the column ``reached`` of 0 and 1."""
+    groups = [ColumnGroup(s.name, tuple(dict.fromkeys((*s.columns, reached)))) for s in specs]
+    return compute_cells(rows.table, groups, rows.scans, variant=rows.variant, variants=rows.variants)

@@ -48,23 +48,34 @@ def event_times(measured: MeasuredExperiment, metric: MeasuredMetric) -> dict[st
     """
     column = metric.parts[0].column
     table = measured.table
-    step = max(1, metric.window_us // STEPS)
-    whole = table[f"{column}_us"] >= metric.window_us
-    rows = table.select(
-        "variant", place=(table[f"{column}_us"] // step).cast("int64"), happened=table[f"{column}_event"], whole=whole
-    )
+    rows = table.select("variant", followed=table[f"{column}_us"], happened=table[f"{column}_event"])
+    return grouped_times(rows, measured.variants, metric.window_us, max(1, metric.window_us // STEPS))
+
+
+def grouped_times(rows: Any, variants: tuple[str, ...], window_us: int, step: int) -> dict[str, EventTimes]:
+    """Group the times of some units.
+
+    Args:
+        rows: Ibis table with ``variant``, ``followed`` (whole microseconds that the unit was seen for) and ``happened``
+            (whether the event ended them).
+        variants: those wanted.
+        window_us: the longest time that counts.
+        step: microseconds that are not told apart; with 1 times are exact.
+    """
+    whole = rows.followed >= window_us
+    rows = rows.select("variant", "happened", place=(rows.followed // step).cast("int64"), whole=whole)
     counted = rows.group_by("variant", "place", "whole").aggregate(
         events=rows.happened.cast("int64").sum(), n=rows.count()
     )
-    found: dict[str, list[tuple[float, int, int]]] = {v: [] for v in measured.variants}
+    found: dict[str, list[tuple[float, int, int]]] = {v: [] for v in variants}
     for row in fetch(counted):
         if row["variant"] in found:
-            found[row["variant"]].append(_at(row, step, metric.window_us))
-    return {v: _times(rows, metric.window_us / DAY_US) for v, rows in found.items()}
+            found[row["variant"]].append(_at(row, step, window_us))
+    return {v: _times(rows, window_us / DAY_US) for v, rows in found.items()}
 
 
 def _at(row: dict[str, Any], step: int, window_us: int) -> tuple[float, int, int]:
-    middle = window_us if row["whole"] else min(row["place"] * step + step / 2, window_us)
+    middle = window_us if row["whole"] else min(row["place"] * step + (step / 2 if step > 1 else 0), window_us)
     events = int(row["events"])
     return middle / DAY_US, events, int(row["n"]) - events
 

@@ -19,25 +19,26 @@ from stats.samples import means
 NOTHING = Estimate(estimate=None, ci_low=None, ci_high=None, ci_low_adjusted=None, ci_high_adjusted=None)
 
 
-def reached_of(specs: Sequence[MetricSpec], cells: Cells, alpha: float) -> list[Reached]:
+def reached_of(specs: Sequence[MetricSpec], cells: Cells, alpha: float, *, reached: str = REACHED) -> list[Reached]:
     """Return, for each metric and variant, the share that was reached and the effect per unit reached.
 
     Args:
         specs: the metrics; for ratios, quantiles and times to an event there is a reason in place of an effect.
-        cells: of each metric's columns with `REACHED`, by variant, control first.
+        cells: of each metric's columns with the column ``reached``, by variant, control first.
         alpha: of the intervals; exploratory, so not adjusted.
+        reached: column of 1 where the offer reached the unit.
     """
-    return [row for spec in specs for row in _rows(spec, cells, alpha)]
+    return [row for spec in specs for row in _rows(spec, cells, alpha, reached)]
 
 
-def _rows(spec: MetricSpec, cells: Cells, alpha: float) -> list[Reached]:
+def _rows(spec: MetricSpec, cells: Cells, alpha: float, reached: str) -> list[Reached]:
     moments = cells.totals[spec.name]
-    shares = means(moments, REACHED).mean
+    shares = means(moments, reached).mean
     defined = spec.denominator is None and spec.kind not in ("quantile", "time_to_event")
     found: Sequence[EffectValue | None] = [None] * (len(cells.variants) - 1)
     if defined:
         covariates = [c for c in spec.covariates if isinstance(c, str)]
-        effect = effect_on_reached(moments, spec.value, REACHED, 0, alpha, covariates=covariates)
+        effect = effect_on_reached(moments, spec.value, reached, 0, alpha, covariates=covariates)
         found = list(effect.values())
     return [
         Reached(
