@@ -364,7 +364,7 @@ class _Builder:
 
     def curves(self) -> list[Curve]:
         """Return the primary metrics' effects over time."""
-        primary = self.measured.simple
+        primary = self.design.simple
         alpha, cells = self.plan.alpha, self.measured.cells
         if not self.measured.units.counts:
             return []
@@ -378,7 +378,7 @@ class _Builder:
 
     def breakdowns(self, alpha: float) -> tuple[list[Breakdown], list[str]]:
         """Return the primary metrics within the levels of each frozen attribute, and the attributes with too many."""
-        primary = [metric.spec for metric in self.measured.simple]
+        primary = [metric.spec for metric in self.design.simple]
         found, too_many = [], []
         for attribute in self.definition.breakdowns:
             if not self.measured.units.counts or attribute not in self.measured.units.levels:

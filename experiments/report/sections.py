@@ -37,6 +37,12 @@ from experiments.report.switchback import measure_switchback, too_many_places_wa
 from experiments.report.waves import pooled_waves, waves_warning
 from stats.samples import Target
 
+DEPENDENT: Text = {
+    "en": "Units hang together: effects over time, by group, by wave, by factor and on those reached are left out, for "
+    "their errors would be those of independent units.",
+    "zh-CN": "单元之间相互关联：随时间、分组、批次、因素以及对触达者的效果均不展示，因为其误差只适用于相互独立的单元。",
+}
+
 
 @dataclass(frozen=True)
 class Design:
@@ -51,6 +57,16 @@ class Design:
         """Whether errors are those of whole clusters."""
         found = self.clusters
         return self.definition.analysis.randomised_by_cluster and found is not None and found.clusters <= MAX_CLUSTERS
+
+    @property
+    def dependent(self) -> bool:
+        """Whether units hang together, so that errors of single units would be too small."""
+        return self.by_cluster or self.definition.analysis.switchback
+
+    @property
+    def simple(self) -> list[MeasuredMetric]:
+        """The primary metrics that can be looked at by day, by group and by wave from moments of single units."""
+        return [] if self.dependent else self.measured.simple
 
     @cached_property
     def clusters(self) -> Clustering | None:
@@ -77,7 +93,7 @@ class Design:
         """The waves of the experiment, where they are pooled."""
         if not self.definition.analysis.pool_occasions:
             return None
-        metrics = self.measured.simple
+        metrics = self.simple
         return measure_waves(self.measured, self.population, metrics) if metrics else None
 
     def estimates(self, inference: Inference, looks: Looks | None = None) -> dict[str, Measured]:
@@ -125,7 +141,7 @@ class Design:
 
     @property
     def _simple_specs(self) -> list[MetricSpec]:
-        return [m.spec for m in self.measured.simple]
+        return [m.spec for m in self.simple]
 
     def sections(self, estimates: Sequence[Measured], alpha: float) -> dict[str, Any]:
         """Return the report's sections that the design adds, by their names in the document."""
@@ -150,7 +166,7 @@ class Design:
         """Return the effects on those reached, of the primary metrics."""
         event = self.definition.analysis.reached
         specs = [m.spec for m in self.measured.metrics if m.spec.role == "primary"]
-        if event is None or not self.measured.units.counts:
+        if event is None or self.dependent or not self.measured.units.counts:
             return []
         return reached_of(specs, cells_with_reached(self.measured, event, self.definition.key, specs), alpha)
 
@@ -163,7 +179,7 @@ class Design:
     def factorial(self, estimates: Sequence[Measured], alpha: float) -> list[Factorial]:
         """Return main effects and interactions of the primary metrics, where factors were declared."""
         factors, variants = self.definition.analysis.factors, self.measured.variants
-        if not factors or not self.measured.units.counts:
+        if not factors or self.dependent or not self.measured.units.counts:
             return []
         primary = [metric for metric in estimates if metric.spec.role == "primary"]
         return factorial_of(primary, factors, variants, alpha)
@@ -185,6 +201,8 @@ class Design:
                     said.append(too_many_warning(analysis.cluster, found))
         if self.measured.too_many_strata is not None:
             said.append(too_many_strata_warning(self.measured.too_many_strata, analysis.strata))
+        if self.dependent:
+            said.append(DEPENDENT)
         if analysis.switchback and self.places is None:
             said.append(too_many_places_warning())
         if self.waves is not None:

@@ -186,7 +186,8 @@ def _width(effect: Any) -> float:
 
 def test_clusters_that_were_drawn_whole_have_robust_errors(shop: Store) -> None:
     rows = campaign(by_store=True)
-    drawn = experiment({"primary": ["spend"]}, analysis={"cluster": "store", "randomised_by_cluster": True})
+    analysis = {"cluster": "store", "randomised_by_cluster": True, "reached": "Delivered"}
+    drawn = experiment({"primary": ["spend"]}, breakdowns=["tier"], analysis=analysis)
     report = reported(shop, rows, SPEND, drawn)
     (comparison,) = report.metrics[0].comparisons
     stores = {r.unit: json.loads(r.frozen)["store"] for r in rows if isinstance(r, DecisionRow)}
@@ -206,6 +207,9 @@ def test_clusters_that_were_drawn_whole_have_robust_errors(shop: Store) -> None:
     assert [v.n for v in report.metrics[0].variants] == [len(by_variant(rows)[v]) for v in ("control", "a")]
     assert report.plan.design == "clusters"
     assert not [w for w in report.warnings if "clusters" in w["en"]]
+    # Nothing is shown whose errors would be those of single members.
+    assert (report.curves, report.breakdowns, report.reached, report.overlaps) == ([], [], [], [])
+    assert [w for w in report.warnings if w["en"].startswith("Units hang together")]
 
 
 def test_split_clusters_are_warned_of(shop: Store) -> None:
