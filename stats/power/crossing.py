@@ -1,7 +1,6 @@
 """When does a watched test cross its bounds, and on which side? For any effect, from one recursion over the looks.
 
-``stats.sequential.recursion`` carries the density of the paths that have not stopped; under a drift θ the same density
-counts exp(θs − θ²t/2) times as much.
+``stats.sequential.recursion`` walks the paths once; planning asks for many effects.
 
 Reference:
     Jennison, Turnbull (2000), Group sequential methods with applications to clinical trials, chapter 19.
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide
+from stats.sequential.crossing import crossing_of
 from stats.sequential.recursion import Walk, walk
 
 LARGEST_DRIFT = 12.0
@@ -58,21 +58,8 @@ class Crossing:
         Args:
             drift: expected z at information 1; beyond ±12 it counts as that.
         """
-        theta = np.clip(as_float(drift), -LARGEST_DRIFT, LARGEST_DRIFT)[..., None]
-        times, edges = self.walk.steps, self.bounds * np.sqrt(self.walk.steps)
-        steps = np.diff(times, prepend=0.0)
-        above, below = np.empty((*np.shape(drift), times.size)), np.empty((*np.shape(drift), times.size))
-        for k in range(times.size):
-            before, mass = np.zeros(1), np.ones(theta.shape)
-            if k:
-                inside = self.walk.inside[k - 1]
-                before = np.concatenate([-inside.scores[0], inside.scores[0]])
-                density = np.concatenate([inside.mass[0], inside.mass[0]])
-                mass = density * np.exp(theta * before - np.square(theta) * times[k - 1] / 2)
-            centre, scale = before + theta * steps[k], np.sqrt(steps[k])
-            above[..., k] = (mass * special.ndtr((centre - edges[k]) / scale)).sum(axis=-1)
-            below[..., k] = (mass * special.ndtr((-edges[k] - centre) / scale)).sum(axis=-1)
-        return above, below
+        found = crossing_of(self.walk, np.clip(as_float(drift), -LARGEST_DRIFT, LARGEST_DRIFT))
+        return found.upper, found.lower
 
     def stopped(self, drift: npt.ArrayLike) -> FloatArray:
         """Return the probability of stopping at each look, on either side, shape (…, looks)."""

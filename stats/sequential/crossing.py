@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float
-from stats.sequential.recursion import Inside, walk
+from stats.sequential.recursion import Inside, Walk, walk
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,15 +38,19 @@ def crossing(information: npt.ArrayLike, bounds: npt.ArrayLike, drift: npt.Array
     array([0.05  , 0.7965])
     """
     share, limit, theta = as_float(information), as_float(bounds), as_float(drift)
-    flat = np.atleast_1d(theta.ravel())
-    seen = walk(share, bounds=limit[None, :], largest_drift=float(np.abs(flat).max(initial=0.0)))
+    return crossing_of(walk(share, bounds=limit[None, :], largest_drift=float(np.abs(theta).max(initial=0.0))), theta)
+
+
+def crossing_of(seen: Walk, drift: FloatArray) -> Crossing:
+    """Return the same from a walk that was made before, with a ``largest_drift`` of at least ``drift``."""
+    flat = np.atleast_1d(drift.ravel())
     sides = []
     for side in (1.0, -1.0):
-        part = np.empty((flat.size, share.size))
-        for k, (t, bound) in enumerate(zip(seen.steps, limit, strict=True)):
+        part = np.empty((flat.size, seen.steps.size))
+        for k, (t, bound) in enumerate(zip(seen.steps, seen.bounds[0], strict=True)):
             repeated = t == (seen.steps[k - 1] if k else 0.0)
             part[:, k] = 0.0 if repeated else beyond(seen.before(k), float(t), np.full(flat.size, bound), side * flat)
-        sides.append(part.reshape((*theta.shape, share.size)))
+        sides.append(part.reshape((*drift.shape, seen.steps.size)))
     return Crossing(*sides)
 
 
