@@ -263,8 +263,10 @@ def ratio_of_quantiles(control: Quantiles, variant: Quantiles, alpha: npt.ArrayL
     product = q0 * q1
     a_low, c_low = q0**2 - (u0 - q0) ** 2, q1**2 - (q1 - l1) ** 2
     a_high, c_high = q0**2 - (q0 - l0) ** 2, q1**2 - (u1 - q1) ** 2
-    low = divide(c_low, product + root(product**2 - a_low * c_low))
-    high = divide(product + root(product**2 - a_high * c_high), a_high)
+    # Both are sums of squares in exact arithmetic.
+    spread_low, spread_high = (root(np.maximum(product**2 - a * c, 0.0)) for a, c in ((a_low, c_low), (a_high, c_high)))
+    low = np.where(c_low == 0, 0.0, divide(c_low, product + spread_low))
+    high = divide(product + spread_high, a_high)
     error = np.hypot(u1 - l1, divide(q1, q0) * (u0 - l0)) / (2 * normal_quantile(1 - tail))
     p_value = _p_value(control, variant, q0, q1)
     shown = _effect(divide(q1, q0) - 1, divide(error, q0), low - 1, high - 1, p_value, why)

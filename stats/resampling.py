@@ -181,10 +181,13 @@ def _ends(draws: FloatArray, bias: float, acceleration: float, alpha: float) -> 
 
 
 def _p_value(draws: FloatArray, bias: float, acceleration: float) -> float:
-    """Return the alpha at which the interval's nearer end is zero: the ends' formula solved for alpha."""
+    """Return the alpha at which the interval's nearer end is zero: the ends' formula solved for alpha.
+
+    So many draws cannot tell less than 2/(draws + 1), however far from zero all of them are.
+    """
     distance = _normal_share(draws, 0.0) - bias
     z = distance / (1 + acceleration * distance) - bias
-    return float(min(1.0, 2 * min(special.ndtr(z), special.ndtr(-z))))
+    return float(min(1.0, max(2 * min(special.ndtr(z), special.ndtr(-z)), 2 / (draws.size + 1))))
 
 
 def _nothing(estimate: float, why: Why) -> Effect:
