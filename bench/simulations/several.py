@@ -205,7 +205,7 @@ def interactions(rng: np.random.Generator, runs: int, seed: int) -> list[Figure]
     found = two_experiments(Sample.of(n, means, rng.chisquare(n - 1, (runs, 2, 3)) / (n - 1)))
     hits = int((found.p_value <= ALPHA).sum())
     # Variances are estimated from 100 units at least, and chi-square takes them as known: .003 above the level.
-    figures.append(share("2 × 3 overlapping experiments, no interaction", "false alarms", hits, runs, seed, most=0.053))
+    figures.append(share("2 × 3 overlapping experiments, no interaction", "false alarms", hits, runs, seed, most=0.05))
     return figures
 
 
