@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="Fill an empty deployment with a simulated shop: 20,000 members, eight weeks of orders and offers, one "
-    "experiment ready to decide, one running, one with a broken split, one draft. Changes nothing in a filled one."
+    help="Fill an empty deployment with a simulated shop: 20,000 members, eight weeks of orders and offers, "
+    "experiments judged at a fixed end, in sequence, at any time and by chances, one with a broken split, one draft. "
+    "Changes nothing in a filled one."
 )
 @click.option("--members", "count", default=20_000, show_default=True, type=click.IntRange(1_000, 200_000))
 @click.pass_context

@@ -1,4 +1,4 @@
-"""The simulated shop: 20,000 members, eight weeks of orders and offers, four experiments. Nobody here is real.
+"""The simulated shop: 20,000 members, eight weeks of orders and offers, six experiments. Nobody here is real.
 
 - `shop` makes the members and what they would do anyway,
 - `story` says what each offer truly does to them,

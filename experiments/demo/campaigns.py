@@ -24,6 +24,8 @@ HOUR_US = DAY_US // 24
 MINUTE_US = HOUR_US // 60
 WINBACK_DAYS_AGO = 30
 WINBACK_ENDED_DAYS_AGO = 1
+HOME_PAGE_DAYS_AGO = 22
+REMINDER_DAYS_AGO = 16
 SHIPPING_DAYS_AGO = 12
 EARLY_DAYS_AGO = 10
 
@@ -55,6 +57,16 @@ class Calendar:
         return self.morning(WINBACK_ENDED_DAYS_AGO)
 
     @property
+    def home_page_us(self) -> int:
+        """When the new home page goes live."""
+        return self.morning(HOME_PAGE_DAYS_AGO)
+
+    @property
+    def reminder_us(self) -> int:
+        """When members are reminded of their points."""
+        return self.morning(REMINDER_DAYS_AGO)
+
+    @property
     def shipping_us(self) -> int:
         """When the lower shipping threshold goes live."""
         return self.morning(SHIPPING_DAYS_AGO)
@@ -84,7 +96,7 @@ def run(snapshot: CompiledSnapshot, calendar: Calendar, *, count: int = shop.MEM
     """Let eight weeks happen.
 
     Args:
-        snapshot: with the three started experiments running.
+        snapshot: with the started experiments running.
         calendar: when.
         count: number of members.
     """
@@ -94,10 +106,12 @@ def run(snapshot: CompiledSnapshot, calendar: Calendar, *, count: int = shop.MEM
     stage = shop.stages_at(world.members, world.orders, calendar.winback_us)
     dormant = everyone[stage == shop.STAGES.index("dormant")]
     _campaign(rng, world, snapshot, definitions.WINBACK, dormant, _sent(rng, calendar.winback_us, len(dormant)), stage)
-    stage = shop.stages_at(world.members, world.orders, calendar.shipping_us)
-    visitors, first_visit = _first_visits(world.visits, calendar.shipping_us)
-    asked = np.isin(stage[visitors], [shop.STAGES.index("active"), shop.STAGES.index("new")])
-    _campaign(rng, world, snapshot, definitions.FREE_SHIPPING, visitors[asked], first_visit[asked], stage)
+    _on_visits(rng, world, snapshot, definitions.HOME_PAGE, calendar.home_page_us, ("active", "loyal", "new"))
+    stage = shop.stages_at(world.members, world.orders, calendar.reminder_us)
+    regular = everyone[np.isin(stage, [shop.STAGES.index("active"), shop.STAGES.index("loyal")])]
+    sent = _sent(rng, calendar.reminder_us, len(regular))
+    _campaign(rng, world, snapshot, definitions.REMINDER, regular, sent, stage)
+    _on_visits(rng, world, snapshot, definitions.FREE_SHIPPING, calendar.shipping_us, ("active", "new"))
     stage = shop.stages_at(world.members, world.orders, calendar.early_us)
     loyal = everyone[stage == shop.STAGES.index("loyal")]
     _campaign(rng, world, snapshot, definitions.EARLY_ACCESS, loyal, _sent(rng, calendar.early_us, len(loyal)), stage)
@@ -155,6 +169,21 @@ def _without_offers(rng: np.random.Generator, calendar: Calendar, count: int) ->
 def _sent(rng: np.random.Generator, at_us: int, count: int) -> Index:
     """Return when each of a list is asked for: one send takes two hours."""
     return at_us + rng.integers(0, 2 * HOUR_US, count)
+
+
+def _on_visits(
+    rng: np.random.Generator,
+    world: Happenings,
+    snapshot: CompiledSnapshot,
+    experiment: str,
+    since_us: int,
+    stages: tuple[str, ...],
+) -> None:
+    """Ask for members of some stages as they first visit."""
+    stage = shop.stages_at(world.members, world.orders, since_us)
+    visitors, first_visit = _first_visits(world.visits, since_us)
+    asked = np.isin(stage[visitors], [shop.STAGES.index(name) for name in stages])
+    _campaign(rng, world, snapshot, experiment, visitors[asked], first_visit[asked], stage)
 
 
 def _first_visits(visits: tuple[Index, Index], since_us: int) -> tuple[Index, Index]:

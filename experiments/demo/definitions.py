@@ -10,6 +10,8 @@ WINBACK = "dormant-winback"
 FREE_SHIPPING = "free-shipping-79"
 EARLY_ACCESS = "loyal-early-access"
 WELCOME = "welcome-points"
+HOME_PAGE = "home-page-picks"
+REMINDER = "points-reminder"
 
 PROJECT_NAME = {"en": "Harbour Retail (simulated)", "zh-CN": "海港零售（模拟数据）"}
 """The project's name says what it is: pages, exports and reports all carry it."""
@@ -103,6 +105,18 @@ name: {en: 200 welcome points, zh-CN: 新人200积分}
 type: gift
 redemption_cost: "2.00"
 contact_cost: {mini_program: "0"}
+---
+kind: offer
+key: weekly-picks
+name: {en: This week's picks on the home page, zh-CN: 首页展示本周精选}
+type: content_only
+contact_cost: {app: "0"}
+---
+kind: offer
+key: points-reminder
+name: {en: Reminder of points that expire, zh-CN: 积分到期提醒}
+type: content_only
+contact_cost: {sms: "0.05", push: "0"}
 """
 
 METRICS = """
@@ -307,17 +321,77 @@ metrics:
 planned_units: 3000
 planned_days: 28
 made: {salt: "@SALT welcome-points@"}
+---
+kind: experiment
+key: home-page-picks
+name:
+  en: "App home page: this week's picks instead of the category menu?"
+  zh-CN: App首页：用本周精选代替分类菜单？
+hypothesis:
+  en: Picks give members who open the app a reason to order.
+  zh-CN: 本周精选让打开App的会员更想下单。
+owner: App
+enrolment: rolling
+audience: {attribute: stage, op: in, value: [active, loyal, new]}
+breakdowns: [stage]
+variants:
+  - {key: control, name: {en: Category menu, zh-CN: 分类菜单}, weight: 1}
+  - {key: picks, name: {en: This week's picks, zh-CN: 本周精选}, weight: 1, offer: weekly-picks, channel: app}
+control: control
+metrics:
+  primary: [order-rate-7d]
+  secondary: [spend-7d]
+  guardrails:
+    - {metric: unsubscribe-7d, margin: "100%"}
+schedule: {start: @HOME_PAGE_START@}
+planned_days: 14
+analysis: {inference: always_valid}
+made: {salt: "@SALT home-page-picks@"}
+---
+kind: experiment
+key: points-reminder
+name:
+  en: "Points about to expire: does a reminder pay, and on which channel?"
+  zh-CN: 积分即将到期：提醒划算吗？用哪个渠道？
+hypothesis:
+  en: A reminder brings members back before their points are gone; a push costs nothing and may be enough.
+  zh-CN: 提醒让会员在积分到期前回来；推送不花钱，或许就够了。
+owner: CRM
+enrolment: once
+audience: {attribute: stage, op: in, value: [active, loyal]}
+breakdowns: [stage]
+variants:
+  - {key: control, name: {en: No reminder, zh-CN: 不提醒}, weight: 1}
+  - {key: push, name: {en: Push, zh-CN: 推送}, weight: 1, offer: points-reminder, channel: push}
+  - {key: sms, name: {en: SMS, zh-CN: 短信}, weight: 1, offer: points-reminder, channel: sms}
+control: control
+metrics:
+  primary: [profit-7d, order-rate-7d]
+  secondary: [spend-7d]
+  guardrails:
+    - {metric: unsubscribe-7d, margin: "75%"}
+schedule: {start: @REMINDER_START@}
+planned_units: 5000
+planned_days: 14
+no_effect_within: "1%"
+analysis: {inference: bayesian}
+made: {salt: "@SALT points-reminder@"}
 """
 
 
-def documents(*, winback_us: int, winback_end_us: int, shipping_us: int, early_us: int) -> str:
+def documents(
+    *, winback_us: int, winback_end_us: int, home_page_us: int, reminder_us: int, shipping_us: int, early_us: int
+) -> str:
     """Return all definitions as YAML; the arguments are the starts (and the win-back's end), microseconds UTC."""
-    experiments = (
-        EXPERIMENTS.replace("@WINBACK_START@", _iso(winback_us))
-        .replace("@WINBACK_END@", _iso(winback_end_us))
-        .replace("@SHIPPING_START@", _iso(shipping_us))
-        .replace("@EARLY_START@", _iso(early_us))
-    )
+    times = {
+        "WINBACK_START": winback_us,
+        "WINBACK_END": winback_end_us,
+        "HOME_PAGE_START": home_page_us,
+        "REMINDER_START": reminder_us,
+        "SHIPPING_START": shipping_us,
+        "EARLY_START": early_us,
+    }
+    experiments = re.sub("@([A-Z_]+)@", lambda place: _iso(times[place[1]]), EXPERIMENTS)
     text = f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"
     return re.sub("@SALT ([a-z0-9-]+)@", _salt, text)
 

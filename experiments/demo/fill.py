@@ -25,7 +25,13 @@ from experiments.store.definition_tables import definition_heads, definition_rev
 from experiments.store.log_tables import decisions, members
 
 ACTOR = "demo"
-STARTED = (definitions.WINBACK, definitions.FREE_SHIPPING, definitions.EARLY_ACCESS)
+STARTED = (
+    definitions.WINBACK,
+    definitions.HOME_PAGE,
+    definitions.REMINDER,
+    definitions.FREE_SHIPPING,
+    definitions.EARLY_ACCESS,
+)
 STEP_ROWS = 50_000
 
 
@@ -121,11 +127,15 @@ def _define(store: Store, calendar: Calendar) -> None:
     text = definitions.documents(
         winback_us=calendar.winback_us,
         winback_end_us=calendar.winback_end_us,
+        home_page_us=calendar.home_page_us,
+        reminder_us=calendar.reminder_us,
         shipping_us=calendar.shipping_us,
         early_us=calendar.early_us,
     )
     Repository(store).apply(load_text(text), ACTOR, now=calendar.start_us)
-    starts = (calendar.winback_us, calendar.shipping_us, calendar.early_us)
+    starts = (
+        calendar.winback_us, calendar.home_page_us, calendar.reminder_us, calendar.shipping_us, calendar.early_us,
+    )  # fmt: skip
     for key, start_us in zip(STARTED, starts, strict=True):
         for state, before_us in (("review", 2 * shop.DAY_US), ("testing", shop.DAY_US), ("running", 0)):
             transition(store, key, state, ACTOR, "simulated", start_us - before_us)

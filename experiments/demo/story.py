@@ -58,13 +58,16 @@ TRUTH: dict[tuple[str, str], Effect] = {
     ("free-shipping-79", "from79"): Effect(
         offer="free-shipping-79", days=7.0, extra_buyers=0.013, lift_to_minor=7_900, redeems=0.35, minimum_minor=7_900
     ),
+    ("home-page-picks", "picks"): Effect(offer="weekly-picks", days=7.0, extra_buyers=0.07),
+    ("points-reminder", "push"): Effect(offer="points-reminder", days=7.0, extra_buyers=0.085),
+    ("points-reminder", "sms"): Effect(offer="points-reminder", days=7.0, extra_buyers=0.03, unsubscribes=0.03),
     ("loyal-early-access", "early"): Effect(offer="early-access", days=7.0, extra_buyers=0.03),
     ("loyal-early-access", "five-off"): Effect(offer="loyal-5-off", days=7.0, extra_buyers=0.02, redeems=0.95),
 }  # fmt: skip
 """(experiment, variant) → what it truly does. Variants that are not listed do nothing."""
 
 LOST_DECISIONS = {("loyal-early-access", "early"): 0.25}
-"""The fault in the third experiment: a batch job of the sending system failed, and about one in four of its calls for
+"""The fault in this experiment: a batch job of the sending system failed, and about one in four of its calls for
 this variant never reached the service. The report must find the broken split."""
 
 

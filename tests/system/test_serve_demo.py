@@ -26,11 +26,13 @@ def test_the_documents_are_valid_and_bilingual() -> None:
     text = definitions.documents(
         winback_us=calendar.winback_us,
         winback_end_us=calendar.winback_end_us,
+        home_page_us=calendar.home_page_us,
+        reminder_us=calendar.reminder_us,
         shipping_us=calendar.shipping_us,
         early_us=calendar.early_us,
     )
     loaded = [item.definition for item in load_text(text)]
-    assert sum(definition.kind == "experiment" for definition in loaded) == 4
+    assert sum(definition.kind == "experiment" for definition in loaded) == 6
     for definition in loaded:
         if getattr(definition, "name", None):
             assert set(definition.name) == {"en", "zh-CN"}, definition.key
@@ -89,7 +91,7 @@ def test_a_second_run_changes_nothing_and_says_so(filled: Path) -> None:
     assert ended.returncode == 0
     assert "the demo changed nothing" in ended.stdout
     assert counts(filled) == before
-    assert before["reports"] == 3
+    assert before["reports"] == 5
 
 
 @pytest.mark.slow
@@ -103,10 +105,25 @@ def test_each_experiment_reads_as_the_story_says(server: Server) -> None:
     assert readings == {"save20": "better", "percent15": "worse", "points500": "unclear"}
     assert {c["variant"]: c["reading"] for c in bought["comparisons"]}["percent15"] == "better"
     assert report(server, "free-shipping-79")["verdict"]["code"] == "keep_running"
+    picks = report(server, "home-page-picks")
+    assert (picks["verdict"]["code"], picks["verdict"]["variant"]) == ("roll_out", "picks")
+    reminder = report(server, "points-reminder")
+    assert (reminder["verdict"]["code"], reminder["verdict"]["variant"]) == ("roll_out", "push")
+    for metric in reminder["metrics"]:
+        assert all(c["p_value"] is None and c["chance_to_win"] is not None for c in metric["comparisons"])
     broken = report(server, "loyal-early-access")
     assert broken["verdict"]["code"] == "do_not_read"
     assert broken["srm"]["status"] == "fail"
     assert not any(c["readable"] for metric in broken["metrics"] for c in metric["comparisons"])
+
+
+@pytest.mark.slow
+def test_every_kind_of_inference_is_there(server: Server) -> None:
+    kinds = {
+        key: report(server, key)["plan"]["inference"]
+        for key in ("dormant-winback", "free-shipping-79", "home-page-picks", "points-reminder")
+    }
+    assert list(kinds.values()) == ["fixed", "group_sequential", "always_valid", "bayesian"]
 
 
 @pytest.mark.slow
