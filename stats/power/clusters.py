@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float
-from stats.power.planned import Planned, Statistic
+from stats.power.planned import Around, Statistic
 
 
 def design_effect(size: npt.ArrayLike, icc: npt.ArrayLike, cv: npt.ArrayLike = 0.0) -> FloatArray:
@@ -32,7 +32,7 @@ def design_effect(size: npt.ArrayLike, icc: npt.ArrayLike, cv: npt.ArrayLike = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Clustered(Planned):
+class Clustered(Around):
     """A test whose units come in clusters that were randomised whole; few clusters get few degrees of freedom.
 
     Attributes:
@@ -48,20 +48,9 @@ class Clustered(Planned):
     123
     """
 
-    test: Planned
     size: npt.ArrayLike
     icc: npt.ArrayLike
     cv: npt.ArrayLike = 0.0
-
-    @property
-    def sides(self) -> int:  # type: ignore[override]
-        """Those of the test."""
-        return self.test.sides
-
-    @property
-    def ratio(self) -> npt.ArrayLike:  # type: ignore[override]
-        """That of the test."""
-        return self.test.ratio
 
     def statistic(self, effect: FloatArray, n: FloatArray) -> Statistic:
         """Return the test's statistic with wider errors, and clusters less two as degrees of freedom."""
@@ -69,7 +58,3 @@ class Clustered(Planned):
         clusters = n * (1 + as_float(self.ratio)) / as_float(self.size)
         df = np.where(clusters >= 3, np.minimum(clusters - 2, inner.df), np.nan)
         return inner.widened(np.sqrt(design_effect(self.size, self.icc, self.cv)), df)
-
-    def most(self, sign: FloatArray) -> FloatArray:
-        """Return the test's."""
-        return self.test.most(sign)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float
 from stats.power.crossing import Crossing
-from stats.power.planned import Planned, Statistic
+from stats.power.planned import Around, Statistic
 from stats.sequential import rho2
 
 
@@ -36,7 +36,7 @@ def always_valid_bounds(information: npt.ArrayLike, alpha: float = 0.05, *, n_st
 
 
 @dataclass(frozen=True, slots=True)
-class Looks(Planned):
+class Looks(Around):
     """A test that stops at the first look at which it crosses its bounds; ``n`` is control's units at the plan's end.
 
     Attributes:
@@ -53,20 +53,9 @@ class Looks(Planned):
     0.522
     """
 
-    test: Planned
     crossing: Crossing
     alpha: float = 0.05
     n_star: float | None = None
-
-    @property
-    def sides(self) -> int:  # type: ignore[override]
-        """Those of the test."""
-        return self.test.sides
-
-    @property
-    def ratio(self) -> npt.ArrayLike:  # type: ignore[override]
-        """That of the test."""
-        return self.test.ratio
 
     def statistic(self, effect: FloatArray, n: FloatArray) -> Statistic:
         """Return the statistic at the plan's end."""
@@ -107,7 +96,3 @@ class Looks(Planned):
             return self.crossing.information_used(drift)
         cells = [self.at(float(size)).information_used(d) for size, d in zip(units.flat, drift.flat, strict=True)]
         return np.asarray(cells, dtype=np.float64).reshape(np.shape(drift))
-
-    def most(self, sign: FloatArray) -> FloatArray:
-        """Return the test's."""
-        return self.test.most(sign)

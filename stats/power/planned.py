@@ -96,3 +96,28 @@ class Planned(ABC):
     def most(self, sign: FloatArray) -> FloatArray:
         """Return the largest effect there can be in the direction of ``sign``, as an amount; infinite by default."""
         return np.full(np.shape(sign), np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Around(Planned):
+    """A test of another design around a plain one, which keeps the plain test's sides, split and largest effect.
+
+    Attributes:
+        test: the plain comparison.
+    """
+
+    test: Planned
+
+    @property
+    def sides(self) -> int:  # type: ignore[override]
+        """Those of the test."""
+        return self.test.sides
+
+    @property
+    def ratio(self) -> npt.ArrayLike:  # type: ignore[override]
+        """That of the test."""
+        return self.test.ratio
+
+    def most(self, sign: FloatArray) -> FloatArray:
+        """Return the test's."""
+        return self.test.most(sign)

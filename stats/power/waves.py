@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float, divide
-from stats.power.planned import Planned, Statistic
+from stats.power.planned import Around, Statistic
 
 
 @dataclass(frozen=True, slots=True)
-class Waves(Planned):
+class Waves(Around):
     """A test repeated in waves of equal size; ``n`` is control's units of all waves together.
 
     Attributes:
@@ -32,19 +32,8 @@ class Waves(Planned):
     [0.78, 0.62, 0.37]
     """
 
-    test: Planned
     waves: npt.ArrayLike
     spread: npt.ArrayLike = 0.0
-
-    @property
-    def sides(self) -> int:  # type: ignore[override]
-        """Those of the test."""
-        return self.test.sides
-
-    @property
-    def ratio(self) -> npt.ArrayLike:  # type: ignore[override]
-        """That of the test."""
-        return self.test.ratio
 
     def statistic(self, effect: FloatArray, n: FloatArray) -> Statistic:
         """Return the pooled estimate's statistic (a single wave keeps its own degrees of freedom)."""
@@ -52,7 +41,3 @@ class Waves(Planned):
         waves = as_float(self.waves)
         between = divide(np.square(as_float(self.spread)), waves * np.square(inner.std_error))
         return inner.widened(np.sqrt(1 + between), np.where(waves > 1, waves - 1, inner.df))
-
-    def most(self, sign: FloatArray) -> FloatArray:
-        """Return the test's."""
-        return self.test.most(sign)
