@@ -38,6 +38,7 @@ class Why(IntEnum):
     TOO_FEW_GROUPS = 43
     NO_VARIANCE = 60
     NO_OVERLAP = 61
+    NO_RELATIVE = 62
 
     @property
     def code(self) -> str:
@@ -77,4 +78,5 @@ _TEXT: dict[Why, str | None] = {
     Why.TOO_FEW_GROUPS: "too few estimates: 2 needed",
     Why.NO_VARIANCE: "no variance is given, and it cannot be told from the mean",
     Why.NO_OVERLAP: "every unit of one variant is above every unit of the other: no interval can be given",
+    Why.NO_RELATIVE: "relative change is not defined for this kind of metric",
 }

@@ -36,6 +36,7 @@ _CHINESE: dict[Why, str] = {
     Why.TOO_FEW_EXPERIMENTS: "历史实验太少，无法从中得出先验",
     Why.TOO_FEW_GROUPS: "估计值太少：至少需要 2 个",
     Why.NO_OVERLAP: "一个方案的所有单元都高于另一个方案，无法给出区间",
+    Why.NO_RELATIVE: "该类型的指标没有相对变化",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
 NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day are over"
