@@ -62,7 +62,7 @@ class DesignSection:
 def build_designs(report: Report, language: Language, numbers: Numbers) -> tuple[DesignSection, ...]:
     """Return the sections that a report has, in the order of the page."""
     view = _View(report, language, numbers)
-    found = (view.survival(), view.waves(), view.reached(), view.factorial(), view.overlaps())
+    found = (view.looks(), view.survival(), view.waves(), view.reached(), view.factorial(), view.overlaps())
     return tuple(section for section in found if section is not None)
 
 
@@ -127,6 +127,39 @@ class _View:
             for shown, chart, row in zip(drawn, found.charts, rows, strict=True)
         )
         return DesignTable(label, heads, leading, found.axis, lines, note)
+
+    def looks(self) -> DesignSection | None:
+        """Return the looks of a group-sequential test, where no curve over time shows them."""
+        _ = self.language.gettext
+        if not self.report.sequential or self.report.curves:
+            return None
+        heads = (
+            _("Look"),
+            units_word(self.report.plan, self.language),
+            _("Share of the plan"),
+            _("Alpha spent"),
+            "z",
+            _("Bound on |z|"),
+        )
+        tables = []
+        for test in self.report.sequential:
+            lines = tuple(
+                DesignLine(
+                    (
+                        self.numbers.count(look.day),
+                        self.numbers.count(look.units),
+                        self.numbers.share(look.information),
+                        f"{look.alpha_spent:.4f}",
+                        MISSING if look.z is None else f"{look.z:.2f}".replace("-", "−"),
+                        MISSING if look.bound is None else f"{look.bound:.2f}",
+                    )
+                )
+                for look in test.looks
+            )
+            label = _("%(metric)s, %(variant)s", metric=self.label(test.metric), variant=self.names[test.variant])
+            tables.append(DesignTable(label, heads, len(heads), None, lines))
+        note = _("A look at which |z| reaches its bound stops the test; the file holds the data of the last look")
+        return DesignSection("looks", _("Looks"), note, tuple(tables))
 
     def waves(self) -> DesignSection | None:
         """Return the waves of each metric and variant, the pooled effect below them."""

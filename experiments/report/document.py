@@ -259,7 +259,7 @@ class SequentialLook(msgspec.Struct, frozen=True, kw_only=True):
     """One look at one comparison of a group-sequential test."""
 
     day: int
-    """Days since the first entry."""
+    """Days since the first entry; the number of the look where looks were declared without dates."""
     units: int
     """Matured units of the whole test."""
     information: float

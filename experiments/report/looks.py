@@ -7,7 +7,7 @@ the data and the day, without a stored history of looks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -63,6 +63,37 @@ class Looks:
         place = moments.n.ndim - 1
         whole = (slice(None),) * place
         return moments.cumulative(place)[(*whole, list(self.places))]
+
+
+@dataclass(frozen=True)
+class DeclaredLooks(Looks):
+    """Looks of which only their share of the plan is known, and the data of the last one.
+
+    Attributes:
+        shares: of the planned sample, at each look.
+    """
+
+    shares: tuple[float, ...] = ()
+
+    @property
+    def information(self) -> npt.NDArray[np.float64]:
+        """Share of the plan at each look, as declared."""
+        return np.array(self.shares, dtype=np.float64)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last look is that of the whole plan."""
+        return self.shares[-1] >= 1
+
+    def history(self, moments: Moments) -> Moments:
+        """Return nothing for earlier looks, and the moments for the last one.
+
+        Args:
+            moments: of all units, with an axis of one day at the end.
+        """
+        last = moments.sum(axis=moments.n.ndim - 1)
+        empty = replace(last, n=np.zeros_like(last.n), mean=np.zeros_like(last.mean), m2=np.zeros_like(last.m2))
+        return Moments.stack([*[empty] * (len(self.shares) - 1), last], axis=last.n.ndim)
 
 
 def looks_at(

@@ -17,6 +17,7 @@ SHOWN_DAYS = 8
 """Of a waiting curve."""
 
 TITLES = {
+    "looks": {"en": "Looks", "zh-CN": "各次查看"},
     "waves": {"en": "Waves", "zh-CN": "批次"},
     "reached": {"en": "Effect on those reached", "zh-CN": "对触达者的效果"},
     "factors": {"en": "Factors", "zh-CN": "因素"},
@@ -24,6 +25,10 @@ TITLES = {
     "waiting": {"en": "Still waiting", "zh-CN": "尚未发生"},
 }
 HEADS: dict[str, dict[str, tuple[str, ...]]] = {
+    "looks": {
+        "en": ("Look", "n", "Of the plan", "Alpha spent", "z", "Bound"),
+        "zh-CN": ("查看", "n", "占计划", "已用显著性水平", "z", "界限"),
+    },
     "waves": {"en": ("Wave", "n", "Weight", "Change", "Interval"), "zh-CN": ("批次", "n", "权重", "变化", "区间")},
     "reached": {
         "en": ("Variant", "Reached", "In control", "Change", "Interval"),
@@ -48,6 +53,19 @@ def section_tables(report: Report, lang: str) -> Iterator[Table]:
     names = {v.key: say(v.name, lang) or v.key for v in report.plan.variants}
     writer = _Writer(report, lang)
     rows: list[tuple[str, ...]]
+    for test in [] if report.curves else report.sequential:  # a curve shows the looks already
+        rows = [
+            (
+                str(look.day),
+                f"{look.units:,}",
+                _share(look.information),
+                f"{look.alpha_spent:.4f}",
+                "–" if look.z is None else figures.signed(look.z, 2),
+                "–" if look.bound is None else f"±{look.bound:.2f}",
+            )
+            for look in test.looks
+        ]
+        yield writer.table("looks", f"{writer.label(metrics[test.metric])} · {names[test.variant]}", rows)
     for pooled in report.pooled:
         metric = metrics[pooled.metric]
         rows = [

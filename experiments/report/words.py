@@ -178,6 +178,26 @@ METHODS: dict[str, Text] = {
         "en": "Variance reduction by covariates (CUPED, θ pooled within variants).",
         "zh-CN": "用协变量缩减方差（CUPED，θ 在方案内合并估计）。",
     },
+    "regression_mean": {
+        "en": "Variance reduction by covariates (regression within each variant, Lin 2013).",
+        "zh-CN": "用协变量缩减方差（在各方案内分别回归，Lin 2013）。",
+    },
+    "regression_ratio": {
+        "en": "Ratios with variance reduction by covariates (regression within each variant, on linearised "
+        "contributions).",
+        "zh-CN": "比率指标用协变量缩减方差（在各方案内对线性化贡献分别回归）。",
+    },
+    "brunner_munzel": {
+        "en": "Ranks: how likely a unit of the variant has more than one of control, ties counted as halves "
+        "(50% means neither); Brunner–Munzel's test.",
+        "zh-CN": "秩：方案中一个单元的取值高于对照组一个单元的概率，相同各计一半（50% 表示无差别）；"
+        "Brunner–Munzel 检验。",
+    },
+    "bootstrap_bca": {
+        "en": "Bootstrap: units are drawn again within variants 4,000 times (fixed seed); BCa intervals and the p that "
+        "goes with them.",
+        "zh-CN": "自助法：在各方案内有放回抽取单元 4,000 次（固定种子）；BCa 区间及与之对应的 p 值。",
+    },
     "cuped_ratio": {
         "en": "Ratios with variance reduction by covariates (CUPED on linearised contributions).",
         "zh-CN": "比率指标用协变量缩减方差（对线性化贡献做 CUPED）。",
