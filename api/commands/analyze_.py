@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.cli import UserError
+from api.commands.analyze_options import Sectioned, analyze_options
 from api.commands.options import report_options
 
 if TYPE_CHECKING:
@@ -16,39 +17,18 @@ if TYPE_CHECKING:
     from experiments.report.document import Report
 
 
-@click.command(name="analyze")
+@click.command(name="analyze", cls=Sectioned)
 @click.argument("file", type=click.Path(readable=False))
-@click.option("--variant", metavar="COL", help="Column with the variant.")
-@click.option("--control", metavar="NAME", help="The variant that the others are compared with.")
-@click.option("--metric", "metrics", multiple=True, metavar="COL", help="Column to compare; repeat for several.")
-@click.option("--ratio", "ratios", multiple=True, metavar="NUM/DEN", help="Ratio of two columns' sums; repeatable.")
-@click.option("--covariate", "covariates", multiple=True, metavar="COL", help="Column from before the test (CUPED).")
-@click.option("--unit", metavar="COL", help="Column with the unit's id: finds repeats and units in two variants.")
-@click.option("--split", metavar='"A=1,B=2"', help="Intended weights; equal by default.")
-@click.option("--breakdown", "breakdowns", multiple=True, metavar="COL", help="Effects within each value of a column.")
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="1 − confidence level.")
-@click.option("--encoding", metavar="NAME", help="Text encoding; by default UTF-8 or GB18030, whichever fits.")
-@click.option("--summary", is_flag=True, help="FILE holds counts, means and variances, not units; --metric names rows.")
-@click.option("--column", "columns", multiple=True, metavar="ROLE=COL", help="With --summary: a column, as in n=users.")
-@click.option("--experiment", metavar="NAME", help="With --summary: only this experiment of the file.")
+@analyze_options
 @report_options
 def command(
     file: str,
-    variant: str | None,
-    control: str | None,
-    metrics: tuple[str, ...],
-    ratios: tuple[str, ...],
-    covariates: tuple[str, ...],
-    unit: str | None,
-    split: str | None,
-    breakdowns: tuple[str, ...],
-    alpha: float,
-    encoding: str | None,
     summary: bool,
     columns: tuple[str, ...],
     experiment: str | None,
     output: str,
     lang: str,
+    **asked: Any,
 ) -> None:
     r"""Analyse a finished experiment from a CSV or Parquet FILE with one row per unit.
 
@@ -62,32 +42,32 @@ def command(
     from experiments.analyze import AnalyzeOptions, analyze_file
     from experiments.errors import InputError
 
-    chosen = SummaryChoice(file, variant, control, metrics, split, alpha, encoding, columns, experiment)
-    unit_rows = bool(ratios or covariates or unit or breakdowns)
-    if summary and unit_rows:
-        raise click.UsageError("--ratio, --covariate, --unit and --breakdown need rows of units, not --summary")
-    if summary or columns or experiment or (not unit_rows and (not metrics or variant is None) and chosen.plain()):
+    for name in ("inference", "multiplicity"):
+        asked[name] = asked[name] and asked[name].replace("-", "_")
+    shared = {name: asked[name] for name in ("variant", "control", "metrics", "split", "alpha", "encoding")}
+    chosen = SummaryChoice(file, columns=columns, experiment=experiment, **shared)
+    rows_only = [name for name, given in asked.items() if name not in shared and given and given != "fixed"]
+    if summary and rows_only:
+        names = ", ".join(_written(name) for name in rows_only)
+        raise click.UsageError(f"{names} need{'s' if len(rows_only) == 1 else ''} rows of units, not --summary")
+    no_units = not rows_only and (not asked["metrics"] or asked["variant"] is None)
+    if summary or columns or experiment or (no_units and chosen.plain()):
         show_summaries(chosen, output, lang)
         return
-    if variant is None or control is None:
-        raise click.UsageError(f"Missing option '--{'variant' if variant is None else 'control'}'.")
-    options = AnalyzeOptions(
-        variant=variant,
-        control=control,
-        metrics=metrics,
-        ratios=ratios,
-        covariates=covariates,
-        unit=unit,
-        split=split,
-        breakdowns=breakdowns,
-        alpha=alpha,
-        encoding=encoding,
-    )
+    if not asked["factors"]:
+        for name in ("variant", "control"):
+            if asked[name] is None:
+                raise click.UsageError(f"Missing option '--{name}'.")
     try:
-        report = analyze_file(file, options)
+        report = analyze_file(file, AnalyzeOptions(**asked))
     except InputError as error:
         raise UserError(str(error)) from error
     show(report, output, lang)
+
+
+def _written(name: str) -> str:
+    """Return how an option is written."""
+    return next(p.opts[0] for p in command.params if p.name == name)
 
 
 @dataclass(frozen=True)

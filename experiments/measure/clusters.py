@@ -58,6 +58,13 @@ def clusters_of(rows: UnitRows, column: str) -> Clustering:
     return Clustering(int(found["clusters"]) + alone, mixed_clusters, units, alone, several)
 
 
+def clusters_by_variant(rows: UnitRows, column: str) -> dict[str, int]:
+    """Count the clusters of each variant; units without one count as one each."""
+    table = rows.table.select(variant=rows.table[rows.variant], level=rows.table[column])
+    grouped = table.group_by("variant").aggregate(named=table.level.nunique(), alone=table.level.isnull().sum())
+    return {r["variant"]: int(r["named"]) + int(r["alone"] or 0) for r in fetch(grouped)}
+
+
 def sums_by_cluster(measured: MeasuredExperiment, attribute: str, columns: tuple[str, ...]) -> ClusterSums:
     """Return the sums of a metric's columns over each cluster; units with a missing value are left out.
 
