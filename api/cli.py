@@ -85,6 +85,9 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"api.commands.{cmd_name.replace('-', '_')}_")
         command: click.Command = module.command
+        if command.help:
+            # Raw docstrings spell out the mark before paragraphs that click must not wrap.
+            command.help = command.help.replace(r"\b", "\b")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
