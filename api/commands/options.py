@@ -10,6 +10,20 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Share(click.ParamType):
+    """A number that may be written as a percentage: 0.05 or 5%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share, or say how to write it."""
+        text = str(value).strip()
+        try:
+            return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{text!r} is no share; write 0.05 or 5%", param, ctx)
+
+
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Return one decorator that applies options, the first one shown first."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from api.cli import UserError
+from api.commands.options import Share
 
 if TYPE_CHECKING:
     from experiments.planning.document import Baseline, BreakEven, PowerPlan
@@ -21,7 +22,7 @@ SPENDING = {"obrien-fleming": "obrien_fleming", "pocock": "pocock", "hwang-shih-
 
 @click.command(name="power")
 @click.argument("file", required=False, type=click.Path(readable=False))
-@click.option("--baseline", type=float, metavar="P", help="Proportion without any change, such as 0.05.")
+@click.option("--baseline", type=Share(), metavar="P", help="Proportion without any change: 0.05 or 5%.")
 @click.option("--mean", type=float, help="Mean (or ratio) without any change; with --sd.")
 @click.option("--sd", type=float, help="Standard deviation of one unit; with --mean.")
 @click.option("--metric", metavar="NAME", help="Column of FILE, or a metric of the experiment.")
@@ -44,7 +45,7 @@ SPENDING = {"obrien-fleming": "obrien_fleming", "pocock": "pocock", "hwang-shih-
 @click.option("--inference", type=click.Choice(list(OF_INFERENCE)), help="Kind of inference.  [default: fixed]")
 @click.option("--looks", type=click.IntRange(2, 400), help="How often it is looked at.  [default: 28]")
 @click.option("--spending", type=click.Choice(list(SPENDING)), help="Group sequential.  [default: obrien-fleming]")
-@click.option("--reduction", type=float, help="Share of variance that covariates remove (CUPED), such as 0.3.")
+@click.option("--reduction", type=Share(), help="Share of variance that covariates remove (CUPED), such as 0.3.")
 @click.option("--icc", type=float, help="How alike units of a cluster are; whole clusters get one variant.")
 @click.option("--cluster-size", type=float, help="Mean units of a cluster.")
 @click.option("--cluster-cv", type=float, default=0.0, help="Sd over mean of cluster sizes, where they differ.")

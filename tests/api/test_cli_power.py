@@ -48,6 +48,11 @@ def test_absolute_and_relative_effects_are_one() -> None:
     assert all(row["mde"] < 0 for row in down["rows"])
 
 
+def test_a_baseline_may_be_a_percentage() -> None:
+    share, percent = (plan("--baseline", text, "--effect", "10%") for text in ("0.05", "5%"))
+    assert percent["target"] == share["target"]
+
+
 def test_splits_variants_guardrails() -> None:
     three = plan("--mean", "10", "--sd", "40", "--effect", "5%", "--variants", "3", "--guardrails", "1")
     assert three["level"] == pytest.approx(0.025)
@@ -118,6 +123,7 @@ def test_files(tmp_path: Path) -> None:
         ((), "what is the baseline?"),
         (("--baseline", "0.05", "--mean", "3", "--sd", "1"), "both say the baseline"),
         (("--baseline", "5", "--effect", "10%"), "must lie between 0 and 1"),
+        (("--baseline", "five", "--effect", "10%"), "write 0.05 or 5%"),
         (("--baseline", "0.05", "--effect", "ten"), "write 10%"),
         (("--baseline", "0.05", "--effect", "0"), "nothing to detect"),
         (("--baseline", "0.95", "--effect", "10%"), "a proportion lies between"),
