@@ -108,7 +108,7 @@ def scan_columns(
     exponents = dict(minor or {})
     quantiles = dict(winsorise or {})
     found: dict[str, Any] = {}
-    if table.get_backend().name == "duckdb":
+    if _is_stored(table):
         found = _from_metadata(table, columns)
     whole = [i for i in range(len(columns)) if f"n{i}" not in found]
     prepared = table.select(**{f"c{i}": numeric(table[name]) for i, name in enumerate(columns)})
@@ -131,6 +131,17 @@ def scan_columns(
     return {
         name: _scan_of(name, i, found, prepared[f"c{i}"].type(), exponents.get(name)) for i, name in enumerate(columns)
     }
+
+
+def _is_stored(table: Any) -> bool:
+    """Return whether this is a table of DuckDB's own: behind a view of a file every query is another reading."""
+    import ibis.expr.operations as ops
+
+    backend, operation = table.get_backend(), table.op()
+    if backend.name != "duckdb" or not isinstance(operation, ops.DatabaseTable):
+        return False
+    stored = backend.con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [operation.name])
+    return bool(stored.fetchall()[0][0])
 
 
 def _from_metadata(table: Any, columns: Sequence[str]) -> dict[str, Any]:
