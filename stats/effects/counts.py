@@ -23,6 +23,8 @@ from stats.roots import find_roots
 from stats.samples import Sample
 from stats.why import Why
 
+MOST_LOG = 700.0
+
 
 def rate_ratio(control: Sample, variant: Sample, alpha: npt.ArrayLike = 0.05) -> Effect:
     """Return (variant − control) / control of mean counts, with the interval on the log scale and robust variance.
@@ -56,6 +58,10 @@ def rate_ratio(control: Sample, variant: Sample, alpha: npt.ArrayLike = 0.05) ->
     )
     log_ratio = np.log(np.where(positive & (ratio > 0), ratio, np.nan))
     reach = normal_quantile(1 - as_float(alpha) / 2) * error
+    # Means that are noise about zero have no ratio: its interval would reach beyond the largest double.
+    boundless = reach + np.abs(log_ratio) > MOST_LOG
+    why = first_reason(why, np.where(boundless, int(Why.BASELINE_NEAR_ZERO), 0))
+    reach = np.where(boundless, np.nan, reach)
     return Effect(
         estimate=np.where(control.mean > 0, ratio - 1, np.nan),
         std_error=hide(ratio * error, why),
@@ -64,7 +70,7 @@ def rate_ratio(control: Sample, variant: Sample, alpha: npt.ArrayLike = 0.05) ->
         ci_high=hide(np.expm1(log_ratio + reach), why),
         p_value=hide(2 * normal_upper(np.abs(divide(log_ratio, error))), why),
         why=why,
-    )
+    ).like(reach)
 
 
 def exact_rate_ratio(
@@ -104,7 +110,8 @@ def exact_rate_ratio(
     x = x0 + x1
     none, base_empty = x == 0, (x0 == 0) & (x > 0)
     null = t1 / (t0 + t1)
-    p_value = np.minimum(1.0, 2 * np.minimum(_mid_upper(x1, x, null), 1 - _mid_upper(x1, x, null)))
+    # The lower tail is control's upper one: 1 − the other would lose a small one.
+    p_value = np.minimum(1.0, 2 * np.minimum(_mid_upper(x1, x, null), _mid_upper(x0, x, 1 - null)))
     zero, one = np.zeros(x.shape), np.ones(x.shape)
     low = find_roots(lambda share: _mid_upper(x1, x, share) - level / 2, zero, one)
     high = find_roots(lambda share: 1 - _mid_upper(x1, x, share) - level / 2, zero, one)

@@ -117,3 +117,17 @@ def test_profit_per_unit_is_the_mean_of_each_units_profit(seed: int, margin: flo
     assert whole.p_value == effect.value().p_value
     with pytest.raises(ValueError, match="negative"):
         total(effect, -1)
+
+
+def test_ratios_of_noise_about_zero_are_not_given() -> None:
+    """Their interval on the log scale would end beyond the largest double, with a warning and without a reason."""
+    lift = rate_ratio(Sample.of(1000, 8e-5, 480.0), Sample.of(900, 7e-5, 500.0)).value()
+    assert lift.why_code == "baseline_near_zero"
+    assert (lift.ci_low, lift.ci_high, lift.p_value) == (None, None, None)
+
+
+def test_the_exact_test_keeps_its_digits_in_either_tail() -> None:
+    """Closed form: 100 events of 100 on one side have mid-p 2 · ½ · ½¹⁰⁰."""
+    for counts in ((100, 0), (0, 100)):
+        found = exact_rate_ratio(counts[0], 5000, counts[1], 5000)
+        assert float(found.p_value) == pytest.approx(0.5**100, rel=1e-10)
