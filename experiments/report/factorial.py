@@ -34,7 +34,7 @@ def _factorial(metric: Measured, design: Design, alpha: float) -> Factorial:
     p_values = found.effect.p_value
     adjusted = holm(p_values)
     strict = effects(metric.sample, design, interval_alpha(p_values, alpha)).effect
-    low, high = shorten(strict.ci_low, strict.ci_high, p_values, alpha)
+    low, high = shorten(strict.ci_low, strict.ci_high, p_values, alpha, estimate=strict.estimate)
     strict = replace(strict, ci_low=low, ci_high=high)
     terms = [
         _term(term, value, wide, aliases, number(adjusted[i]))

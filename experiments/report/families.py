@@ -39,11 +39,13 @@ def family_of(measured: Sequence[Measured], alpha: float, method: Method = "holm
     adjustment = adjust(method, p_values, alpha, correlation=correlation)
     effects = [m.effect(level) for m, level in zip(measured, adjustment.interval_alpha, strict=True)]
     relatives = [m.relative(level) for m, level in zip(measured, adjustment.interval_alpha, strict=True)]
-    effect = (np.stack([e.ci_low for e in effects]), np.stack([e.ci_high for e in effects]))
-    share = (np.stack([r.ci_low for r in relatives]), np.stack([r.ci_high for r in relatives]))
-    if adjustment.shortens:
-        effect, share = (shorten(low, high, p_values, alpha) for low, high in (effect, share))
-    return Family(adjustment.p_adjusted, *effect, *share)
+    ends = []
+    for parts in (effects, relatives):
+        low, high = np.stack([e.ci_low for e in parts]), np.stack([e.ci_high for e in parts])
+        if adjustment.shortens:
+            low, high = shorten(low, high, p_values, alpha, estimate=np.stack([e.estimate for e in parts]))
+        ends += [low, high]
+    return Family(adjustment.p_adjusted, *ends)
 
 
 def _loadings(metric: Measured) -> npt.NDArray[np.float64]:

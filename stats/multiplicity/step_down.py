@@ -43,7 +43,12 @@ def interval_alpha(p_values: npt.ArrayLike, alpha: float = 0.05) -> float:
 
 
 def shorten(
-    ci_low: npt.ArrayLike, ci_high: npt.ArrayLike, p_values: npt.ArrayLike, alpha: float = 0.05
+    ci_low: npt.ArrayLike,
+    ci_high: npt.ArrayLike,
+    p_values: npt.ArrayLike,
+    alpha: float = 0.05,
+    *,
+    estimate: npt.ArrayLike | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Turn Bonferroni intervals into those that agree with Holm: the bound nearer zero moves to 0 where Holm rejects.
 
@@ -58,13 +63,16 @@ def shorten(
         ci_high: upper ends.
         p_values: unadjusted; the whole array is one family.
         alpha: of the family.
+        estimate: what the intervals are of: its sign says which end lies nearer zero. Needed for intervals that are
+            not symmetric (ratios, quantiles), where the end beyond zero may be the farther one; by default the middle
+            of each interval.
 
     >>> shorten([-0.1, -2.0], [3.0, 1.0], [0.03, 0.5], alpha=0.1)
     (array([ 0., -2.]), array([3., 1.]))
     """
     low, high = as_float(ci_low), as_float(ci_high)
     holm_alone = (holm(p_values) <= alpha) & (low <= 0) & (high >= 0)
-    upward = low + high > 0
+    upward = (low + high if estimate is None else as_float(estimate)) > 0
     return np.where(holm_alone & upward, 0.0, low), np.where(holm_alone & ~upward, 0.0, high)
 
 
@@ -97,4 +105,4 @@ def holm_intervals(
     half = t_quantile(df, 1 - interval_alpha(p_values, alpha) / 2) * as_float(std_error)
     missing = np.isnan(as_float(p_values))
     low, high = np.where(missing, np.nan, centre - half), np.where(missing, np.nan, centre + half)
-    return shorten(low, high, p_values, alpha)
+    return shorten(low, high, p_values, alpha, estimate=centre)

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from statsmodels.stats.multitest import multipletests
 
 from stats.distributions import normal_upper, t_quantile, t_upper
+from stats.effects import proportions, ratio_of_proportions
 from stats.multiplicity import (
     METHODS,
     Method,
@@ -79,6 +80,20 @@ def test_missing_comparisons_get_no_interval() -> None:
 def test_other_intervals_can_be_shortened() -> None:
     low, high = shorten([-0.001, -0.4], [0.3, 0.1], [0.03, 0.001], alpha=0.05)
     assert (low.tolist(), high.tolist()) == ([0.0, -0.4], [0.3, 0.0])
+
+
+def test_skewed_intervals_are_shortened_on_the_side_of_zero_that_the_estimate_is_not_on() -> None:
+    """Complaints fell from 7 to 1 of 4,000, and eleven other comparisons are clear, so Holm rejects at .05.
+
+    The relative interval at .05/12 reaches from −100 % to +102 %: its middle is positive, the estimate is not. Holm's
+    interval of something found to be lower must not say that it is higher.
+    """
+    control, variant = proportions([7] + [400] * 11, 4000), proportions([1] + [100] * 11, 4000)
+    strict = ratio_of_proportions(control, variant, interval_alpha(np.zeros(12)))
+    assert strict.ci_low[0] + strict.ci_high[0] > 0
+    low, high = shorten(strict.ci_low, strict.ci_high, strict.p_value, estimate=strict.estimate)
+    assert (low[0], high[0]) == (strict.ci_low[0], 0.0)
+    np.testing.assert_array_equal((low[1:], high[1:]), (strict.ci_low[1:], strict.ci_high[1:]))
 
 
 @pytest.mark.parametrize("truth", [(0.0, 0.0, 0.0), (0.0, 0.0, 3.0), (2.6, 2.6, 2.6), (0.2, 3.0, -2.5)])
