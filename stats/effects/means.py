@@ -50,7 +50,7 @@ def difference_of_means(
         ci_high=hide(difference + half, why),
         p_value=hide(2 * t_upper(freedom, t), why),
         why=why,
-    )
+    ).like(half)
 
 
 def difference_of_ratios(

@@ -81,6 +81,15 @@ class Effect:
             )
         )
 
+    def like(self, other: FloatArray) -> Effect:
+        """Return it in the shape of ``other``, to which an array of alphas has brought the interval alone."""
+        if self.shape == other.shape:
+            return self
+        floats = (self.estimate, self.std_error, self.df, self.ci_low, self.ci_high, self.p_value)
+        return Effect(
+            *(np.broadcast_to(part, other.shape) for part in floats), why=np.broadcast_to(self.why, other.shape)
+        )
+
     def value(self, *index: int) -> EffectValue:
         """Return one cell as plain numbers, ``None`` and a reason where there is none.
 

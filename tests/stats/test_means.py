@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stats.effects import Effect, difference_of_means, relative
+from stats.effects import Effect, difference_of_means, rate_ratio, relative
 from stats.moments import Moments
 from stats.samples import Sample, means, stack
 
@@ -151,3 +151,15 @@ def test_false_alarms_and_coverage_come_at_the_stated_rate() -> None:
     covered = np.concatenate([(effect.ci_low <= 0) & (effect.ci_high >= 0) for effect in effects])
     assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.0046)
     assert covered.mean() == pytest.approx(0.95, abs=0.0046)
+
+
+def test_an_array_of_alphas_gives_every_part_its_shape() -> None:
+    """Each cell is that of a single call, whichever axes the alphas add."""
+    control, variant = Sample.of([90, 1], [5.0, 2.0], [4.0, 0.0]), Sample.of([80, 7], [5.5, 2.2], [5.0, 0.1])
+    alphas = np.array([[0.1], [0.05], [0.01]])
+    for function in (difference_of_means, relative, rate_ratio):
+        grid = function(control, variant, alphas)
+        assert {getattr(grid, name).shape for name in grid.__slots__} == {(3, 2)}
+        for index in np.ndindex(grid.shape):
+            single = function(control[index[1]], variant[index[1]], alphas[index[0], 0])
+            assert grid.value(*index) == single.value()
