@@ -167,7 +167,9 @@ def ratio_of_proportions(
         distance = table.p1 - value * table.p0
         return _beyond(table, distance, base, other, critical, few, weight=value, correction=correction)
 
-    log_error = root(divide(1 - table.p0, table.x0) + divide(1.0, np.maximum(table.x1, 0.5)))
+    # Half a miss, where control has none: what it would have in more units is not known to be nothing.
+    missing = np.maximum(table.n0 - table.x0, 0.5) / table.n0
+    log_error = root(divide(missing, table.x0) + divide(1.0, np.maximum(table.x1, 0.5)))
     rejected = p_value <= as_float(alpha)
     near = ratio * np.exp(-np.minimum(2 * critical * log_error, 700.0))
     low = _bound(beyond, ratio, near, np.zeros(ratio.shape), 1.0, rejected)
@@ -271,7 +273,9 @@ def _critical(table: _Table, alpha: FloatArray, correction: bool) -> tuple[Float
     # Without a spread there is no difference either.
     score = np.abs(table.p1 - table.p0) / np.sqrt(np.where(spread > 0, spread, 1.0))
     p_value = np.array(2 * normal_upper(score))  # 0-d too must take assignment
-    few = (np.minimum(pooled, 1 - pooled) * np.minimum(table.n0, table.n1) < EXACT_BELOW) & (table.why == 0)
+    # In whole numbers: where exactly as many are expected, outcomes and misses must not be told apart by rounding.
+    rarer = np.minimum(table.x0 + table.x1, n - table.x0 - table.x1)
+    few = (rarer * np.minimum(table.n0, table.n1) < EXACT_BELOW * n) & (table.why == 0)
     nominal = -normal_quantile(alpha / 2)
     if not few.any():
         return np.broadcast_to(nominal, np.broadcast_shapes(nominal.shape, few.shape)), p_value, few

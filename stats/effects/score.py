@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stats.arrays import BoolArray, FloatArray, as_float, divide
+from stats.arrays import EPSILON, BoolArray, FloatArray, as_float, divide
 
 POLISH = 1e-6
 """Longest step that Newton may take from the closed form; a longer one comes from a flat spot, not from lost digits."""
@@ -48,7 +48,34 @@ def likeliest_with_difference(
     for _ in range(2):
         step = divide(((n * base + c2) * base + c1) * base + c0, (3 * n * base + 2 * c2) * base + c1)
         base = np.clip(np.where(np.abs(step) < POLISH, base - step, base), lowest, highest)
+    if ((x0 == 0) | (x0 == n0) | (x1 == 0) | (x1 == n1)).any():
+        base = _at_an_edge(x0, n0, x1, n1, value, base, lowest, highest)
     return np.asarray(base)
+
+
+def _at_an_edge(
+    x0: FloatArray,
+    n0: FloatArray,
+    x1: FloatArray,
+    n1: FloatArray,
+    value: FloatArray,
+    base: FloatArray,
+    lowest: FloatArray,
+    highest: FloatArray,
+) -> FloatArray:
+    """Return the edge itself where the likelihood still rises towards it, which a root can miss by its rounding.
+
+    A variant without misses (or outcomes) and far smaller than the other has its whole variance in that rounding.
+    """
+    for end, rising in ((highest, 1.0), (lowest, -1.0)):
+        p, q = end, np.clip(end + value, 0.0, 1.0)
+        # Slope of the log likelihood; what nobody has seen adds nothing, however near it is to impossible.
+        slope = np.zeros(np.broadcast_shapes(base.shape, end.shape))
+        for part, chance in ((x0, p), (n0 - x0, p - 1), (x1, q), (n1 - x1, q - 1)):
+            seen = np.where(np.abs(chance) < 4 * EPSILON, -np.inf * rising, divide(part, chance))
+            slope = slope + np.where(part > 0, seen, 0.0)
+        base = np.where(slope * rising >= 0, end, base)
+    return base
 
 
 def likeliest_with_ratio(

@@ -232,3 +232,34 @@ def test_roots_are_found_elementwise_or_said_to_be_absent() -> None:
 
 def test_summary_counts_need_no_rows() -> None:
     assert isinstance(proportions(1, 2), Sample)
+
+
+@pytest.mark.parametrize(
+    ("few", "many"),
+    [((5, 5), (99_868, 100_000)), ((3, 3), (294_903, 295_164)), ((10, 10), (9_998_533, 10_000_000))],
+)
+@pytest.mark.parametrize("alpha", [0.1, 0.001])
+def test_a_tiny_variant_without_misses_loses_no_digits(
+    few: tuple[int, int], many: tuple[int, int], alpha: float
+) -> None:
+    """All its variance lies in how near its likeliest share is to 1; swapped, or counted by misses, it is the same."""
+    there = difference_of_proportions(proportions(*few), proportions(*many), alpha).value()
+    back = difference_of_proportions(proportions(*many), proportions(*few), alpha).value()
+    misses = difference_of_proportions(
+        proportions(few[1] - few[0], few[1]), proportions(many[1] - many[0], many[1]), alpha
+    ).value()
+    for other in (back, misses):
+        assert (other.ci_low, other.ci_high) == pytest.approx((-there.ci_high, -there.ci_low), rel=1e-6)
+
+
+@pytest.mark.parametrize("many", [(9_335_606, 10_000_000), (5_456_563, 6_062_478)])
+def test_the_ratio_to_a_control_without_misses_reaches_as_far_as_its_few_units_allow(many: tuple[int, int]) -> None:
+    """Three units of three say little; Clopper and Pearson's bound of control's share alone holds the ratio so far."""
+    lift = ratio_of_proportions(proportions(3, 3), proportions(*many), 0.2).value()
+    assert lift.p_value is not None
+    assert lift.ci_low is not None
+    assert lift.ci_high is not None
+    assert lift.p_value > 0.2
+    assert lift.ci_low < 0 < lift.ci_high
+    least = float(scipy.stats.beta.ppf(0.1, 3, 1))  # of control's share, at one tail of .1
+    assert 0 < lift.ci_high < many[0] / many[1] / least - 1
