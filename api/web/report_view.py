@@ -287,7 +287,7 @@ def _rule(rule: RuleResult, verdict: Verdict, language: Language, *, readable: b
         return Rule(label, actual, "dash", "mut", _("Not known yet"))
     if rule.met:
         return Rule(label, actual, "ok", "good", _("Met"))
-    if rule.code in ABOUT_PROGRESS and verdict.stands != "over":
+    if verdict.stands != "over" and (rule.code in ABOUT_PROGRESS or (rule.code in ABOUT_EFFECTS and not rule.failed)):
         return Rule(label, actual, "clock", "mut", _("Not met yet"))
     return Rule(label, actual, "no", "bad", _("Not met"))
 

@@ -166,6 +166,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     label: Text
     met: bool | None
     actual: Text
+    failed: bool = False
+    """Shown not to hold (worse, beyond the limit), where others are only not shown to hold yet."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -164,6 +164,20 @@ def chance(value: float | None) -> str:
     return "<0.1%" if value < 0.001 else f"{100 * value:.1f}%"
 
 
+def loss(value: float | None, unit: Unit, currency: str | None = None, *, lang: str = "en") -> str:
+    """Return an expected loss: what is lost in the metric's unit, without a sign; a bound where it rounds to nothing.
+
+    >>> loss(0.0821, "money", "CNY"), loss(0.0004, "money", "CNY"), loss(0.00001, "share")
+    ('¥0.08', '<¥0.01', '<0.01 pp')
+    """
+    if value is None:
+        return "–"
+    least = {"money": 0.01, "share": 0.0001}.get(unit, 0.01)
+    if value < least / 2:
+        return "<" + change(least, unit, currency, lang=lang).lstrip("+")
+    return change(value, unit, currency, lang=lang).lstrip("+")
+
+
 def moment(at: str, time_zone: str, lang: str = "en") -> str:
     """Return a time in the project's zone, which is named, to the minute.
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from experiments.report.document import Check, Comparison, MetricResult, Plan, RuleResult, Text, Verdict
-from experiments.report.verdict_words import Writer
+from experiments.report.verdict_words import NO_SHARE, Writer
 from stats.decision import Decision, Finding, Progress, Quality, decide
 
 DECISIVE = ("srm", "srm_sequential", "contaminated", "balance")
@@ -44,7 +44,14 @@ def decide_report(
         reasons=_reasons(decision, writer),
         stands=decision.stands,
         rules=[
-            RuleResult(code=r.code, label=writer.rule(r), met=r.met, actual=writer.actual(r)) for r in decision.rules
+            RuleResult(
+                code=r.code,
+                label=writer.rule(r),
+                met=r.met,
+                actual=writer.actual(r),
+                failed=r.met is False and (r.code == "quality" or r.numbers.get("reading") in ("worse", "broken")),
+            )
+            for r in decision.rules
         ],
     )
 
@@ -72,7 +79,7 @@ def _findings(metrics: Sequence[MetricResult]) -> list[Finding]:
             fallback = comparison.effect.estimate
             estimate = relative.estimate
             if estimate is None and fallback is not None:
-                estimate = math.copysign(1e-12, fallback) if fallback else 0.0
+                estimate = math.copysign(NO_SHARE, fallback) if fallback else 0.0
             findings.append(
                 Finding(
                     metric=metric.name,

@@ -7,11 +7,37 @@ from dataclasses import dataclass
 
 from experiments.report import figures
 from experiments.report.document import Check, Comparison, Estimate, MetricResult, Plan, Text
+from experiments.report.verdict_forms import (
+    ALL_OVER,
+    CHANCE,
+    DO_NOT_READ,
+    FORECAST,
+    FUTILE,
+    LOSS,
+    MOVES,
+    NO_FORECAST,
+    NOT_CHECKED,
+    NOT_COMPUTED,
+    OUTLOOKS,
+    PER_MEMBER,
+    QUALITY,
+    RULES,
+    SHORT,
+    STILL_OPEN,
+    STOP_BROKEN,
+    STOP_WORSE,
+    TOTAL,
+    UNCLEAR,
+    UNDEFINED,
+    UNMET,
+)
 from experiments.report.whys import why_text
 from experiments.report.words import inline, say
 from stats.decision import Decision, Progress, Rule, VariantOutlook
 
 LANGUAGES = ("en", "zh-CN")
+NO_SHARE = 1e-12
+"""Size of an effect of which only the sign is known, because control's mean cannot be told from zero."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +53,7 @@ class Writer:
     def sentence(self, decision: Decision) -> Text:
         """Return the one sentence that says what to do."""
         if decision.code == "do_not_read":
-            return _DO_NOT_READ
+            return self.counted(DO_NOT_READ)
         if decision.code == "roll_out" and decision.variant is not None:
             return self._roll_out(decision.variant)
         if decision.code == "stop_harm" and decision.variant is not None:
@@ -45,17 +71,23 @@ class Writer:
             moves = [self.moves(first, variant, lang, interval=True)]
             better = [m for m in others if self.comparison(m, variant).reading == "better"]
             moves += [self.moves(m, variant, lang) for m in better]
-            form = {"en": "Roll out {name}: {moves}.{total}", "zh-CN": "建议全量上线“{name}”：{moves}。{total}"}[lang]
+            form = {
+                "en": "Roll out {name}: {moves}.{loss}{total}",
+                "zh-CN": "建议全量上线“{name}”：{moves}。{loss}{total}",
+            }[lang]
             joint = {"en": ", and ", "zh-CN": "，"}[lang]
             texts[lang] = form.format(
-                name=self.variant(variant, lang), moves=joint.join(moves), total=self.total(first, variant, lang)
+                name=self.variant(variant, lang),
+                moves=joint.join(moves),
+                total=self.total(first, variant, lang),
+                loss=self.loss("chosen", first, variant, lang),
             )
         return texts
 
     def _stop_harm(self, decision: Decision) -> Text:
         reason = decision.reasons[0]
         variant, metric = reason.variant or decision.variant or "", self.metrics[reason.metric or ""]
-        forms = _STOP_BROKEN if metric.role == "guardrail" else _STOP_WORSE
+        forms = STOP_BROKEN if metric.role == "guardrail" else STOP_WORSE
         return {
             lang: form.format(
                 name=self.variant(variant, lang),
@@ -75,13 +107,18 @@ class Writer:
         }
 
     def _keep_running(self, decision: Decision) -> Text:
+        futile = next((r for r in decision.reasons if r.code == "futile"), None)
+        if futile is not None:
+            return self._fill(FUTILE, Rule("futile", None, {"planned": self.progress.planned_units, **futile.numbers}))
         if decision.stands == "waiting":
-            immature = f"{self.progress.immature:,}"
-            why = {lang: text.format(immature=immature) for lang, text in _UNMET["outcomes_mature"].items()}
+            why = self._fill(UNMET["outcomes_mature"], Rule("", None, {"immature": self.progress.immature}))
             head = {"en": "Wait for outcomes", "zh-CN": "等待结果"}
         else:
-            unmet = next((r for r in decision.rules if r.met is False and r.code in _UNMET), None)
-            why = _fill(_UNMET[unmet.code], unmet) if unmet is not None else _UNCLEAR
+            unmet = self._first_unmet(decision)
+            why = UNCLEAR
+            if unmet is not None:
+                watched = self.plan.inference == "group_sequential" and unmet.code == "planned_sample"
+                why = self._fill(UNMET["matured_sample" if watched else unmet.code], unmet)
             head = {"en": "Keep running", "zh-CN": "继续运行"}
         days, units = decision.more_days, decision.more_units
         forecast = {"en": "", "zh-CN": ""}
@@ -89,24 +126,29 @@ class Writer:
             word = "day" if days == 1 else "days"
             forecast = {"en": f", about {days} more {word}", "zh-CN": f"，约还需 {days} 天"}
         elif units and decision.stands == "open":
-            forecast = {"en": f", about {units:,} more members", "zh-CN": f"，约还需 {units:,} 名会员"}
+            forecast = self.counted({"en": f", about {units:,} more members", "zh-CN": f"，约还需 {units:,} 名会员"})
         return {
             "en": f"{head['en']}{forecast['en']}: {why['en']}.",
             "zh-CN": f"{head['zh-CN']}{forecast['zh-CN']}：{why['zh-CN']}。",
         }
 
+    def _first_unmet(self, decision: Decision) -> Rule | None:
+        """Return what a running test waits for: of one send outcomes, for nobody else enters; else the plan."""
+        unmet = [r for r in decision.rules if r.met is False and r.code in UNMET]
+        return next((r for r in unmet if r.code == "outcomes_mature"), unmet[0] if unmet else None)
+
     def _no_answer(self, decision: Decision) -> Text:
         """Say that the test is over without a proof, which rule was not met, and what would give an answer."""
-        unmet = next((r for r in decision.rules if r.met is False and r.code in _SHORT), None)
+        unmet = next((r for r in decision.rules if r.met is False and r.code in SHORT), None)
         if unmet is not None:
             more = {"more": f"{decision.more_units or 0:,}"}
-            forms = _STILL_OPEN if unmet.code == "planned_sample" and not self.progress.ended else _SHORT[unmet.code]
-            return _fill(forms, unmet, **more)
+            forms = STILL_OPEN if unmet.code == "planned_sample" and not self.progress.ended else SHORT[unmet.code]
+            return self._fill(forms, unmet, **more)
         open_rules = [self.rule(r) for r in decision.rules if r.met is not True and r.code != "quality"]
-        advice = _NO_FORECAST
+        advice = self.counted(NO_FORECAST)
         if decision.more_units is not None:
             total = f"{self.progress.units + decision.more_units:,}"
-            advice = {lang: text.format(total=total) for lang, text in _FORECAST.items()}
+            advice = {lang: text.format(total=total) for lang, text in self.counted(FORECAST).items()}
         en = ", ".join(f"“{rule['en']}”" for rule in open_rules)
         chinese = "".join(f"“{rule['zh-CN']}”" for rule in open_rules)
         return {
@@ -124,7 +166,7 @@ class Writer:
             code = "better_but_over"
         texts = {}
         for lang in LANGUAGES:
-            texts[lang] = _OUTLOOKS.get(code, _OUTLOOKS["primary_unclear"])[lang].format(
+            texts[lang] = OUTLOOKS.get(code, OUTLOOKS["primary_unclear"])[lang].format(
                 name=self.variant(outlook.variant, lang),
                 label=inline(metric.label, lang),
                 moves=self.moves(metric, outlook.variant, lang, interval=True),
@@ -134,18 +176,20 @@ class Writer:
                 limit=self.limit(metric),
                 why=why_text(comparison.why or comparison.effect.why, lang),
             )
+            if code == "primary_unclear":
+                texts[lang] += self.loss("now", metric, outlook.variant, lang)
         return texts
 
     def rule(self, rule: Rule) -> Text:
         """Return a rule's name."""
         subject = self.metrics.get(rule.subject or "")
         if subject is None:
-            return _QUALITY.get(rule.subject or "", _RULES["quality"]) if rule.code == "quality" else _RULES[rule.code]
+            return QUALITY.get(rule.subject or "", RULES["quality"]) if rule.code == "quality" else RULES[rule.code]
         code = rule.code
         if code == "guardrail_within":
             code += "_above" if subject.direction == "decrease" else "_below"
         share = f"{100 * (subject.margin_relative or 0):g}%"
-        return {lang: text.format(label=say(subject.label, lang), share=share) for lang, text in _RULES[code].items()}
+        return {lang: text.format(label=say(subject.label, lang), share=share) for lang, text in RULES[code].items()}
 
     def actual(self, rule: Rule) -> Text:
         """Return what came out of a rule; never empty."""
@@ -163,14 +207,16 @@ class Writer:
             return {"en": f"{loss} on average", "zh-CN": f"平均 {loss}"}
         if rule.code == "outcomes_mature":
             count = numbers.get("immature")
-            return {"en": f"{count:,} not over", "zh-CN": f"{count:,} 名未结束"} if count else _ALL_OVER
+            return {"en": f"{count:,} not over", "zh-CN": f"{count:,} 名未结束"} if count else ALL_OVER
         estimate, high, low = numbers.get("estimate"), numbers.get("ci_high"), numbers.get("ci_low")
         if rule.code == "guardrail_within" and isinstance(high, float) and isinstance(low, float):
             limit = numbers.get("limit")
             end = figures.relative(high if isinstance(limit, float) and limit > 0 else low)
             return {"en": f"at worst {end}", "zh-CN": f"最差 {end}"}
         if rule.met is None or not isinstance(estimate, float):
-            return _NOT_COMPUTED
+            return NOT_COMPUTED
+        if abs(estimate) <= NO_SHARE:
+            return UNDEFINED
         shown = figures.relative(estimate)
         return {"en": shown, "zh-CN": shown}
 
@@ -180,7 +226,20 @@ class Writer:
             shown = f"p {figures.p_value(p_value)}"
             return {"en": shown, "zh-CN": shown}
         found = self.checks.get(rule.subject or "")
-        return found.value if found is not None else _NOT_CHECKED
+        return found.value if found is not None else NOT_CHECKED
+
+    def counted(self, forms: Text) -> Text:
+        """Return forms that count members, as they read where something else was randomised."""
+        if self.plan.unit_type == "member":
+            return forms
+        return {
+            "en": forms["en"].replace("members", "units"),
+            "zh-CN": forms["zh-CN"].replace("名会员", "个单元").replace("会员", "单元"),
+        }
+
+    def _fill(self, forms: Text, rule: Rule, **more: str) -> Text:
+        numbers = {k: f"{v:,}" if isinstance(v, int) else v for k, v in rule.numbers.items()}
+        return {lang: text.format(**numbers, **more) for lang, text in self.counted(forms).items()}
 
     # figures ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +262,7 @@ class Writer:
         shown, _ = self._shown(metric, variant)
         change = self.change(metric, variant, lang)
         word = "rises" if (shown.estimate or 0) >= 0 else "falls"
-        text = _MOVES[word][lang].format(label=inline(metric.label, lang), size=change.lstrip("+" + figures.MINUS))
+        text = MOVES[word][lang].format(label=inline(metric.label, lang), size=change.lstrip("+" + figures.MINUS))
         if not interval:
             return text
         return text + {"en": " ({})", "zh-CN": "（{}）"}[lang].format(self.interval(metric, variant, lang))
@@ -219,6 +278,7 @@ class Writer:
         """Return the adjusted interval that belongs to `change`."""
         shown, absolute = self._shown(metric, variant)
         level = f"{100 * (1 - self.plan.alpha):g}%"
+        bayesian = self.plan.inference == "bayesian"
         low, high = shown.ci_low_adjusted, shown.ci_high_adjusted
         if low is None or high is None:
             return why_text(shown.why or self.comparison(metric, variant).why, lang) or "–"
@@ -229,8 +289,14 @@ class Writer:
             ends[0] = ends[0].removesuffix(figures.points(lang))
         else:
             ends = [figures.relative(v) for v in (low, high)]
-        form = {"en": "{} interval {} to {}", "zh-CN": "{} 区间 {} 至 {}"}[lang]
-        return form.format(level, *ends)
+        plain = {"en": "{} interval {} to {}", "zh-CN": "{} 区间 {} 至 {}"}
+        credible = {"en": "{} credible interval {} to {}", "zh-CN": "{} 可信区间 {} 至 {}"}
+        text = (credible if bayesian else plain)[lang].format(level, *ends)
+        chance = self.comparison(metric, variant).chance_to_win
+        if not bayesian or chance is None or metric.role == "guardrail":
+            return text
+        form = CHANCE["better" if chance >= 0.5 else "worse"][lang]
+        return form.format(chance=figures.chance(max(chance, 1 - chance)), interval=text)
 
     def _shown(self, metric: MetricResult, variant: str) -> tuple[Estimate, bool]:
         """Return the estimate that sentences quote, and whether it is the absolute one."""
@@ -240,6 +306,15 @@ class Writer:
             return found.relative, False
         return found.effect, True
 
+    def loss(self, when: str, metric: MetricResult, variant: str, lang: str) -> str:
+        """Return a sentence with the expected loss of choosing a variant, for Bayesian reports."""
+        found = self.comparison(metric, variant).expected_loss
+        if found is None:
+            return ""
+        size = figures.loss(found, metric.unit, self.plan.currency, lang=lang)
+        each = metric.unit == "money" and self.plan.unit_type == "member"
+        return LOSS[when][lang].format(loss=size + (PER_MEMBER[lang] if each else ""))
+
     def total(self, metric: MetricResult, variant: str, lang: str) -> str:
         """Return a sentence with the money over all of the variant's members, for money metrics."""
         found = self.comparison(metric, variant)
@@ -247,127 +322,5 @@ class Writer:
             return ""
         n = next(v.n for v in metric.variants if v.variant == variant)
         size = figures.whole_money(found.total.estimate, self.plan.currency, lang)
-        form = _TOTAL["more" if found.total.estimate >= 0 else "less"][lang]
+        form = self.counted(TOTAL["more" if found.total.estimate >= 0 else "less"])[lang]
         return form.format(n=f"{n:,}", size=size)
-
-
-def _fill(forms: Text, rule: Rule, **more: str) -> Text:
-    numbers = {k: f"{v:,}" if isinstance(v, int) else v for k, v in rule.numbers.items()}
-    return {lang: text.format(**numbers, **more) for lang, text in forms.items()}
-
-
-_MOVES: dict[str, Text] = {
-    "rises": {"en": "{label} rises by {size}", "zh-CN": "{label}上升 {size}"},
-    "falls": {"en": "{label} falls by {size}", "zh-CN": "{label}下降 {size}"},
-}
-_TOTAL: dict[str, Text] = {
-    "more": {"en": " Over its {n} members that is {size} more.", "zh-CN": "该方案 {n} 名会员合计多出 {size}。"},
-    "less": {"en": " Over its {n} members that is {size} less.", "zh-CN": "该方案 {n} 名会员合计减少 {size}。"},
-}
-_STOP_WORSE: Text = {"en": "Stop: with {name}, {moves}.", "zh-CN": "停止：“{name}”使{moves}。"}
-_STOP_BROKEN: Text = {
-    "en": "Stop: with {name}, {moves}; the limit is {limit}.",
-    "zh-CN": "停止：“{name}”使{moves}，已越过护栏界限 {limit}。",
-}
-_DO_NOT_READ: Text = {
-    "en": "Do not read the effects: members are not split as planned. Find what lost or added members in one variant.",
-    "zh-CN": "请勿解读效果：会员未按计划比例分流。请先查明是哪个方案多出或丢失了会员。",
-}
-_UNCLEAR: Text = {
-    "en": "no variant meets every rule yet, and none can be ruled out",
-    "zh-CN": "尚无方案满足全部规则，也没有方案可以排除",
-}
-_UNMET: dict[str, Text] = {
-    "planned_sample": {
-        "en": "{units} of {planned} planned members are in",
-        "zh-CN": "计划 {planned} 名会员，已进组 {units} 名",
-    },
-    "planned_days": {"en": "day {days} of {planned} planned", "zh-CN": "计划 {planned} 天，已过 {days} 天"},
-    "whole_weeks": {"en": "only whole weeks are read, and it is day {days}", "zh-CN": "只按整周解读，现为第 {days} 天"},
-    "outcomes_mature": {
-        "en": "the outcome windows of {immature} members are not over",
-        "zh-CN": "{immature} 名会员的观察窗口尚未结束",
-    },
-}
-_SHORT: dict[str, Text] = {
-    "planned_sample": {
-        "en": "No answer: the test ended with {units} of {planned} planned members. "
-        "Run it again with at least {planned}.",
-        "zh-CN": "没有结论：计划 {planned} 名会员，实验结束时只进组 {units} 名。请以至少 {planned} 名会员重新实验。",
-    },
-    "planned_days": {
-        "en": "No answer: the test ended on day {days} of {planned} planned. Run it again for the planned time.",
-        "zh-CN": "没有结论：计划 {planned} 天，实验在第 {days} 天就结束了。请按计划时长重新实验。",
-    },
-    "whole_weeks": {
-        "en": "No answer: the test ended on day {days}, and only whole weeks are read. Run it again for whole weeks.",
-        "zh-CN": "没有结论：只按整周解读，而实验在第 {days} 天结束。请按整周重新实验。",
-    },
-}
-_STILL_OPEN: Text = {
-    "en": "No answer: all outcomes are in, but from {units} of {planned} planned members. "
-    "Enrol {more} more, or end the test.",
-    "zh-CN": "没有结论：计划 {planned} 名会员，只进组 {units} 名，且结果已全部到齐。请再进组 {more} 名，或结束实验。",
-}
-_FORECAST: Text = {
-    "en": "If the effects stay as they look, a new test needs about {total} members.",
-    "zh-CN": "若效果与目前估计一致，重新实验约需 {total} 名会员。",
-}
-_NO_FORECAST: Text = {
-    "en": "A new test needs many times the members, or an offer with a larger effect.",
-    "zh-CN": "若要得到结论，需要多得多的会员，或效果更大的优惠。",
-}
-_OUTLOOKS: dict[str, Text] = {
-    "also_better": {
-        "en": "{name} is better too, but gains less: {moves}.",
-        "zh-CN": "“{name}”也更好，但幅度较小：{moves}。",
-    },
-    "all_rules_met": {"en": "{name} is better so far: {moves}.", "zh-CN": "“{name}”目前更好：{moves}。"},
-    "better_but_over": {
-        "en": "{name} does better, {moves}; but the test did not get as far as its plan.",
-        "zh-CN": "“{name}”更好：{moves}；但实验未达到原定计划。",
-    },
-    "primary_worse": {"en": "Do not choose {name}: {moves}.", "zh-CN": "不要选择“{name}”：{moves}。"},
-    "guardrail_broken": {
-        "en": "Do not choose {name}: {moves}; the limit is {limit}.",
-        "zh-CN": "不要选择“{name}”：{moves}，已越过护栏界限 {limit}。",
-    },
-    "guardrail_not_proven": {
-        "en": "{name} is not proven to keep {label} within {limit}: {change} ({interval}).",
-        "zh-CN": "尚未证明“{name}”的{label}未越界（界限 {limit}）：{change}（{interval}）。",
-    },
-    "no_effect_beyond": {
-        "en": "{name} shows no effect on {label} beyond ±{bound}.",
-        "zh-CN": "“{name}”对{label}的影响不超过 ±{bound}。",
-    },
-    "primary_unclear": {
-        "en": "{name} shows no clear change in {label}: {change} ({interval}).",
-        "zh-CN": "“{name}”对{label}的影响不确定：{change}（{interval}）。",
-    },
-    "not_computed": {
-        "en": "{name} cannot be judged on {label}: {why}.",
-        "zh-CN": "无法就{label}判断“{name}”：{why}。",
-    },
-}
-_RULES: dict[str, Text] = {
-    "quality": {"en": "Data quality", "zh-CN": "数据质量"},
-    "planned_sample": {"en": "Planned sample reached", "zh-CN": "达到计划样本量"},
-    "planned_days": {"en": "Planned days observed", "zh-CN": "达到计划天数"},
-    "whole_weeks": {"en": "Whole weeks observed", "zh-CN": "覆盖完整周"},
-    "bound_crossed": {"en": "Stopping bound crossed before the plan's end", "zh-CN": "计划结束前已越过停止界限"},
-    "loss_within": {"en": "Expected loss within the declared bound", "zh-CN": "期望损失不超过声明的界限"},
-    "outcomes_mature": {"en": "Outcome windows are over", "zh-CN": "观察窗口已结束"},
-    "primary_better": {"en": "{label}: better", "zh-CN": "{label}：更好"},
-    "primary_not_harmed": {"en": "{label}: not harmed", "zh-CN": "{label}：未受损"},
-    "guardrail_within_above": {"en": "{label}: up by less than {share}", "zh-CN": "{label}：上升低于 {share}"},
-    "guardrail_within_below": {"en": "{label}: down by less than {share}", "zh-CN": "{label}：下降低于 {share}"},
-}
-_QUALITY: dict[str, Text] = {
-    "srm": {"en": "Traffic split as planned", "zh-CN": "流量比例符合计划"},
-    "srm_sequential": {"en": "Split as planned on every day", "zh-CN": "流量比例逐日符合计划"},
-    "contaminated": {"en": "Few members in two variants", "zh-CN": "跳组会员很少"},
-    "balance": {"en": "Balanced before the test", "zh-CN": "实验前均衡"},
-}
-_ALL_OVER: Text = {"en": "all over", "zh-CN": "全部结束"}
-_NOT_COMPUTED: Text = {"en": "not computed", "zh-CN": "未计算"}
-_NOT_CHECKED: Text = {"en": "not checked", "zh-CN": "未检查"}
