@@ -58,7 +58,16 @@ def _growth(finding: Finding, bound: float | None) -> float | None:
 
 
 def more_days(progress: Progress, unmet: Sequence[Rule], more_units: int | None) -> int | None:
-    """Return about how many more days, in whole weeks where enrolment rolls."""
+    """Return about how many more days, in whole weeks where enrolment rolls.
+
+    Units come at the pace at which they have entered so far. A group-sequential test counts them once their outcome
+    windows are over, so it waits for those of the last one needed.
+
+    >>> watched = Progress(enrolment="rolling", inference="group_sequential", units=1400, planned_units=5200, days=12,
+    ...                    immature=1400, days_to_mature=7)
+    >>> more_days(watched, [Rule("planned_sample", False, {})], 3800)  # 2,400 more in 11 days, and a week: day 30
+    23
+    """
     if progress.stands == "over":
         return None
     if progress.stands == "waiting":
@@ -69,9 +78,13 @@ def more_days(progress: Progress, unmet: Sequence[Rule], more_units: int | None)
         return None
     days = progress.days
     if more_units is not None:
-        if progress.units == 0 or progress.days == 0:
+        # A watched test counts units as they mature; more than those have entered.
+        unripe = progress.immature if progress.inference == "group_sequential" else 0
+        entered = progress.units + unripe
+        if entered == 0 or progress.days == 0:
             return None
-        days += math.ceil(more_units * progress.days / progress.units)
+        days += math.ceil(max(more_units - unripe, 0) * progress.days / entered)
+        days += (progress.days_to_mature or 0) if unripe else 0
     elif not unmet:
         return None
     if progress.planned_days is not None:
