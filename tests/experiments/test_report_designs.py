@@ -303,6 +303,24 @@ def test_other_experiments_are_tested_for_interaction(shop: Store) -> None:
     assert found.statistic == pytest.approx((effects[1] - effects[0]) ** 2 / sum(squared))
 
 
+@pytest.mark.parametrize(("days", "count"), [(-60, 0), (-13, 1), (13, 1), (15, 0)])
+def test_experiments_that_did_not_run_together_are_not_tested(shop: Store, days: int, count: int) -> None:
+    """Units of this one enter on one day and are measured for 14: an offer before or after that cannot matter."""
+    rows = campaign(300)
+    other = [
+        decided(
+            r.unit,
+            ("x", "y")[i // 2 % 2],
+            START_US + days * DAY_US,
+            experiment="other",
+            decision_id=decision_id("other", 1, "member", r.unit, ""),
+        )
+        for i, r in enumerate(r for r in rows if isinstance(r, DecisionRow))
+    ]
+    report = reported(shop, [*rows, *other], SPEND, experiment({"primary": ["spend"]}))
+    assert [(o.subject, o.units) for o in report.overlaps] == [("other", 300)] * count
+
+
 def test_a_switchback_is_judged_by_its_assignment(shop: Store) -> None:
     rng = np.random.default_rng(2)
     rows: Log = []
