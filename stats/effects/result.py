@@ -85,9 +85,16 @@ class Effect:
         """Return it in the shape of ``other``, to which an array of alphas has brought the interval alone."""
         if self.shape == other.shape:
             return self
-        floats = (self.estimate, self.std_error, self.df, self.ci_low, self.ci_high, self.p_value)
+        parts = (self.estimate, self.std_error, self.df, self.ci_low, self.ci_high, self.p_value)
+        floats = [np.broadcast_to(part, other.shape) for part in parts]
         return Effect(
-            *(np.broadcast_to(part, other.shape) for part in floats), why=np.broadcast_to(self.why, other.shape)
+            estimate=floats[0],
+            std_error=floats[1],
+            df=floats[2],
+            ci_low=floats[3],
+            ci_high=floats[4],
+            p_value=floats[5],
+            why=np.broadcast_to(self.why, other.shape),
         )
 
     def value(self, *index: int) -> EffectValue:
