@@ -91,6 +91,14 @@ def test_one_wide_row_does_not_squeeze_the_others() -> None:
     assert svg.count("off-scale") == 2
 
 
+@pytest.mark.parametrize("size", [1e-13, 3.6e-15, 1e-300])
+def test_figures_next_to_nothing_have_an_axis(size: float) -> None:
+    """Differences that are the last digits' noise."""
+    scale = shared_scale([(-size, 0.0, size)], width=248.0)
+    assert scale.low < -size < size < scale.high
+    assert scale.x(0.0) == pytest.approx(124.0)
+
+
 def test_an_axis_without_numbers_is_still_an_axis() -> None:
     scale = shared_scale([(None, None, None)], width=248.0)
     assert scale.low == -scale.high < 0

@@ -52,7 +52,9 @@ def round_ticks(low: float, high: float, about: int) -> tuple[float, ...]:
     """Return round ticks that cover a range from outside, with zero among them when it is inside."""
     step = nice_step(high - low, about)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(index * step, 12) + 0.0 for index in range(first, last + 1))
+    # Rounding takes the last digits' noise away; of steps that are themselves next to nothing it must leave something.
+    digits = max(12, 3 - math.floor(math.log10(step)))
+    return tuple(round(index * step, digits) + 0.0 for index in range(first, last + 1))
 
 
 def shared_scale(
