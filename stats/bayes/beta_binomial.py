@@ -81,7 +81,8 @@ def beta_binomial(
         np.sqrt(variances[0] + variances[1]),
         low,
         high,
-        (weight * density * above_b).sum(axis=-1),
+        # Panels hold chances to about 1e-8; none is above 1.
+        np.minimum((weight * density * above_b).sum(axis=-1), 1.0),
         (weight * slope * cdf_b * above_a).sum(axis=-1),
         (weight * slope * cdf_a * above_b).sum(axis=-1),
     )

@@ -48,7 +48,8 @@ def chance_best(
     Args:
         means: the arms' own means, shape (…, arms).
         sds: their standard errors.
-        prior_sd: of the effects, in the metric's unit (``bayes.prior_sd``), shape (…).
+        prior_sd: of the effects, in the metric's unit (``bayes.prior_sd``), shape (…). 0 says that all arms are the
+            same: then there is no race, and NaN.
         control: place of control among the arms.
         more_is_better: whether the largest mean is best.
 
@@ -73,10 +74,10 @@ def chance_best(
     for index in np.ndindex(centre.shape[:-1]):
         keep = np.flatnonzero(ok[index])
         best[index], loss[index] = np.nan, np.nan
-        if keep.size == 0 or np.isnan(spread[index]):
+        if keep.size == 0 or not spread[index] > 0:
             continue
         m, s = centre[index][keep], error[index][keep]
-        if flat[index] or control % centre.shape[-1] not in keep:
+        if flat[index] or keep.size == 1 or control % centre.shape[-1] not in keep:
             found = _normal_race(m[None], s[None], np.ones(1))
         else:
             place = int(np.flatnonzero(keep == control % centre.shape[-1])[0])

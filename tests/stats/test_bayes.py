@@ -262,3 +262,18 @@ def test_history_sets_the_prior_or_says_why_not() -> None:
     assert 0 < nothing.relative_sd < 0.05
     few = prior_from_history([0.1, np.nan, 0.2], [0.1, 0.1, 0.0], declared=0.3)
     assert (few.relative_sd, few.experiments, few.learnt, few.why_code) == (0.3, 1, False, "too_few_experiments")
+
+
+def test_a_race_of_one_is_won_and_a_race_of_equals_is_none() -> None:
+    with np.errstate(all="raise", under="ignore"):
+        alone = chance_best([3.0], [0.5], prior_sd=0.2)
+        same = chance_best([3.0, 3.1], [0.5, 0.5], prior_sd=0.0)
+    assert (alone.chance_best.tolist(), alone.expected_loss.tolist()) == ([1.0], [0.0])
+    assert np.isnan(same.chance_best).all()
+
+
+@pytest.mark.parametrize("variant", [(5222, 10_000), (49_453, 10_000_000), (1, 2)])
+def test_a_certain_chance_is_not_above_one(variant: tuple[int, int]) -> None:
+    posterior = beta_binomial((10_456, 10_000_000), variant, (38.4, 1.1)).value()
+    assert posterior.chance_positive is not None
+    assert 0.999999 < posterior.chance_positive <= 1
