@@ -130,7 +130,11 @@ def _wald(base: _Arm, rest: _Arm, alpha: FloatArray, interval: str) -> Effect:
         critical = np.square(t_quantile(df, 1 - alpha / 2))
         covariance = base.covariance + rest.covariance
         low, high, bounded = fieller(difference, more, var_difference, var_reached, covariance, critical)
-        why = first_reason(why, np.where(bounded, 0, int(Why.REACHED_NEAR_ZERO)))
+        why = first_reason(
+            why,
+            np.where(bounded, 0, int(Why.REACHED_NEAR_ZERO)),
+            np.where(var_difference == 0, int(Why.ZERO_VARIANCE), 0),
+        )
         statistic = divide(np.abs(difference), root(var_difference))
     else:
         half = t_quantile(df, 1 - alpha / 2) * std_error

@@ -161,3 +161,13 @@ def test_coverage_where_a_third_is_reached() -> None:
             hits[interval] += value.ci_low <= 2 <= value.ci_high
     for count in hits.values():
         assert count / runs == pytest.approx(0.95, abs=0.012)
+
+
+def test_outcomes_that_covariates_explain_wholly_leave_nothing_to_test_with() -> None:
+    """Who was reached still varies, so the plain interval has a width; the comparison as randomised has none."""
+    rng = np.random.default_rng(3)
+    before, took, arm = rng.normal(size=200), rng.random(200) < 0.7, np.repeat([0, 1], 100)
+    rows = np.column_stack([before + 0.3 * arm, took & (arm == 1), before])
+    moments = Moments.from_rows(["spend", "reached", "before"], rows, cell=arm)
+    found = effect_on_reached(moments, "spend", "reached", covariates=["before"], interval="anderson_rubin")[0].value()
+    assert (found.why_code, found.p_value, found.ci_low) == ("zero_variance", None, None)
