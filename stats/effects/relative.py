@@ -43,7 +43,10 @@ def relative(
     own = divide(control.variance, control.n)
     var_difference = np.square(effect.std_error)
     var_base = own + 2 * control.shift_cov + control.shift_var
-    covariance = variant.shift_cov - control.shift_cov - own
+    # Variances and covariances that corrections have changed each for itself (clusters, covariates) need not fit
+    # together any more; no covariance is larger than both errors allow.
+    most = root(var_difference * var_base)
+    covariance = np.clip(variant.shift_cov - control.shift_cov - own, -most, most)
     critical = np.square(t_quantile(effect.df, 1 - as_float(alpha) / 2))
     low, high, bounded = fieller(difference, base, var_difference, var_base, covariance, critical)
     why = first_reason(

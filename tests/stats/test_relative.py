@@ -131,3 +131,17 @@ def test_it_covers_with_an_adjusted_baseline() -> None:
         narrow.append(lift.ci_low <= 1.5 <= lift.ci_high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.0103 + 0.004)
     assert np.mean(narrow) < 0.93
+
+
+def test_a_covariance_beyond_both_errors_does_not_shut_the_interval() -> None:
+    """Corrections of variances one by one can leave a covariance that no two estimates have (Cauchy, Schwarz)."""
+    control, variant = Sample.of(3, 0.00871, 4.4e-8), Sample.of(22, 0.00444, 2.6e-6)
+    apart = (
+        Sample(control.n, control.mean, control.variance, control.why, np.asarray(8.2e-10), np.asarray(2.7e-7)),
+        Sample(variant.n, variant.mean, variant.variance, variant.why, np.asarray(-2.8e-6), np.asarray(2.7e-7)),
+    )
+    lift = relative(*apart, df=24).value()
+    assert lift.estimate is not None
+    assert lift.ci_low is not None
+    assert lift.ci_high is not None
+    assert lift.ci_low < lift.estimate < lift.ci_high
