@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,8 @@ def futility_bounds(
     """Return bounds at or below which the effect that was planned for is hardly to be shown any more.
 
     Args:
-        information: share of the planned sample at each look, not falling, shape (looks,).
+        information: share of the planned sample at each look, not falling, shape (looks,). Looks after the one that
+            reaches the plan get no bound.
         bounds: of |Z| for the effect, shape (looks,), as from ``stats.sequential.bounds``.
         power: 1 − power is the chance to miss the effect that is spent over the looks.
         spending: how it is spent.
@@ -78,6 +79,11 @@ def futility_bounds(
     (array([-0.9 ,  0.5 ,  1.27,  2.01]), 0.77, 0.55)
     """
     share, limit = as_float(information), as_float(bounds)
+    if (share >= 1).any() and int((share >= 1).argmax()) < share.size - 1:
+        # The test ends with the look that reaches the plan.
+        made = int((share >= 1).argmax()) + 1
+        plan = futility_bounds(share[:made], limit[:made], power, spending, drift=drift)
+        return replace(plan, bounds=np.append(plan.bounds, np.full(share.size - made, -np.inf)))
     steps = spaced(share)
     if not 0 < power < 1:
         raise ValueError("power must lie between 0 and 1")

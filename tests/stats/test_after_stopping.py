@@ -191,6 +191,16 @@ def test_looks_that_add_nothing_are_the_look_before() -> None:
     assert plan.power_obeyed == pytest.approx(plain.power_obeyed, rel=1e-9)
 
 
+def test_looks_past_the_plan_have_no_futility_bound() -> None:
+    """Those of ``bounds`` have none either (infinite); what is said of the plan is not changed by them."""
+    t = [0.3, 0.7, 1.2, 1.4, 1.9]
+    with np.errstate(all="raise", under="ignore"):
+        plan, plain = futility_bounds(t, bounds(t)), futility_bounds(t[:3], bounds(t[:3]))
+    assert plan.bounds[:3] == pytest.approx(plain.bounds, rel=1e-12)
+    assert (plan.bounds[3:] == -np.inf).all()
+    assert (plan.drift, plan.power_obeyed, plan.expected) == (plain.drift, plain.power_obeyed, plain.expected)
+
+
 def test_non_binding_bounds_leave_false_alarms_alone() -> None:
     """The bounds of the effect are those without futility: ignoring it gives alpha."""
     t = [0.25, 0.5, 0.75, 1.0]
