@@ -26,6 +26,7 @@ class Names:
     attributes: Mapping[str, Text] = field(default_factory=dict)
     levels: Mapping[str, Mapping[str, Text]] = field(default_factory=dict)
     """Attribute → level → name: lifecycle stages have names."""
+    experiments: Mapping[str, Text] = field(default_factory=dict)
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> Names:
@@ -37,11 +38,16 @@ class Names:
             for rule in catalogue.definitions.values()
             if isinstance(rule, StageRule)
         }
-        return cls(attributes, levels)
+        experiments = {e.key: dict(e.name) for e in catalogue.definitions.values() if isinstance(e, Experiment)}
+        return cls(attributes, levels, experiments)
 
     def attribute(self, name: str) -> Text:
         """Return an attribute's name, empty where it has none."""
         return dict(self.attributes.get(name, {}))
+
+    def experiment(self, key: str) -> Text:
+        """Return an experiment's name, empty where it has none."""
+        return dict(self.experiments.get(key, {}))
 
     def level(self, attribute: str, level: str) -> Text:
         """Return a level's name, empty where it has none."""

@@ -37,10 +37,10 @@ from experiments.report.document import (
 from experiments.report.estimates import scorecard
 from experiments.report.groundwork import balance_of, carry_over, inputs_of
 from experiments.report.history import prior_of
-from experiments.report.inference import AlwaysValid, Bayesian, GroupSequential, Inference
+from experiments.report.inference import DEFAULT_N_STAR, AlwaysValid, GroupSequential, Inference, chosen
 from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
 from experiments.report.looks import Looks, latest, looks_at
-from experiments.report.measured import FIXED, Measured, MetricSpec, measure_metric
+from experiments.report.measured import Measured, MetricSpec, measure_metric
 from experiments.report.method_words import log_methods
 from experiments.report.outlook import outlook_of
 from experiments.report.plan import inference_of, plan_of, spending_of
@@ -64,8 +64,6 @@ from experiments.sources.log import LogTables, open_log
 from experiments.store import Store
 from stats.decision import Progress
 
-DEFAULT_N_STAR = 5000.0
-"""Units of control and variant at which the always-valid band is narrowest where no sample was planned."""
 WEEK_DAYS = 7
 MAX_LEVELS = 50
 ENDED = frozenset({"ended", "decided"})
@@ -116,7 +114,7 @@ def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None
     population = population_plan(log, declared, number, now)
     definition = declared.record.definition
     measured = measure_experiment(log, population, metrics, costs, variants, strata=definition.analysis.strata)
-    design = Design(measured, definition, population)
+    design = Design(measured, definition, population, declared.names)
     return _Builder(declared, number, split, population.kind, measured, now, design).build()
 
 
@@ -194,16 +192,15 @@ class _Builder:
     def inference(self) -> Inference:
         """How everything in this report is judged."""
         definition = self.definition
-        if self.looks is not None:
-            return GroupSequential(self.looks.information, spending_of(definition), definition.analysis.reserve)
-        kind = inference_of(definition)
-        if kind == "bayesian":
-            return Bayesian(self.declared.prior.relative_sd)
-        if kind == "fixed":
-            return FIXED
-        planned = definition.planned_units
-        # The band is narrowest where one comparison has its share of the plan.
-        return AlwaysValid(max(1.0, planned * 2 / len(self.measured.variants)) if planned else DEFAULT_N_STAR)
+        return chosen(
+            inference_of(definition),
+            None if self.looks is None else self.looks.information,
+            spending=spending_of(definition),
+            reserve=definition.analysis.reserve,
+            relative_sd=self.declared.prior.relative_sd,
+            planned=definition.planned_units,
+            variants=len(self.measured.variants),
+        )
 
     @cached_property
     def estimates(self) -> list[Measured]:
@@ -295,10 +292,9 @@ class _Builder:
         return split_over_time(found, by_day, list(weights.values()))
 
     def days(self) -> int | None:
-        """Return the whole days since the first unit entered, to the end of the experiment or to now.
+        """Return the whole days since the first unit entered (from the launch, if that was the same day) to the end.
 
-        Where that was on the day of the launch they count from the launch: a test of exactly 28 days, whose first
-        member came a minute after midnight, has run for 28.
+        So a test of exactly 28 days, whose first member came a minute after midnight, has run for 28.
         """
         first, record = self.measured.units.first_us, self.declared.record
         ended, started = record.ended_at, record.started_at

@@ -230,6 +230,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["attribute", "experiment"]
     subject: str
     """Attribute, or key of the other experiment."""
+    label: Text = {}
+    """What the subject is called, where it has a name."""
     metric: str
     variant: str
     statistic: float | None

@@ -22,6 +22,9 @@ from stats.effects.result import hide
 from stats.sequential import Monitored, Spending, mixture_band, monitor, tau2
 from stats.why import Why
 
+DEFAULT_N_STAR = 5000.0
+"""Units of control and variant at which the always-valid band is narrowest where no sample was planned."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
@@ -197,6 +200,37 @@ class Bayesian:
         """Return the interval that the data alone give (a flat prior): for contrasts that have no prior."""
         half = t_quantile(np.inf, 1 - as_float(alpha) / 2) * contrast.std_error
         return _judged(contrast, half, np.full(contrast.estimate.shape, np.nan))
+
+
+def chosen(
+    kind: Kind,
+    information: FloatArray | None,
+    *,
+    spending: Spending,
+    reserve: float,
+    relative_sd: float,
+    planned: int | None,
+    variants: int,
+) -> Inference:
+    """Return the strategy of a kind of inference.
+
+    Args:
+        kind: which.
+        information: group sequential: share of the plan at each look.
+        spending: group sequential: how alpha is spent.
+        reserve: group sequential: share of alpha kept for looks past the plan.
+        relative_sd: Bayesian: the prior's.
+        planned: units planned, if a number was declared.
+        variants: how many, control included.
+    """
+    if information is not None:
+        return GroupSequential(information, spending, reserve)
+    if kind == "bayesian":
+        return Bayesian(relative_sd)
+    if kind == "fixed":
+        return Fixed()
+    # The band is narrowest where one comparison has its share of the plan.
+    return AlwaysValid(max(1.0, planned * 2 / variants) if planned else DEFAULT_N_STAR)
 
 
 def monitored(contrast: Contrast, inference: GroupSequential, alpha: npt.ArrayLike) -> Monitored:

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.report import figures
 from experiments.report.document import Comparison, MetricResult, Outlook, Plan, Report, Text, VariantSummary
+from experiments.report.words import say
 from stats.decision import Progress
 from stats.power import Crossing, always_valid_bounds, level
 from stats.sequential import Spending, bounds
@@ -136,58 +137,94 @@ def _drift_of(alpha: float, inference: str, looks: int, spending: tuple[str, flo
     return fixed * math.sqrt(Crossing.of(edges, times).inflation(alpha, POWER))
 
 
-def outlook_text(outlook: Outlook, label: Text, variant: Text) -> Text:
+def outlook_text(outlook: Outlook, label: Text, variant: Text, *, units: str = "member") -> Text:
     """Say an outlook in a sentence.
 
     Args:
         outlook: of one metric and variant.
         label: the metric's name.
         variant: the variant's name.
+        units: what is randomised.
+
+    >>> known = Outlook(metric="m", variant="a", mde_relative=0.1)
+    >>> print(outlook_text(known, {"en": "Orders"}, {"en": "Coupon"})["zh-CN"])
+    Orders（Coupon）：以目前样本，效果达到 ±10.0% 时有 80% 的把握检出。
     """
     out: Text = {}
     for lang in ("en", "zh-CN"):
-        chinese = lang == "zh-CN"
-        name, arm = label.get(lang) or label.get("en") or outlook.metric, variant.get(lang) or outlook.variant
+        name, arm = say(label, lang) or outlook.metric, say(variant, lang) or outlook.variant
         if outlook.mde_relative is None:
-            out[lang] = f"{name}（{arm}）：无法估计可检出的效果。" if chinese else f"{name} ({arm}): no outlook."
+            out[lang] = _FORMS["none"][lang].format(name=name, arm=arm)
             continue
         seen = figures.relative(outlook.mde_relative).lstrip("+")
-        text = (
-            f"{name}（{arm}）：以目前样本，效果达到 ±{seen} 时有 80% 的把握检出。"
-            if chinese
-            else f"{name} ({arm}): with the present sample an effect of ±{seen} would be found with 80 % power."
-        )
+        text = _FORMS["seen"][lang].format(name=name, arm=arm, seen=seen)
         if outlook.target_relative is not None and outlook.units_needed is not None:
             target = figures.relative(outlook.target_relative).lstrip("+")
-            if outlook.days_left == 0:
-                text += f"已足以检出 ±{target}。" if chinese else f" That is enough for ±{target}."
-            else:
-                text += (
-                    f"检出 ±{target} 共需约 {outlook.units_needed:,} 个单元"
-                    if chinese
-                    else f" For ±{target} it takes about {outlook.units_needed:,} units in all"
-                )
-                if outlook.days_left is not None:
-                    days = "day" if outlook.days_left == 1 else "days"
-                    text += (
-                        f"，按目前速度还需 {outlook.days_left:,} 天。"
-                        if chinese
-                        else f", {outlook.days_left:,} more {days} at the present pace."
-                    )
-                elif outlook.why in (NO_MORE_COME, NOBODY_ENTERS):
-                    text += "，但不再有新的单元进入。" if chinese else ", but no more come."
-                else:
-                    text += "。" if chinese else "."
+            counted = _COUNTED["member" if units == "member" else "unit"][lang]
+            needed = f"{outlook.units_needed:,} {counted}"
+            text += _FORMS[_waiting(outlook)][lang].format(target=target, needed=needed, days=outlook.days_left)
         out[lang] = text
     return out
 
 
+MOST_DAYS = 365
+"""More days than this are not a plan."""
+
+
+def _waiting(outlook: Outlook) -> str:
+    if outlook.days_left is None:
+        return "no_more" if outlook.why in (NO_MORE_COME, NOBODY_ENTERS) else "needed"
+    if outlook.days_left == 0:
+        return "enough"
+    if outlook.days_left > MOST_DAYS:
+        return "too_long"
+    return "day" if outlook.days_left == 1 else "days"
+
+
+_COUNTED: dict[str, Text] = {
+    "member": {"en": "members", "zh-CN": "名会员"},
+    "unit": {"en": "units", "zh-CN": "个单元"},
+}
+_FORMS: dict[str, Text] = {
+    "none": {"en": "{name} ({arm}): no outlook.", "zh-CN": "{name}（{arm}）：无法估计可检出的效果。"},
+    "seen": {
+        "en": "{name} ({arm}): with the present sample an effect of ±{seen} would be found with 80% power.",
+        "zh-CN": "{name}（{arm}）：以目前样本，效果达到 ±{seen} 时有 80% 的把握检出。",
+    },
+    "enough": {"en": " That is enough for ±{target}.", "zh-CN": "已足以检出 ±{target}。"},
+    "needed": {"en": " For ±{target} it takes about {needed} in all.", "zh-CN": "检出 ±{target} 共需约 {needed}。"},
+    "no_more": {
+        "en": " For ±{target} it takes about {needed} in all, but no more come.",
+        "zh-CN": "检出 ±{target} 共需约 {needed}，但不再有新的进入。",
+    },
+    "day": {
+        "en": " For ±{target} it takes about {needed} in all, {days} more day at the present pace.",
+        "zh-CN": "检出 ±{target} 共需约 {needed}，按目前速度还需 {days} 天。",
+    },
+    "days": {
+        "en": " For ±{target} it takes about {needed} in all, {days:,} more days at the present pace.",
+        "zh-CN": "检出 ±{target} 共需约 {needed}，按目前速度还需 {days:,} 天。",
+    },
+    "too_long": {
+        "en": " ±{target} is out of reach: it takes about {needed} in all, more than a year at the present pace.",
+        "zh-CN": "±{target} 难以检出：共需约 {needed}，按目前速度还需一年以上。",
+    },
+}
+
+
 def outlook_lines(report: Report) -> list[Text]:
-    """Return the outlook of a report in sentences; what has no outlook is left out."""
+    """Return the outlook of a report in sentences; a test that is over has none."""
+    if report.verdict is not None and report.verdict.stands == "over":
+        return []
     metrics = {metric.name: metric.label for metric in report.metrics}
-    variants = {variant.key: variant.name for variant in report.plan.variants}
+    variants = {variant.key: variant.name or variant.offer_name for variant in report.plan.variants}
     return [
-        outlook_text(outlook, metrics.get(outlook.metric, {}), variants.get(outlook.variant, {}))
+        outlook_text(
+            outlook,
+            metrics.get(outlook.metric, {}),
+            variants.get(outlook.variant, {}),
+            units=report.plan.unit_type,
+        )
         for outlook in report.outlook
         if outlook.mde_relative is not None
     ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.measure.overlaps import Overlap
+from experiments.report.audience import Names
 from experiments.report.document import Interaction
 from experiments.report.estimates import MetricSpec, measure_metric
 from stats.arrays import number
@@ -14,12 +15,17 @@ from stats.interactions import equal_effects
 from stats.multiplicity import holm
 
 
-def interactions_of(specs: Sequence[MetricSpec], overlaps: Sequence[Overlap]) -> list[Interaction]:
+def interactions_of(
+    specs: Sequence[MetricSpec],
+    overlaps: Sequence[Overlap],
+    names: Names = Names(),  # noqa: B008 - frozen
+) -> list[Interaction]:
     """Test, for each metric and variant, whether the effect is the same whatever the other experiment's variant.
 
     Args:
         specs: the metrics, all from moments.
         overlaps: the other experiments, with this one's moments within each of their variants.
+        names: what the other experiments are called.
     """
     found = []
     for overlap in overlaps:
@@ -35,6 +41,7 @@ def interactions_of(specs: Sequence[MetricSpec], overlaps: Sequence[Overlap]) ->
         Interaction(
             kind="experiment",
             subject=overlap.experiment,
+            label=names.experiment(overlap.experiment),
             metric=metric,
             variant=variant,
             statistic=test.statistic,

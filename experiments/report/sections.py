@@ -22,6 +22,7 @@ from experiments.measure.population import PopulationPlan
 from experiments.measure.reached import cells_with_reached
 from experiments.measure.survival import EventTimes, event_times
 from experiments.measure.waves import Waves, measure_waves
+from experiments.report.audience import Names
 from experiments.report.clusters import broken_design_warning, measure_clusters, split_warning, too_many_warning
 from experiments.report.document import Factorial, Interaction, PooledWaves, Reached, SurvivalCurve, Text
 from experiments.report.factorial import factorial_of
@@ -51,6 +52,7 @@ class Design:
     measured: MeasuredExperiment
     definition: Experiment
     population: PopulationPlan
+    names: Names = Names()  # noqa: RUF009 - frozen
 
     @property
     def by_cluster(self) -> bool:
@@ -174,7 +176,8 @@ class Design:
         """Return whether effects depend on other experiments' variants, of the primary metrics."""
         if not self._simple_specs or not self.measured.units.counts:
             return []
-        return interactions_of(self._simple_specs, overlaps(self.measured, self.definition.key, self._simple_specs))
+        found = overlaps(self.measured, self.definition.key, self._simple_specs)
+        return interactions_of(self._simple_specs, found, self.names)
 
     def factorial(self, estimates: Sequence[Measured], alpha: float) -> list[Factorial]:
         """Return main effects and interactions of the primary metrics, where factors were declared."""

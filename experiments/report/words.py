@@ -9,6 +9,7 @@ from experiments.report.document import Comparison, MetricResult, Plan, Srm, Tex
 from experiments.report.looks import Looks
 from experiments.report.whys import SPLIT_OFF
 from stats.decision import Progress
+from stats.sequential import peeking_risk
 
 READINGS: dict[str, Text] = {
     "better": {"en": "Better", "zh-CN": "更好"},
@@ -47,6 +48,8 @@ def inline(label: Text, lang: str) -> str:
 
 
 SRM_FAILS = 0.001
+FEWEST_LOOKS, MOST_LOOKS = 2, 100
+"""Looks at which reading a fixed test daily is valued."""
 
 
 def unreadable_reason(srm: Srm) -> str | None:
@@ -313,7 +316,7 @@ def log_warnings(
 def early_warnings(plan: Plan, progress: Progress, looks: Looks | None) -> list[Text]:
     """Say where a report is looked at before its figures are made for it, or after."""
     if plan.inference == "fixed" and progress.units:
-        return _peeked(progress)
+        return _peeked(plan, progress)
     if looks is not None and looks.past_plan and plan.sequential is not None and not plan.sequential.reserve:
         planned, at = f"{looks.planned:,}", f"{looks.matured:,}"
         return [
@@ -327,11 +330,11 @@ def early_warnings(plan: Plan, progress: Progress, looks: Looks | None) -> list[
     return []
 
 
-def _peeked(progress: Progress) -> list[Text]:
-    """Warn of a fixed-horizon test that is read before its end."""
+def _peeked(plan: Plan, progress: Progress) -> list[Text]:
+    """Warn of a fixed-horizon test that is read before its end, and say what reading it daily would be worth."""
     planned = progress.planned_units
     short = planned is not None and progress.units < planned
-    if not short and not (progress.immature and progress.stands != "over"):
+    if progress.stands == "over" or not (short or progress.immature):
         return []
     reasons_en, reasons_zh = [], []
     if short:
@@ -340,11 +343,16 @@ def _peeked(progress: Progress) -> list[Text]:
     if progress.immature:
         reasons_en.append(f"the outcome windows of {progress.immature:,} are not over")
         reasons_zh.append(f"{progress.immature:,} 名的观察窗口尚未结束")
+    days = progress.planned_days or (progress.days or 0) + (progress.days_to_mature or 0)
+    days = min(max(days, FEWEST_LOOKS), MOST_LOOKS)
+    risk = f"{100 * peeking_risk([day / days for day in range(1, days + 1)], plan.alpha):.0f}%"
+    alpha = f"{100 * plan.alpha:g}%"
     return [
         {
             "en": f"This test is to be read once, at its end, and it is not there yet: {', '.join(reasons_en)}. "
-            "Deciding at whichever look pleases finds effects that do not exist; intervals and p hold at the end only.",
-            "zh-CN": f"本实验应在结束时一次性解读，目前尚未结束：{'，'.join(reasons_zh)}。"
-            "中途反复查看并择机下结论会得出并不存在的效果；区间与 p 值仅在结束时成立。",
+            f"Intervals and p hold at the end only: whoever reads it on each of {days} days and stops at the first "
+            f"clear effect finds one in {risk} of tests without any effect, not in {alpha}.",
+            "zh-CN": f"本实验应在结束时一次性解读，目前尚未结束：{'，'.join(reasons_zh)}。区间与 p 值仅在结束时成立："
+            f"若 {days} 天里每天查看、一见明确效果就停止，毫无效果的实验中也有 {risk} 会得出“有效果”，而非 {alpha}。",
         }
     ]
