@@ -12,9 +12,11 @@ from api.web.charts.steps import StepLine, step_chart
 from api.web.language import Language
 from api.web.numbers import MISSING, Numbers
 from api.web.scorecard import bounds, control_mean, variant_names
+from api.web.standings import PlainTable, best_variant, other_experiments
 from api.web.vocabulary import units_word
 from experiments.report.document import Estimate, MetricResult, Reading, Report
-from experiments.report.whys import why_text
+from experiments.report.figures import plain
+from experiments.report.whys import NOT_FOR_THIS_KIND, why_text
 from stats.decision import read_effect
 
 
@@ -62,7 +64,15 @@ class DesignSection:
 def build_designs(report: Report, language: Language, numbers: Numbers) -> tuple[DesignSection, ...]:
     """Return the sections that a report has, in the order of the page."""
     view = _View(report, language, numbers)
-    found = (view.looks(), view.survival(), view.waves(), view.reached(), view.factorial(), view.overlaps())
+    found = (
+        view.looks(),
+        view.survival(),
+        view.waves(),
+        view.reached(),
+        view.factorial(),
+        view.plain("best", best_variant(report, language)),
+        view.plain("others", other_experiments(report, language, numbers)),
+    )
     return tuple(section for section in found if section is not None)
 
 
@@ -86,6 +96,7 @@ class _View:
         self.report, self.language, self.numbers = report, language, numbers
         self.metrics = {m.name: m for m in report.metrics}
         self.names = variant_names(report, language)
+        self.bayesian = report.plan.inference == "bayesian"
         self.level = numbers.share(1 - report.plan.alpha, 0)
 
     def label(self, metric: str) -> str:
@@ -138,28 +149,29 @@ class _View:
             units_word(self.report.plan, self.language),
             _("Share of the plan"),
             _("Alpha spent"),
-            "z",
             _("Bound on |z|"),
         )
-        tables = []
-        for test in self.report.sequential:
-            lines = tuple(
-                DesignLine(
-                    (
-                        self.numbers.count(look.day),
-                        self.numbers.count(look.units),
-                        self.numbers.share(look.information),
-                        f"{look.alpha_spent:.4f}",
-                        MISSING if look.z is None else f"{look.z:.2f}".replace("-", "−"),
-                        MISSING if look.bound is None else f"{look.bound:.2f}",
-                    )
+        lines = tuple(
+            DesignLine(
+                (
+                    self.numbers.count(look.day),
+                    self.numbers.count(look.units),
+                    self.numbers.share(look.information),
+                    f"{look.alpha_spent:.4f}",
+                    MISSING if look.bound is None else f"{look.bound:.2f}",
                 )
-                for look in test.looks
             )
-            label = _("%(metric)s, %(variant)s", metric=self.label(test.metric), variant=self.names[test.variant])
-            tables.append(DesignTable(label, heads, len(heads), None, lines))
+            for look in self.report.sequential[0].looks
+        )
+        said = "; ".join(
+            f"{self.label(test.metric)}, {self.names[test.variant]}: {_written(test.looks[-1].z)}"
+            for test in self.report.sequential
+            if test.looks[-1].z is not None
+        )
+        found = _("z at the last look: %(figures)s", figures=said) if said else ""
+        table = DesignTable(_("Looks"), heads, len(heads), None, lines, found)
         note = _("A look at which |z| reaches its bound stops the test; the file holds the data of the last look")
-        return DesignSection("looks", _("Looks"), note, tuple(tables))
+        return DesignSection("looks", _("Looks"), note, (table,))
 
     def waves(self) -> DesignSection | None:
         """Return the waves of each metric and variant, the pooled effect below them."""
@@ -194,11 +206,21 @@ class _View:
                 said.append(_("A next wave is expected between %(range)s.", range=phrase))
             if pooled.heterogeneity_p is not None:
                 p_value = self.numbers.p_value(pooled.heterogeneity_p)
-                said.append(_("The waves differ by more than chance with p %(p)s.", p=p_value))
+                said.append(self.waves_differ(pooled.heterogeneity_p <= self.report.plan.alpha, p_value))
             label = _("%(metric)s, %(variant)s", metric=self.label(pooled.metric), variant=self.names[pooled.variant])
             tables.append(self.table(label, heads, 3, metric, rows, " ".join(said)))
         note = _("Each occasion is a test of its own; random effects let their true effects differ")
         return DesignSection("waves", _("Waves"), note, tuple(tables))
+
+    def waves_differ(self, differ: bool, p_value: str) -> str:
+        """Say whether true effects differ between waves; a Bayesian report has no p."""
+        _ = self.language.gettext
+        if self.bayesian:
+            alike = _("There is no sign that the waves differ by more than chance.")
+            return _("The waves differ by more than chance.") if differ else alike
+        if differ:
+            return _("The waves differ by more than chance (p %(p)s).", p=p_value)
+        return _("There is no sign that the waves differ by more than chance (p %(p)s).", p=p_value)
 
     def reached(self) -> DesignSection | None:
         """Return the effects per unit reached."""
@@ -207,8 +229,11 @@ class _View:
             return None
         interval = _("%(level)s interval", level=self.level)
         heads = (_("Variant"), _("Reached"), _("Reached in control"), _("Change"), interval)
-        tables = []
+        tables, undefined = [], []
         for name in dict.fromkeys(r.metric for r in self.report.reached):
+            if all(r.why == NOT_FOR_THIS_KIND for r in self.report.reached if r.metric == name):
+                undefined.append(self.label(name))
+                continue
             rows = [
                 _Row(
                     (self.names[r.variant], self.numbers.share(r.reached), self.numbers.share(r.reached_control)),
@@ -220,6 +245,12 @@ class _View:
             ]
             tables.append(self.table(self.label(name), heads, 3, self.metrics[name], rows))
         note = _("Effect on a member whom the offer reached, if it does nothing to those it did not reach")
+        if undefined:
+            note = _(
+                "Effect on a member whom the offer reached, if it does nothing to those it did not reach; "
+                "not defined for %(metrics)s",
+                metrics=_(", ").join(undefined),
+            )
         return DesignSection("reached", _("Effect on those reached"), note, tuple(tables))
 
     def factorial(self) -> DesignSection | None:
@@ -228,7 +259,8 @@ class _View:
         if not self.report.factorial:
             return None
         interval = _("%(level)s interval", level=self.level)
-        heads = (_("Term"), _("Change"), interval, _("p (adjusted)"), _("Cannot be told from"))
+        judged = () if self.bayesian else (_("p (adjusted)"),)
+        heads = (_("Term"), _("Change"), interval, *judged, _("Cannot be told from"))
         tables = []
         for found in self.report.factorial:
             rows = [
@@ -236,7 +268,7 @@ class _View:
                     (" × ".join(term.factors),),
                     term.effect,
                     (
-                        self.numbers.p_value(term.p_value_adjusted),
+                        *(self.numbers.p_value(term.p_value_adjusted) for _head in judged),
                         _(", ").join(" × ".join(a) or _("the mean") for a in term.aliases) or MISSING,
                     ),
                     why=term.why,
@@ -251,31 +283,12 @@ class _View:
         )
         return DesignSection("factors", _("Factors"), note, tuple(tables))
 
-    def overlaps(self) -> DesignSection | None:
-        """Return whether effects depend on other experiments."""
-        _ = self.language.gettext
-        if not self.report.overlaps:
+    def plain(self, key: str, found: PlainTable | None) -> DesignSection | None:
+        """Return a section that is a table of words."""
+        if found is None:
             return None
-        heads = (_("Experiment"), _("Metric"), _("Variant"), _("Members in both"), "χ²", _("p"), _("p (adjusted)"))
-        lines = tuple(
-            DesignLine(
-                (
-                    row.subject,
-                    self.label(row.metric),
-                    self.names.get(row.variant, row.variant),
-                    self.numbers.count(row.units),
-                    MISSING if row.statistic is None else f"{row.statistic:.2f} ({row.df})",
-                    self.numbers.p_value(row.p_value),
-                    self.numbers.p_value(row.p_value_adjusted),
-                ),
-                None,
-                why_text(row.why, self.language.tag),
-            )
-            for row in self.report.overlaps
-        )
-        note = _("Does the effect depend on the variant that members have there? A small p says so")
-        table = DesignTable(_("Other experiments"), heads, len(heads), None, lines)
-        return DesignSection("others", _("Other experiments"), note, (table,))
+        table = DesignTable(found.title, found.heads, len(found.heads), None, tuple(map(DesignLine, found.rows)))
+        return DesignSection(key, found.title, found.note, (table,))
 
     def survival(self) -> DesignSection | None:
         """Return the curves of waiting times."""
@@ -323,6 +336,10 @@ class _View:
             curves.append(DesignCurves(self.label(name), chart))
         note = _("Share of members without the event so far (Kaplan–Meier), by days since they entered")
         return DesignSection("waiting", _("Time to the event"), note, curves=tuple(curves))
+
+
+def _written(z: float | None) -> str:
+    return MISSING if z is None else plain(z, 2)
 
 
 def _reading(low: float | None, high: float | None, metric: MetricResult) -> Reading:

@@ -14,7 +14,7 @@ from api.web.language import Language
 from api.web.numbers import MISSING, Numbers
 from api.web.scorecard import control_mean, variant_names
 from api.web.vocabulary import units_word
-from experiments.report.document import Curve, CurvePoint, MetricResult, Report
+from experiments.report.document import Curve, CurvePoint, MetricResult, Report, SequentialTest
 from experiments.report.whys import why_text
 
 
@@ -37,6 +37,8 @@ class MetricPanels:
     label: str
     axis: str
     panels: tuple[Panel, ...]
+    notes: tuple[str, ...] = ()
+    """How its bounds are to be read."""
 
 
 def build_over_time(report: Report, language: Language, numbers: Numbers) -> tuple[MetricPanels, ...]:
@@ -49,10 +51,11 @@ def build_over_time(report: Report, language: Language, numbers: Numbers) -> tup
             continue
         sequential = report.plan.inference == "group_sequential" and curves[0].axis == "experiment_day"
         low, high = curve_range([c.points for c in curves], bounds=sequential)
-        crossed = {t.variant: t.crossed_day for t in report.sequential if t.metric == metric.name}
+        tests = {t.variant: t for t in report.sequential if t.metric == metric.name} if sequential else {}
         panels = tuple(
             _panel(
-                _marked(c, crossed.get(c.variant)) if sequential else c,
+                c,
+                tests.get(c.variant),
                 metric,
                 names.get(c.variant, c.variant),
                 units,
@@ -66,17 +69,45 @@ def build_over_time(report: Report, language: Language, numbers: Numbers) -> tup
         )
         _ = language.gettext
         axis = _("Days since each member entered") if curves[0].axis == "member_day" else _("Day of the experiment")
-        result.append(MetricPanels(metric.name, language.text(metric.label) or metric.name, axis, panels))
+        label = language.text(metric.label) or metric.name
+        result.append(MetricPanels(metric.name, label, axis, panels, _notes(report, list(tests.values()), language)))
     return tuple(result)
 
 
-def _marked(curve: Curve, crossed_day: int | None) -> Curve:
-    """Return the curve of a group-sequential test, marked on the day on which its bound was crossed."""
-    return msgspec.structs.replace(curve, clear_from_day=crossed_day)
+def _notes(report: Report, tests: list[SequentialTest], language: Language) -> tuple[str, ...]:
+    """Say at which level the bounds of a group-sequential test stand, and what its dotted line is."""
+    _ = language.gettext
+    said = []
+    several = sum(len(m.comparisons) for m in report.metrics if m.role == "primary") > 1
+    if tests and several and report.plan.multiplicity != "none":
+        said.append(
+            _(
+                "These bounds are those of this comparison alone; the scorecard, which decides, is adjusted for all of "
+                "them, so a bound may be crossed here before the scorecard reads “better”."
+            )
+        )
+    if any(look.futility is not None for test in tests for look in test.looks):
+        said.append(_("Dotted line: an effect no better than this leaves little hope; stopping then costs little."))
+    return tuple(said)
+
+
+def _hope(curve: Curve, test: SequentialTest, metric: MetricResult) -> list[float | None]:
+    """Return the futility bound in the metric's unit at each look: the bounds of z and of the effect stand alike."""
+    looks = {look.day: look for look in test.looks}
+    sign = 1.0 if metric.direction == "increase" else -1.0
+    found: list[float | None] = []
+    for point in curve.points:
+        look, half = looks.get(point.day), half_width(point)
+        if look is None or look.futility is None or not look.bound or half is None:
+            found.append(None)
+        else:
+            found.append(sign * look.futility / look.bound * half)
+    return found
 
 
 def _panel(
     curve: Curve,
+    test: SequentialTest | None,
     metric: MetricResult,
     name: str,
     units: str,
@@ -88,6 +119,9 @@ def _panel(
     bounds: bool,
 ) -> Panel:
     _ = language.gettext
+    if bounds:  # marked on the day on which its bound was crossed
+        curve = msgspec.structs.replace(curve, clear_from_day=None if test is None else test.crossed_day)
+    hope = [] if test is None else _hope(curve, test, metric)
     last = next(p for p in reversed(curve.points) if p.estimate is not None)
     size = control_mean(metric) if metric.unit == "share" else max(abs(low), abs(high))
 
@@ -120,7 +154,9 @@ def _panel(
             clear=curve.clear_from_day,
             **values,
         )
-    columns = (_("Day"), units, _("Change"), _("Stops beyond") if bounds else _("Band"))
+    columns: tuple[str, ...] = (_("Day"), units, _("Change"), _("Stops beyond") if bounds else _("Band"))
+    if any(limit is not None for limit in hope):
+        columns = (*columns, _("Little hope at"))
     rows = tuple(
         (
             f"{p.day}" if not p.date else _("%(day)s (%(date)s)", day=p.day, date=numbers.date(p.date)),
@@ -131,8 +167,9 @@ def _panel(
             else _around(p, write)
             if bounds
             else numbers.range_in(p.ci_low, p.ci_high, "absolute", metric.unit, scale=size),
+            *([write(hope[at])] if len(columns) > 4 else []),
         )
-        for p in curve.points
+        for at, p in enumerate(curve.points)
     )
     look = CurveLook(
         points=curve.points,
@@ -143,6 +180,7 @@ def _panel(
         label=conclusion,
         clear_label=_clear_label(curve.clear_from_day, language, bounds=bounds),
         bounds=bounds,
+        futility=hope,
     )
     ticks = round_ticks(low, high, 6)
 

@@ -135,7 +135,12 @@ def _responders(
             reading=badge.word,
         )
         look = IntervalLook(
-            low, row.effect.estimate, high, reading=_reading(row, metric, report.plan.alpha), label=conclusion
+            low,
+            row.effect.estimate,
+            high,
+            reading=_reading(row, metric, report.plan.alpha),
+            label=conclusion,
+            planning_value=None if row.shrunken is None else row.shrunken.estimate,
         )
         rows.append(
             ForestRow(
@@ -186,7 +191,7 @@ def _responders(
             )
             seen.add(row.level)
             position += 1
-        differences = _differences(breakdown, names, several, language, numbers, metric)
+        differences = _differences(breakdown, names, report.plan.alpha, language, numbers, metric)
         groups.append(ResponderGroup(_attribute(breakdown, language), tuple(lines), differences))
     shrunken = any(r.shrunken is not None and r.shrunken.estimate is not None for b in breakdowns for r in b.rows)
     return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table, shrunken)
@@ -201,23 +206,35 @@ def _shrunken(row: BreakdownRow, metric: MetricResult, numbers: Numbers) -> str:
 def _differences(
     breakdown: Breakdown,
     names: dict[str, str],
-    several: bool,
+    alpha: float,
     language: Language,
     numbers: Numbers,
     metric: MetricResult,
 ) -> tuple[str, ...]:
-    """Say, by variant, whether the levels' effects differ by more than chance."""
+    """Say whether the levels' effects differ by more than chance: at most one sentence for every answer."""
     _ = language.gettext
-    said = []
+    differ: list[str] = []
+    alike: list[str] = []
     for test in breakdown.interactions:
+        name = names.get(test.variant, test.variant)
+        spread = breakdown.spread.get(test.variant)
         if test.p_value_adjusted is not None:
-            text = _("same effect in all groups: p %(p)s (adjusted)", p=numbers.p_value(test.p_value_adjusted))
-        elif (spread := breakdown.spread.get(test.variant)) is not None:
+            value = _("p %(p)s", p=numbers.p_value(test.p_value_adjusted))
+            found = test.p_value_adjusted <= alpha
+        elif spread is not None:
+            found = spread > 0
             size = numbers.effect(spread, metric.unit, scale=control_mean(metric)).lstrip("+")
-            text = _("true effects differ between groups by about %(spread)s (standard deviation)", spread=size)
+            value = _("by about %(spread)s", spread=size) if found else ""
         else:
             continue
-        said.append(
-            _("%(variant)s: %(text)s", variant=names.get(test.variant, test.variant), text=text) if several else text
-        )
+        if len(breakdown.interactions) > 1:
+            value = _("%(variant)s %(value)s", variant=name, value=value).strip()
+        (differ if found else alike).append(value)
+    said = []
+    if any(differ):
+        said.append(_("the effect differs between groups (%(values)s)", values=_(", ").join(differ)))
+    if any(alike):
+        said.append(_("no sign that the effect differs between groups (%(values)s)", values=_(", ").join(alike)))
+    elif alike:
+        said.append(_("no sign that the effect differs between groups"))
     return tuple(said)

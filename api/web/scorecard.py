@@ -196,6 +196,8 @@ def metric_details(metric: MetricResult, language: Language, numbers: Numbers) -
         else:
             # Less than half a percent is written as nothing.
             parts.append("CUPED" if mean < 0.005 else _("CUPED, variance −%(share)s", share=share))
+    if any(c.method == "randomisation" for c in metric.comparisons):
+        parts.append(_("compared within places"))
     if metric.winsorised_at is not None:
         parts.append(_("winsorised at %(share)s", share=numbers.share(metric.winsorised_at)))
     if metric.direction == "decrease":
@@ -261,15 +263,14 @@ def _line(
     }
     guarded = metric.role == "guardrail" and comparison.p_value_margin is not None
     adjusted = comparison.p_value_adjusted if comparison.p_value_adjusted is not None else comparison.p_value
-    size = control_mean(metric)
     bayesian = report.plan.inference == "bayesian"
     p_value = numbers.p_value(comparison.p_value_margin if guarded else adjusted)
     _ = language.gettext
     loss = ""
-    if comparison.expected_loss is not None:
+    if comparison.expected_loss is not None and metric.role != "guardrail":
         loss = _(
-            "costs %(loss)s on average if chosen",
-            loss=numbers.effect(comparison.expected_loss, metric.unit, scale=size).lstrip("+"),
+            "loss %(loss)s",
+            loss=figures.loss(comparison.expected_loss, metric.unit, report.plan.currency, lang=language.tag),
         )
     return VariantLine(
         key=comparison.variant,

@@ -122,7 +122,11 @@ def intervals_phrase(inference: str, level: str, language: Language) -> str:
     if inference == "group_sequential":
         return _("Change against control, %(level)s intervals that allow for the looks so far", level=level)
     if inference == "bayesian":
-        return _("Change against control, %(level)s credible intervals", level=level)
+        return _(
+            "Change against control, %(level)s credible intervals; loss: what choosing a variant costs on average, "
+            "as it may be the worse one",
+            level=level,
+        )
     return _("Change against control, %(level)s intervals", level=level)
 
 

@@ -31,6 +31,8 @@ class CurveLook:
     """Such as "clear from day 21"."""
     bounds: bool = False
     """Draw how far from zero the effect must be to stop the test, not a band around the effect."""
+    futility: Sequence[float | None] = ()
+    """Effect at or beyond which, towards the bad side, there is little hope left; one a point, dotted."""
 
 
 def half_width(point: CurvePoint) -> float | None:
@@ -118,6 +120,13 @@ def effect_curve(
         tone, edge = ("flat", "ref") if look.bounds else (look.tone, f"ln s-{look.tone} edge")
         marks.append(element("path", d=outline, class_=f"f-{tone} band"))
         marks += [element("polyline", points=_line(line), class_=edge, fill="none") for line in (upper, lower)]
+    hope = [
+        (x(p.day), y(limit))
+        for p, limit in zip(look.points, look.futility, strict=False)
+        if limit is not None and look.low <= limit <= look.high
+    ]
+    if len(hope) > 1:
+        marks.append(element("polyline", points=_line(hope), class_="ln s-warn futility", fill="none"))
     line = [(x(p.day), y(p.estimate or 0.0)) for p in drawn]
     if len(line) > 1:
         marks.append(element("polyline", points=_line(line), class_=f"ln s-{look.tone}"))
