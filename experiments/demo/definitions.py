@@ -363,7 +363,7 @@ breakdowns: [stage]
 variants:
   - {key: control, name: {en: No reminder, zh-CN: 不提醒}, weight: 1}
   - {key: push, name: {en: Push, zh-CN: 推送}, weight: 1, offer: points-reminder, channel: push}
-  - {key: sms, name: {en: SMS, zh-CN: 短信}, weight: 1, offer: points-reminder, channel: sms}
+  - {key: text-message, name: {en: SMS, zh-CN: 短信}, weight: 1, offer: points-reminder, channel: sms}
 control: control
 metrics:
   primary: [profit-7d, order-rate-7d]
