@@ -196,7 +196,7 @@ def _survival(
     name, length = survival.event, f"{horizon:g}"
     spec = MetricSpec(
         name=text,
-        label={"en": f"Days without {name}, of {length}", "zh-CN": f"{length} 天内未发生 {name} 的天数"},
+        label={"en": f"Days without {name} (of {length})", "zh-CN": f"{length} 天内未发生 {name} 的天数"},
         kind="time_to_event",
         value=survival.days,
         unit="days",

@@ -236,7 +236,9 @@ class _Building:
     def _scorecard(self, estimates: Sequence[Measured], srm: Srm, looks: Looks | None) -> list[MetricResult]:
         alpha, method = self.options.alpha, self.options.multiplicity or "holm"
         results = scorecard(estimates, self.variants, alpha, unreadable=unreadable_reason(srm), multiplicity=method)
-        return results if looks is None else with_stopped(results, estimates, self.variants, looks, alpha)
+        if looks is None or self.options.looks is not None:
+            return results  # which look stopped the test is not known where only the last one's data are there
+        return with_stopped(results, estimates, self.variants, looks, alpha)
 
     def _with_left_out(self, spec: MetricSpec) -> MetricSpec:
         missing = int(np.sum(self.cells.units)) - int(np.sum(self.cells.totals[spec.name].n))

@@ -9,11 +9,19 @@ from experiments.report.document import MetricResult, Plan, Text
 from experiments.report.method_words import EXACT, SPENDING, family_methods, inference_methods
 from experiments.report.words import METHODS, file_methods, say
 
-FOLLOWED: Text = {
-    "en": "Times: mean days without the event up to the horizon (area under the Kaplan–Meier curve); units followed "
-    "for less are censored then.",
-    "zh-CN": "时间：截至期末尚未发生事件的平均天数（Kaplan–Meier 曲线下面积）；观察时间更短的单元在其最后时刻删失。",
+IN_A_FILE: dict[str, Text] = {
+    "restricted_mean": {
+        "en": "Times: mean days without the event up to the horizon (area under the Kaplan–Meier curve); units "
+        "followed for less are censored then.",
+        "zh-CN": "时间：截至期末尚未发生事件的平均天数（Kaplan–Meier 曲线下面积）；"
+        "观察时间更短的单元在其最后时刻删失。",
+    },
+    "quantile": {
+        "en": "Quantiles: intervals between order statistics, differences by MOVER.",
+        "zh-CN": "分位数：由次序统计量得到区间，差值用 MOVER。",
+    },
 }
+"""Methods that a file's report words in another way than the log's."""
 
 
 def guardrail_sentences(metrics: Sequence[MetricResult], plan: Plan) -> list[Text]:
@@ -47,7 +55,7 @@ def methods_of(metrics: list[MetricResult], plan: Plan, options: AnalyzeOptions,
     plain = plan.inference == "fixed" and plan.multiplicity == "holm" and all(m.role == "primary" for m in metrics)
     if plain:
         methods = [
-            FOLLOWED if text == METHODS["restricted_mean"] else text
+            next((IN_A_FILE[name] for name in IN_A_FILE if METHODS[name] == text), text)
             for text in file_methods(metrics, options.alpha, bool(options.breakdowns))
         ]
     else:
@@ -98,9 +106,10 @@ def methods_of(metrics: list[MetricResult], plan: Plan, options: AnalyzeOptions,
 
 def _other_methods(metrics: list[MetricResult], plan: Plan, options: AnalyzeOptions) -> list[Text]:
     early = plan.inference != "fixed"
-    methods = _declared_looks(plan) if options.looks is not None else inference_methods(plan)
+    sequential = plan.inference == "group_sequential"
+    methods = _looks(plan, dated=options.looks is None) if sequential else inference_methods(plan)
     used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
-    texts = {**METHODS, "restricted_mean": FOLLOWED}
+    texts = {**METHODS, **IN_A_FILE}
     methods = [*methods, *(texts[name] for name in used if name in texts and not (early and name in EXACT))]
     methods += family_methods(metrics, plan)
     if options.breakdowns:
@@ -113,20 +122,32 @@ def _other_methods(metrics: list[MetricResult], plan: Plan, options: AnalyzeOpti
     return methods
 
 
-def _declared_looks(plan: Plan) -> list[Text]:
+def _looks(plan: Plan, *, dated: bool) -> list[Text]:
     found = plan.sequential
     if found is None:
         return []
     level, name = f"{100 * (1 - plan.alpha):g}%", SPENDING["obrien_fleming"]
+    spent = {
+        "en": f"alpha is spent up to {found.planned_units:,} planned units (Lan–DeMets, {name['en']}). Intervals are "
+        f"{level} repeated confidence intervals",
+        "zh-CN": f"显著性水平在计划的 {found.planned_units:,} 个单元内逐次分配（Lan–DeMets，{name['zh-CN']}）。"
+        f"区间为 {level} 重复置信区间",
+    }
+    if dated:
+        return [
+            {
+                "en": f"Group sequential: looks are the ends of the days on which units entered; {spent['en']}, valid "
+                "whether the test stops or goes on. Outcomes are taken to be complete at the end of the day.",
+                "zh-CN": f"成组序贯：单元进组各日结束时查看一次；{spent['zh-CN']}，停止或继续均有效。"
+                "视各单元的结果在当日结束时已完整。",
+            }
+        ]
     return [
         {
-            "en": f"Group sequential: the file is the last of the looks that were declared; alpha is spent over them "
-            f"up to {found.planned_units:,} planned units (Lan–DeMets, {name['en']}). Intervals are {level} repeated "
-            "confidence intervals. Earlier looks are taken to have crossed no bound: the file does not show them.",
-            "zh-CN": "成组序贯：文件为所声明的各次查看中的最后一次；"
-            f"显著性水平在计划的 {found.planned_units:,} 个单元内逐次分配"
-            f"（Lan–DeMets，{name['zh-CN']}）。区间为 {level} 重复置信区间。"
-            "文件不含更早各次的数据，视为当时均未越过界限。",
+            "en": f"Group sequential: the file is the last of the looks that were declared; {spent['en']} at the last "
+            "look. Whether an earlier one crossed its bound the file does not show.",
+            "zh-CN": f"成组序贯：文件为所声明的各次查看中的最后一次；{spent['zh-CN']}（最后一次查看）。"
+            "文件不含更早各次的数据，无从得知当时是否越过界限。",
         }
     ]
 

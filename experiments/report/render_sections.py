@@ -26,8 +26,8 @@ TITLES = {
 }
 HEADS: dict[str, dict[str, tuple[str, ...]]] = {
     "looks": {
-        "en": ("Look", "n", "Of the plan", "Alpha spent", "z", "Bound"),
-        "zh-CN": ("查看", "n", "占计划", "已用显著性水平", "z", "界限"),
+        "en": ("Look", "n", "Of the plan", "Alpha spent", "Bound on |z|"),
+        "zh-CN": ("查看", "n", "占计划", "已用显著性水平", "|z| 界限"),
     },
     "waves": {"en": ("Wave", "n", "Weight", "Change", "Interval"), "zh-CN": ("批次", "n", "权重", "变化", "区间")},
     "reached": {
@@ -53,19 +53,18 @@ def section_tables(report: Report, lang: str) -> Iterator[Table]:
     names = {v.key: say(v.name, lang) or v.key for v in report.plan.variants}
     writer = _Writer(report, lang)
     rows: list[tuple[str, ...]]
-    for test in [] if report.curves else report.sequential:  # a curve shows the looks already
+    for test in [] if report.curves else report.sequential[:1]:  # a curve shows the looks already; bounds are the same
         rows = [
             (
                 str(look.day),
                 f"{look.units:,}",
                 _share(look.information),
                 f"{look.alpha_spent:.4f}",
-                "–" if look.z is None else figures.signed(look.z, 2),
                 "–" if look.bound is None else f"±{look.bound:.2f}",
             )
             for look in test.looks
         ]
-        yield writer.table("looks", f"{writer.label(metrics[test.metric])} · {names[test.variant]}", rows)
+        yield writer.table("looks", "", rows)
     for pooled in report.pooled:
         metric = metrics[pooled.metric]
         rows = [
