@@ -22,6 +22,7 @@ TITLES = {
     "reached": {"en": "Effect on those reached", "zh-CN": "对触达者的效果"},
     "factors": {"en": "Factors", "zh-CN": "因素"},
     "others": {"en": "Other experiments: does the effect depend on them?", "zh-CN": "其他实验：效果是否取决于它们？"},
+    "best": {"en": "Chance of being the best of all", "zh-CN": "为最优的概率"},
     "waiting": {"en": "Still waiting", "zh-CN": "尚未发生"},
 }
 HEADS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -39,10 +40,12 @@ HEADS: dict[str, dict[str, tuple[str, ...]]] = {
         "zh-CN": ("项", "变化", "区间", "p (校正)", "无法区分于"),
     },
     "others": {
-        "en": ("Experiment", "Metric", "Variant", "n", "p", "p (adj.)"),
-        "zh-CN": ("实验", "指标", "方案", "n", "p", "p (校正)"),
+        "en": ("Experiment", "n in both", "Does the effect depend on it?"),
+        "zh-CN": ("实验", "共有 n", "效果是否取决于它？"),
     },
 }
+NO_SIGN = {"en": "no sign of it", "zh-CN": "没有迹象"}
+DEPENDS = {"en": "yes: {which}", "zh-CN": "是：{which}"}
 ALL_WAVES = {"en": "All waves", "zh-CN": "全部批次"}
 DAY = {"en": "day {day:g}", "zh-CN": "第 {day:g} 天"}
 
@@ -91,27 +94,51 @@ def section_tables(report: Report, lang: str) -> Iterator[Table]:
             (
                 " × ".join(t.factors),
                 *writer.effect(metric, t.effect),
-                figures.p_value(t.p_value_adjusted),
+                *([] if report.plan.inference == "bayesian" else [figures.p_value(t.p_value_adjusted)]),
                 ", ".join(" × ".join(a) or "1" for a in t.aliases) or "–",
             )
             for t in found.terms
         ]
-        yield writer.table("factors", writer.label(metric), rows)
+        heads = HEADS["factors"]["zh-CN" if lang.startswith("zh") else "en"]
+        shown = heads if report.plan.inference != "bayesian" else (*heads[:3], heads[4])
+        yield writer.table("factors", writer.label(metric), rows, shown)
     if report.overlaps:
+        yield writer.table(
+            "others", "", [_other(report, s, writer) for s in dict.fromkeys(o.subject for o in report.overlaps)]
+        )
+    ranked = [m for m in report.metrics if m.chance_best and m.role == "primary" and len(m.chance_best) > 2]
+    if ranked:
         rows = [
-            (
-                o.subject,
-                writer.label(metrics[o.metric]),
-                names.get(o.variant, o.variant),
-                "–" if o.units is None else f"{o.units:,}",
-                figures.p_value(o.p_value),
-                figures.p_value(o.p_value_adjusted),
-            )
-            for o in report.overlaps
+            (names.get(v, v), *(figures.chance(m.chance_best.get(v)) for m in ranked)) for v in ranked[0].chance_best
         ]
-        yield writer.table("others", "", rows)
+        heads = (say({"en": "Variant", "zh-CN": "方案"}, lang), *(writer.label(m) for m in ranked))
+        yield writer.table("best", "", rows, heads)
     for name in dict.fromkeys(c.metric for c in report.survival):
         yield _waiting(report, metrics[name], names, writer)
+
+
+def _other(report: Report, subject: str, writer: _Writer) -> tuple[str, ...]:
+    """Say of one other experiment whether the effect depends on it; a Bayesian report has no p."""
+    tests = [o for o in report.overlaps if o.subject == subject]
+    units = tests[0].units
+    row = (say(tests[0].label, writer.lang) or subject, "–" if units is None else f"{units:,}")
+    judged = [(t, t.p_value_adjusted) for t in tests if t.p_value_adjusted is not None]
+    if not judged:
+        return (*row, why_text(tests[0].why, writer.lang) or "–")
+    metrics = {m.name: writer.label(m) for m in report.metrics}
+    names = {v.key: say(v.name, writer.lang) or v.key for v in report.plan.variants}
+
+    def with_p(text: str, p_value: float) -> str:
+        return text if report.plan.inference == "bayesian" else f"{text} (p {figures.p_value(p_value)})"
+
+    found = [
+        with_p(f"{metrics[t.metric]} · {names.get(t.variant, t.variant)}", p)
+        for t, p in judged
+        if p <= report.plan.alpha
+    ]
+    if found:
+        return (*row, say(DEPENDS, writer.lang).format(which="; ".join(found)))
+    return (*row, with_p(say(NO_SIGN, writer.lang), min(p for _test, p in judged)))
 
 
 def _waiting(report: Report, metric: MetricResult, names: dict[str, str], writer: _Writer) -> Table:

@@ -136,7 +136,12 @@ def _health(report: Report, lang: str) -> Iterator[Text]:
     line.append(
         f"  p {figures.p_value(srm.p_value)}   " if srm.p_value is not None else f"  {why_text(srm.why, lang)}   "
     )
-    line.append(" · ".join(f"{v} {n:,} ({srm.expected.get(v, 0):,.0f})" for v, n in srm.observed.items()), style="dim")
+    line.append(
+        " · ".join(
+            f"{_variant_name(report, v, lang)} {n:,} ({srm.expected.get(v, 0):,.0f})" for v, n in srm.observed.items()
+        ),
+        style="dim",
+    )
     yield line
     for check in report.checks:
         if check.code == "srm":
@@ -208,7 +213,7 @@ def _metric_rows(table: Table, report: Report, metric: MetricResult, lang: str) 
             figures.change(effect.estimate, metric.unit, currency),
             _interval(metric, comparison, currency, lang),
             figures.relative(comparison.relative.estimate),
-            _certain(report, comparison),
+            _certain(report, metric, comparison, lang),
             reading,
             end_section=index == len(metric.comparisons) - 1 and len(metric.comparisons) > 1,
         )
@@ -217,14 +222,17 @@ def _metric_rows(table: Table, report: Report, metric: MetricResult, lang: str) 
 def _certainty(report: Report) -> dict[str, str]:
     """Name the column of p-values or, where inference is Bayesian, of chances."""
     if report.plan.inference == "bayesian":
-        return {"en": "Chance to win", "zh-CN": "胜出概率"}
+        return {"en": "Chance to win (loss)", "zh-CN": "胜出概率（期望损失）"}
     return {"en": "p (adj.)", "zh-CN": "p (校正)"}
 
 
-def _certain(report: Report, comparison: Comparison) -> str:
+def _certain(report: Report, metric: MetricResult, comparison: Comparison, lang: str) -> str:
     if report.plan.inference != "bayesian":
         return figures.p_value(_decisive_p(comparison))
-    return figures.chance(comparison.chance_to_win)
+    chance = figures.chance(comparison.chance_to_win)
+    if comparison.expected_loss is None or metric.role == "guardrail":
+        return chance
+    return f"{chance} ({figures.loss(comparison.expected_loss, metric.unit, report.plan.currency, lang=lang)})"
 
 
 def _decisive_p(comparison: Comparison) -> float | None:

@@ -334,7 +334,7 @@ def _peeked(plan: Plan, progress: Progress) -> list[Text]:
     """Warn of a fixed-horizon test that is read before its end, and say what reading it daily would be worth."""
     planned = progress.planned_units
     short = planned is not None and progress.units < planned
-    if progress.stands == "over" or not (short or progress.immature):
+    if not (short or progress.immature) or (progress.ended and not progress.immature):
         return []
     reasons_en, reasons_zh = [], []
     if short:

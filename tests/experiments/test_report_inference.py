@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.definitions.errors import DefinitionError
-from experiments.report import archive
+from experiments.report import archive, figures
 from experiments.report.build import build_report
 from experiments.report.document import Report
 from experiments.report.history import past_effects
@@ -20,7 +21,7 @@ from experiments.report.looks import day_end_us, looks_at
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 from stats.bayes import normal_posterior
-from stats.sequential import Spending, bounds
+from stats.sequential import Spending, bounds, peeking_risk
 from tests.experiments.measuring import NOW_US, START_US, define, record
 from tests.experiments.measuring import experiment as plain_experiment
 from tests.experiments.test_report_build import ARMS, BUYERS, DAY_US, OFFER, PROFIT, QUIT, campaign, defined
@@ -147,6 +148,8 @@ def test_little_hope_is_said_and_forbids_nothing(shop: Store) -> None:
     assert last.z <= last.futility < (last.bound or 0)
     assert report.verdict is not None
     assert report.verdict.code == "keep_running"
+    assert report.verdict.sentence["en"].startswith(f"Keep running or give up: after {last.units:,} of 2,000 planned")
+    assert report.verdict.sentence["zh-CN"].startswith("继续或放弃均可")
     assert any("futility" in m["en"] for m in report.methods)
 
 
@@ -201,6 +204,41 @@ def test_a_bayesian_report_has_chances_and_no_p(shop: Store) -> None:
     assert report.verdict is not None
     assert report.verdict.code == "roll_out"
     assert not re_p(json.dumps([report.verdict.sentence, report.summary, report.methods]))
+    (comparison,) = report.metrics[0].comparisons
+    chance, loss = comparison.chance_to_win or 0, comparison.expected_loss or 0
+    for lang, sure, lost in (("en", "better with a chance of ", "expected loss"), ("zh-CN", "更好的概率 ", "期望损失")):
+        said = report.verdict.sentence[lang]
+        assert f"{sure}{figures.chance(chance)}" in said
+        assert figures.loss(loss, report.metrics[0].unit, "CNY", lang=lang) in said
+        assert lost in said
+
+
+def test_a_bayesian_verdict_says_what_an_unclear_variant_would_cost(shop: Store) -> None:
+    defined(shop, planned_units=2000, analysis={"inference": "bayesian"})
+    record(shop, campaign(lift=0.0))
+    report = build_report(shop, "winback", NOW_US)
+    assert report.verdict is not None
+    (reason,) = report.verdict.reasons
+    (comparison,) = report.metrics[0].comparisons
+    chance = comparison.chance_to_win or 0
+    word = "better" if chance >= 0.5 else "worse"
+    assert f"{word} with a chance of {figures.chance(max(chance, 1 - chance))}, 95% credible interval" in reason["en"]
+    assert "expected loss of choosing it now" in reason["en"]
+
+
+def test_a_watched_test_counts_outcomes_and_forecasts_from_entries(shop: Store) -> None:
+    rolling(shop, planned_units=4000, lift=0.0)
+    report = build_report(shop, "winback", START_US + 24 * DAY_US)
+    assert report.verdict is not None
+    matured = report.sequential[0].looks[-1].units
+    entered = report.population.analysed
+    assert matured < entered / 2
+    # Units come evenly: 4,000 of them in as many days as the entries so far took, then a window of 14 days.
+    days = 24 * 4000 / entered + 14 - 24
+    said = re.search(r"about (\d+) more days: outcomes of ([\d,]+) of 4,000", report.verdict.sentence["en"])
+    assert said is not None
+    assert said[2] == f"{matured:,}"
+    assert days - 2 <= int(said[1]) <= days + 9  # whole weeks
 
 
 def re_p(text: str) -> bool:
@@ -295,6 +333,10 @@ def test_a_test_made_for_its_end_warns_whoever_looks_before(shop: Store) -> None
     early = build_report(shop, "winback", START_US + 5 * DAY_US)
     assert "read once, at its end" in early.warnings[0]["en"]
     assert "1,500 of 2,000" in early.warnings[0]["en"]
+    # Read daily until the 14-day windows are over: 14 looks at a test without effect.
+    risk = f"{100 * peeking_risk(np.arange(1, 15) / 14):.0f}%"
+    assert f"on each of 14 days and stops at the first clear effect finds one in {risk}" in early.warnings[0]["en"]
+    assert f"14 天里每天查看、一见明确效果就停止，毫无效果的实验中也有 {risk}" in early.warnings[0]["zh-CN"]
     late = build_report(shop, "winback", NOW_US)
     assert "1,500 of 2,000" in late.warnings[0]["en"]
     record(shop, [r for r in campaign(2000) if r.unit >= "u01500"])
