@@ -95,12 +95,14 @@ def member_day_cells(
         wanted.append((metric, days_shown(metric.window_us, start, age)))
 
     def table(facts: Facts, shortened: Sequence[MeasuredMetric]) -> tuple[Any, dict[str, int]]:
-        return unit_table(facts, measured.census, shortened)
+        found, minor = unit_table(facts, measured.census, shortened)
+        return _with_stratum(found, measured.units, measured.strata), minor
 
+    stratum = "stratum" if measured.strata else None
     return [
         cells
         for batch in batches(wanted)
-        for cells in cells_by_member_day(measured.facts, batch, table, measured.variants)
+        for cells in cells_by_member_day(measured.facts, batch, table, measured.variants, stratum=stratum)
     ]
 
 
@@ -129,9 +131,7 @@ def measure_experiment(
     facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
     census = take_census(facts)
     table, minor = unit_table(facts, census, metrics)
-    if strata:
-        levels = [table[units.levels[name]].fill_null("") for name in strata]
-        table = table.mutate(stratum=reduce(lambda all_, level: all_ + BETWEEN + level, levels))
+    table = _with_stratum(table, units, strata)
     table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured", whole=_whole(table, parts))
     winsorise = {column: q for m in metrics for column, q in m.winsorise.items()}
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
@@ -157,6 +157,14 @@ def measure_experiment(
         strata=tuple(strata) if stratum else (),
         too_many_strata=number if strata and not stratum else None,
     )
+
+
+def _with_stratum(table: Any, units: Units, strata: Sequence[str]) -> Any:
+    """Return the table with a column of combined levels, where there are strata."""
+    if not strata:
+        return table
+    levels = [table[units.levels[name]].fill_null("") for name in strata]
+    return table.mutate(stratum=reduce(lambda all_, level: all_ + BETWEEN + level, levels))
 
 
 def _whole(table: Any, parts: Sequence[Part]) -> list[str]:

@@ -43,6 +43,8 @@ def cells_by_member_day(
     wanted: Sequence[tuple[MeasuredMetric, Sequence[int]]],
     unit_table: Any,
     variants: Sequence[str],
+    *,
+    stratum: str | None = None,
 ) -> list[dict[int, Cells]]:
     """Return the moments of each metric for each number of days after entry, all in one pass.
 
@@ -51,6 +53,7 @@ def cells_by_member_day(
         wanted: metrics, each with its numbers of days.
         unit_table: makes the full table out of facts and parts: ``(facts, metrics) → (table, minor)``.
         variants: control first.
+        stratum: column of that table with the stratum, if any.
     """
     cut = [(metric, day, _shortened(metric, day)) for metric, days in wanted for day in days]
     if not cut:
@@ -64,11 +67,12 @@ def cells_by_member_day(
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
     names = [f"{i}" for i in range(len(cut))]
     groups = [ColumnGroup(name, m.spec.columns) for name, m in zip(names, shortened, strict=True)]
-    together = compute_cells(table, groups, scans, variant="variant", variants=variants)
+    together = compute_cells(table, groups, scans, variant="variant", variants=variants, stratum=stratum)
     found: dict[str, dict[int, Cells]] = {metric.spec.name: {} for metric, _ in wanted}
     for name, (metric, day, _) in zip(names, cut, strict=True):
         key = metric.spec.name
-        found[key][day] = replace(together, groups={}, totals={key: together.totals[name]})
+        moments, totals = {key: together.groups[name]}, {key: together.totals[name]}
+        found[key][day] = replace(together, groups=moments if stratum else {}, totals=totals)
     return [found[metric.spec.name] for metric, _ in wanted]
 
 

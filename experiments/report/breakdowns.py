@@ -12,6 +12,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from experiments.definitions.analysis import Adjustment
 from experiments.measure.cells import Cells
 from experiments.report.audience import Names
 from experiments.report.document import Breakdown, BreakdownRow, Estimate, Interaction
@@ -37,6 +38,7 @@ def breakdown_of(
     inference: Inference = FIXED,
     looks: Looks | None = None,
     multiplicity: Method = "holm",
+    adjustment: Adjustment = "cuped",
 ) -> Breakdown:
     """Return one metric's effects within each stratum of ``cells``; levels × variants are one family.
 
@@ -49,9 +51,10 @@ def breakdown_of(
         inference: of the whole experiment; every level gets its share of the sample it is made for.
         looks: group sequential: when the test was looked at. Levels are taken to fill as the whole test does.
         multiplicity: how the family is adjusted; Dunnett's method, which is one of variants alone, gives way to Holm's.
+        adjustment: what covariates do.
     """
     names = names or Names()
-    measured = _measured(spec, cells, inference, looks)
+    measured = _measured(spec, cells, inference, looks, adjustment)
     effect, change = measured.effect(alpha), measured.relative(alpha)
     family = family_of([measured], alpha, "holm" if multiplicity == "dunnett" else multiplicity)
     plain = measured.contrast()
@@ -99,16 +102,18 @@ def breakdown_of(
     )
 
 
-def _measured(spec: MetricSpec, cells: Cells, inference: Inference, looks: Looks | None) -> Measured:
+def _measured(
+    spec: MetricSpec, cells: Cells, inference: Inference, looks: Looks | None, adjustment: Adjustment
+) -> Measured:
     if looks is not None:
         history = looks.history(cells.groups[spec.name])
-        return measure_metric(spec, latest(history), 0, inference=inference, looks=history)
+        return measure_metric(spec, latest(history), 0, inference=inference, looks=history, adjustment=adjustment)
     moments = cells.by_stratum(spec.name)
     if isinstance(inference, AlwaysValid):
         units = moments.n.sum(axis=0)
         shares = np.asarray(inference.n_star) * np.maximum(units, 1) / max(int(units.sum()), 1)
         inference = replace(inference, n_star=shares)
-    return measure_metric(spec, moments, 0, inference=inference)
+    return measure_metric(spec, moments, 0, inference=inference, adjustment=adjustment)
 
 
 def _shrunken(found: Shrunken, j: int, s: int) -> Estimate:

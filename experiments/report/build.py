@@ -19,7 +19,7 @@ from experiments.measure.redemption import Costs
 from experiments.report.audience import Names, audience_text
 from experiments.report.breakdowns import adjust_interactions, breakdown_of
 from experiments.report.content import sealed
-from experiments.report.curves import by_experiment_day, by_look, by_member_day
+from experiments.report.curves import Estimates, by_experiment_day, by_look, by_member_day
 from experiments.report.document import (
     Breakdown,
     Check,
@@ -364,13 +364,14 @@ class _Builder:
         alpha, cells = self.plan.alpha, self.measured.cells
         if not self.measured.units.counts:
             return []
+        how: Estimates = {"adjustment": self.definition.analysis.adjustment, "stratified": bool(self.measured.strata)}
         if self.plan.enrolment == "once":
             by_day = zip(primary, member_day_cells(self.measured, primary, self.now), strict=True)
-            return [c for m, days in by_day for c in by_member_day(m.spec, days, alpha, self.inference)]
+            return [c for m, days in by_day for c in by_member_day(m.spec, days, alpha, self.inference, **how)]
         if self.looks is not None and isinstance(self.inference, GroupSequential):
-            return [c for m in primary for c in by_look(m.spec, cells, alpha, self.looks, self.inference)]
+            return [c for m in primary for c in by_look(m.spec, cells, alpha, self.looks, self.inference, **how)]
         inference = AlwaysValid(DEFAULT_N_STAR) if self.inference.kind == "fixed" else self.inference
-        return [c for m in primary for c in by_experiment_day(m.spec, cells, alpha, inference)]
+        return [c for m in primary for c in by_experiment_day(m.spec, cells, alpha, inference, **how)]
 
     def breakdowns(self, alpha: float) -> tuple[list[Breakdown], list[str]]:
         """Return the primary metrics within the levels of each frozen attribute, and the attributes with too many."""
@@ -393,6 +394,7 @@ class _Builder:
                     inference=self.inference,
                     looks=self.looks,
                     multiplicity=self.definition.analysis.multiplicity,
+                    adjustment=self.definition.analysis.adjustment,
                 )
                 for spec in primary
             ]

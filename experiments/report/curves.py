@@ -1,25 +1,48 @@
-"""Effect over time, with a band that stays valid however often one looks."""
+"""Effect over time, with a band that stays valid however often one looks.
+
+A curve's estimates are made as the scorecard's are, with the same covariates and strata, so that it ends where that
+stands.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 
+from experiments.definitions.analysis import Adjustment
 from experiments.measure.cells import Cells
 from experiments.measure.days import day_text
 from experiments.report.document import Curve, CurvePoint
 from experiments.report.inference import Bayesian, GroupSequential, Inference, monitored
 from experiments.report.looks import Looks
 from experiments.report.measured import FIXED, Measured, MetricSpec, measure_metric
+from experiments.report.strata import measure_stratified
 from stats.arrays import number
 from stats.effects.means import difference_of_means
 from stats.effects.result import Effect
+from stats.moments import Moments
 from stats.sequential import mixture_band, tau2
 from stats.why import Why
 
 
-def by_experiment_day(spec: MetricSpec, cells: Cells, alpha: float, inference: Inference) -> list[Curve]:
+class Estimates(TypedDict):
+    """How a curve's estimates are made: what covariates do, and whether strata adjust too."""
+
+    adjustment: Adjustment
+    stratified: bool
+
+
+def by_experiment_day(
+    spec: MetricSpec,
+    cells: Cells,
+    alpha: float,
+    inference: Inference,
+    *,
+    adjustment: Adjustment = "cuped",
+    stratified: bool = False,
+) -> list[Curve]:
     """Return the effect on everyone who had entered by each day of the experiment.
 
     Args:
@@ -27,22 +50,34 @@ def by_experiment_day(spec: MetricSpec, cells: Cells, alpha: float, inference: I
         cells: by variant and day of entry.
         alpha: of the whole band (of the credible interval of each day, where inference is Bayesian).
         inference: always-valid or Bayesian.
+        adjustment: what covariates do.
+        stratified: whether the strata of ``cells`` adjust too.
     """
-    measured = measure_metric(spec, cells.by_day(spec.name).cumulative(1), 0, inference=inference)
+    measured = _measured(spec, cells.groups[spec.name].cumulative(2), inference, adjustment, stratified=stratified)
     first = cells.days[0]
     days = [day - first + 1 for day in cells.days]
     dates: list[str | None] = [day_text(day) for day in cells.days]
     return _curves(spec, cells.variants, measured, "experiment_day", days, dates, measured.effect(alpha))
 
 
-def by_look(spec: MetricSpec, cells: Cells, alpha: float, looks: Looks, inference: GroupSequential) -> list[Curve]:
+def by_look(
+    spec: MetricSpec,
+    cells: Cells,
+    alpha: float,
+    looks: Looks,
+    inference: GroupSequential,
+    *,
+    adjustment: Adjustment = "cuped",
+    stratified: bool = False,
+) -> list[Curve]:
     """Return the effect at every look of a group-sequential test, with the repeated interval of that look.
 
     Half an interval is how far the effect must lie from zero at that look to stop the test.
     """
     if not looks.days:
         return []
-    measured = measure_metric(spec, looks.history(cells.by_day(spec.name)), 0, inference=inference)
+    history = looks.history(cells.groups[spec.name])
+    measured = _measured(spec, history, inference, adjustment, stratified=stratified)
     contrast = measured.contrast()
     found = monitored(contrast, inference, alpha)
     low, high = (np.where(np.isfinite(end), end, np.nan) for end in (found.path_low, found.path_high))
@@ -61,7 +96,13 @@ def by_look(spec: MetricSpec, cells: Cells, alpha: float, looks: Looks, inferenc
 
 
 def by_member_day(
-    spec: MetricSpec, cells_by_day: Mapping[int, Cells], alpha: float, inference: Inference = FIXED
+    spec: MetricSpec,
+    cells_by_day: Mapping[int, Cells],
+    alpha: float,
+    inference: Inference = FIXED,
+    *,
+    adjustment: Adjustment = "cuped",
+    stratified: bool = False,
 ) -> list[Curve]:
     """Return the effect as the days after each unit's entry go by; the units are the same throughout.
 
@@ -70,11 +111,13 @@ def by_member_day(
         cells_by_day: day after entry → moments, over variants.
         alpha: of the whole band (of the credible interval of each day, where inference is Bayesian).
         inference: of the report.
+        adjustment: what covariates do.
+        stratified: whether the strata of the cells adjust too.
     """
     if not cells_by_day:
         return []
     days = sorted(cells_by_day)
-    looks = [_look(spec, cells_by_day[day], inference) for day in days]
+    looks = [_look(spec, cells_by_day[day], inference, adjustment, stratified=stratified) for day in days]
     cells = cells_by_day[days[-1]]
     no_dates: list[str | None] = [None] * len(days)
     if isinstance(inference, Bayesian):
@@ -104,7 +147,19 @@ def _side_by_side(effects: Sequence[Effect]) -> Effect:
     return Effect(*(np.stack([getattr(e, name) for e in effects], axis=1) for name in names))
 
 
-def _look(spec: MetricSpec, cells: Cells, inference: Inference) -> Measured:
+def _measured(
+    spec: MetricSpec, moments: Moments, inference: Inference, adjustment: Adjustment, *, stratified: bool
+) -> Measured:
+    """Return the estimates from moments of variants × strata × days."""
+    if stratified:
+        covariates = () if adjustment == "none" else spec.covariates
+        return measure_stratified(spec, moments, inference, covariates=covariates)
+    return measure_metric(spec, moments.sum(axis=1), 0, inference=inference, adjustment=adjustment)
+
+
+def _look(
+    spec: MetricSpec, cells: Cells, inference: Inference, adjustment: Adjustment, *, stratified: bool
+) -> Measured:
     moments = cells.totals[spec.name]
     # The columns carry the day in their names; their order is that of the metric.
     names = moments.columns
@@ -117,7 +172,10 @@ def _look(spec: MetricSpec, cells: Cells, inference: Inference) -> Measured:
         denominator=renamed[spec.denominator] if spec.denominator else None,
         covariates=spec.covariates,
     )
-    return measure_metric(changed, moments, 0, inference=inference if isinstance(inference, Bayesian) else FIXED)
+    chosen = inference if isinstance(inference, Bayesian) else FIXED
+    if stratified:
+        return _measured(changed, cells.by_stratum(spec.name), chosen, adjustment, stratified=True)
+    return measure_metric(changed, moments, 0, inference=chosen, adjustment=adjustment)
 
 
 def _plain(measured: Measured) -> Effect:

@@ -372,6 +372,46 @@ def test_covariates_adjust_inside_strata_where_they_are_asked_to(shop: Store, ad
     assert (comparison.variance_reduction or 0) < (1.0 if adjustment == "cuped" else 0.4)
 
 
+@pytest.mark.parametrize(
+    ("adjustment", "strata", "inference"),
+    [
+        ("cuped", ["tier"], "fixed"),
+        ("none", [], "fixed"),
+        ("cuped", ["tier"], "group_sequential"),
+        ("regression", [], "group_sequential"),
+        ("none", ["tier"], "always_valid"),
+        ("cuped", ["tier"], "bayesian"),
+    ],
+)
+def test_a_curve_ends_where_the_scorecard_stands(
+    shop: Store, adjustment: str, strata: list[str], inference: str
+) -> None:
+    """With the same covariates and the same strata, whatever the kind of inference."""
+    spend = metric("spend", "sum", value="value", covariate={"days": 28})
+    rows = campaign(600)
+    rng = np.random.default_rng(6)
+    spread = inference != "fixed"
+    for i, row in enumerate(list(rows)):
+        if isinstance(row, DecisionRow) and spread:
+            rows[i] = msgspec.structs.replace(row, at=row.at - int(rng.integers(0, 20)) * DAY_US)
+        elif isinstance(row, EventRow) and row.name == "Order Completed":
+            value = int((row.value_minor or 0) * rng.uniform(0.8, 1.2))
+            rows.append(happened("Order Completed", row.unit, START_US - 21 * DAY_US, value))
+    declared = experiment(
+        {"primary": ["spend"]},
+        enrolment="rolling" if spread else "once",
+        planned_units=600,
+        analysis={"strata": strata, "adjustment": adjustment, "inference": inference},
+    )
+    report = reported(shop, rows, spend, declared)
+    (curve,), (found,) = report.curves, report.metrics
+    last, effect = curve.points[-1], found.comparisons[0].effect
+    assert effect.estimate is not None
+    assert last.estimate == pytest.approx(effect.estimate, rel=1e-9)
+    if inference == "group_sequential":
+        assert (last.ci_low, last.ci_high) == pytest.approx((effect.ci_low, effect.ci_high), rel=1e-9)
+
+
 def test_a_group_sequential_test_is_stratified_at_every_look(shop: Store) -> None:
     rows = campaign(2000)
     spread = [
