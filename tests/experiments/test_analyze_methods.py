@@ -1,8 +1,7 @@
-"""Every method that `analyze FILE` offers: against statsmodels, scipy, closed forms, and the statistics themselves."""
+"""What `analyze FILE` compares and how it judges: against statsmodels, scipy, closed forms and the statistics."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,49 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from scipy import stats
 
-from api.cli import cli
 from experiments.analyze import AnalyzeOptions, analyze_file
-from experiments.errors import InputError
-from experiments.report.document import Comparison, MetricResult, Report
-from stats.clusters import ClusterSums, sample_of
-from stats.clusters import difference as cluster_difference
-from stats.moments import Moments
 from stats.quantiles import Quantiles, difference_of_quantiles
 from stats.ranks import share_above
-from stats.samples import means
 from stats.sequential import bounds
 from stats.survival import FollowUp, difference_of_restricted_means
-
-
-def rows_of(n: int = 4000, seed: int = 11) -> pd.DataFrame:
-    """Two variants with small effects, and a column for everything that is asked about."""
-    rng = np.random.default_rng(seed)
-    treated = rng.integers(0, 2, n)
-    before = np.round(rng.gamma(2, 30, n), 2)
-    tier = rng.choice(["gold", "silver", "basic"], n)
-    bonus = (tier == "gold") * 25.0
-    waited = np.round(rng.exponential(20 - 3 * treated, n), 1)
-    last = np.round(rng.uniform(5, 40, n), 1)
-    return pd.DataFrame(
-        {
-            "member": [f"m{i}" for i in range(n)],
-            "group": np.where(treated == 1, "coupon", "control"),
-            "bought": (rng.random(n) < 0.2 + 0.04 * treated).astype(int),
-            "spend": np.round(rng.gamma(2, 20, n) + 0.6 * before + bonus + 4 * treated, 2),
-            "orders": rng.poisson(1.4, n) + 1,
-            "refunds": rng.poisson(0.5, n),
-            "before": before,
-            "tier": tier,
-            "opened": (rng.random(n) < 0.6).astype(int) * treated,
-            "days": np.minimum(waited, last),
-            "left": (waited <= last).astype(int),
-            "day": pd.Timestamp("2026-03-01") + pd.to_timedelta(rng.integers(0, 20, n), unit="D"),
-            "wave": rng.choice(["march", "april", "may"], n),
-        }
-    )
+from tests.experiments.analyze_rows import analyze, close, one, parts, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -65,27 +29,6 @@ def file(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("analyze") / "members.csv"
     frame.to_csv(path, index=False)
     return path
-
-
-ASKED = AnalyzeOptions(variant="group", control="control")
-
-
-def analyze(path: Path, **options: Any) -> Report:
-    return analyze_file(path, replace(ASKED, **options))
-
-
-def one(report: Report, name: str) -> tuple[MetricResult, Comparison]:
-    metric = next(m for m in report.metrics if m.name == name)
-    return metric, metric.comparisons[0]
-
-
-def parts(frame: pd.DataFrame, column: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    a, b = (frame.loc[frame["group"] == g, column].to_numpy() for g in ("control", "coupon"))
-    return a, b
-
-
-def close(found: object, expected: object, rel: float = 1e-9) -> None:
-    assert found == pytest.approx(expected, rel=rel, abs=1e-12)
 
 
 def test_a_quantile_is_the_order_statistic(frame: pd.DataFrame, file: Path) -> None:
@@ -311,147 +254,6 @@ def test_a_prior_shrinks_by_the_ratio_of_precisions(frame: pd.DataFrame, file: P
     assert report.plan.prior["en"].count("5%")
 
 
-def clustered(tmp_path: Path, *, split: bool, broken: int = 0) -> tuple[pd.DataFrame, Path]:
-    rng = np.random.default_rng(5)
-    store = np.repeat(np.arange(60), rng.integers(10, 60, 60))
-    treated = rng.integers(0, 2, store.size) if split else (store % 2)
-    treated = np.where((store < broken) & (rng.random(store.size) < 0.5), 1 - treated, treated)
-    spend = np.round(50 + rng.normal(0, 5, 60)[store] + rng.normal(0, 10, store.size), 2)
-    rows = pd.DataFrame({"store": store, "group": np.where(treated, "coupon", "control"), "spend": spend})
-    rows.to_csv(tmp_path / "stores.csv", index=False)
-    return rows, tmp_path / "stores.csv"
-
-
-def test_clusters_have_cr2_errors(tmp_path: Path) -> None:
-    """The CR2 sandwich of OLS on the variant, written out with numpy (Bell and McCaffrey 2002)."""
-    rows, path = clustered(tmp_path, split=False)
-    report = analyze(path, metrics=["spend"], cluster="store")
-    _, comparison = one(report, "spend")
-    x = np.column_stack([np.ones(len(rows)), rows["group"] == "coupon"]).astype(float)
-    y = rows["spend"].to_numpy()
-    bread = np.linalg.inv(x.T @ x)
-    residual = y - x @ (bread @ x.T @ y)
-    meat = np.zeros((2, 2))
-    for members in rows.groupby("store").indices.values():
-        part = x[members]
-        values, vectors = np.linalg.eigh(np.eye(len(members)) - part @ bread @ part.T)
-        root = vectors @ np.diag(np.where(values > 1e-10, values, np.inf) ** -0.5) @ vectors.T
-        score = part.T @ root @ residual[members]
-        meat += np.outer(score, score)
-    error = float(np.sqrt((bread @ meat @ bread)[1, 1]))
-    by = rows.groupby("store").agg(n=("spend", "size"), total=("spend", "sum"), group=("group", "first"))
-    sums = ClusterSums.of(["spend"], (by["group"] == "coupon").astype(int), by["n"], by[["total"]])
-    sample = sample_of(sums, "spend", variants=2)
-    expected = cluster_difference(sample[0], sample[1], 0.05)
-    close(float(expected.std_error), error, 1e-8)
-    close((comparison.effect.ci_low, comparison.effect.ci_high), (float(expected.ci_low), float(expected.ci_high)))
-    assert comparison.method == "clusters_cr2"
-    assert report.plan.design == "clusters"
-    assert report.srm.observed == {"control": 30, "coupon": 30}  # clusters were split, not units
-
-
-def test_a_few_broken_clusters_are_warned_of(tmp_path: Path) -> None:
-    _, path = clustered(tmp_path, split=False, broken=2)
-    report = analyze(path, metrics=["spend"], cluster="store")
-    assert one(report, "spend")[1].method == "clusters_cr2"
-    assert "2 have several" in report.warnings[0]["en"]
-
-
-@pytest.mark.parametrize("said", [False, True])
-def test_units_split_within_clusters_keep_their_own_errors(tmp_path: Path, said: bool) -> None:
-    rows, path = clustered(tmp_path, split=True)
-    report = analyze(path, metrics=["spend"], cluster="store", split_clusters=said)
-    _, comparison = one(report, "spend")
-    close(comparison.p_value, stats.ttest_ind(*reversed(parts(rows, "spend")), equal_var=False).pvalue)
-    assert "members in several variants" in report.warnings[0]["en"]
-
-
-def test_quantiles_of_clusters_are_wider(tmp_path: Path) -> None:
-    _, path = clustered(tmp_path, split=False)
-    widths = []
-    for cluster in (None, "store"):
-        effect = one(analyze(path, quantiles=["spend@0.5"], cluster=cluster), "spend@0.5")[1].effect
-        widths.append((effect.ci_high or 0) - (effect.ci_low or 0))
-    assert widths[1] > 1.5 * widths[0]
-
-
-def test_the_effect_on_those_reached_is_walds(frame: pd.DataFrame, file: Path) -> None:
-    """Ratio of two differences of means; two-stage least squares gives the same by closed form."""
-    report = analyze(file, metrics=["spend"], reached="opened")
-    (found,) = report.reached
-    (a, b), (m, n) = parts(frame, "spend"), parts(frame, "opened")
-    effect = (b.mean() - a.mean()) / (n.mean() - m.mean())
-    close(found.effect.estimate, effect)
-    close((found.reached, found.reached_control), (n.mean(), m.mean()))
-    residuals = [values - effect * reached for values, reached in ((a, m), (b, n))]
-    error = np.sqrt(sum(r.var(ddof=1) / r.size for r in residuals)) / (n.mean() - m.mean())
-    half = ((found.effect.ci_high or 0) - (found.effect.ci_low or 0)) / 2
-    assert half == pytest.approx(stats.norm.isf(0.025) * error, rel=5e-3)
-
-
-def test_factors_make_the_variants(tmp_path: Path) -> None:
-    import statsmodels.formula.api as smf
-
-    rng = np.random.default_rng(9)
-    rows = pd.DataFrame({"banner": rng.integers(0, 2, 3000), "offer": rng.choice(["plain", "coupon"], 3000)})
-    high = (rows["offer"] == "coupon").astype(int)
-    rows["spend"] = np.round(30 + 2 * rows["banner"] + 3 * high + rows["banner"] * high + rng.normal(0, 8, 3000), 2)
-    rows.to_csv(tmp_path / "a.csv", index=False)
-    asked = AnalyzeOptions(factors=["banner", "offer=plain"], metrics=["spend"])
-    report = analyze_file(tmp_path / "a.csv", asked)
-    assert report.plan.control == "banner=0 · offer=plain"
-    assert report.plan.design == "factorial"
-    data = rows.assign(a=2 * rows["banner"] - 1, b=2 * high - 1)
-    fit = smf.ols("spend ~ a * b", data).fit(cov_type="HC2")
-    terms = {" × ".join(t.factors): t for t in report.factorial[0].terms}
-    for term, name, scale in (("banner", "a", 2), ("offer", "b", 2), ("banner × offer", "a:b", 4)):
-        close(terms[term].effect.estimate, scale * fit.params[name])
-        half = ((terms[term].effect.ci_high or 0) - (terms[term].effect.ci_low or 0)) / 2
-        assert half == pytest.approx(stats.norm.isf(0.025) * scale * fit.bse[name], rel=2e-3)
-
-
-def test_waves_are_pooled_by_random_effects(frame: pd.DataFrame, file: Path) -> None:
-    from statsmodels.stats.meta_analysis import combine_effects
-
-    report = analyze(file, metrics=["spend"], wave="wave")
-    (found,) = report.pooled
-    effects, variances = [], []
-    for wave in ("april", "march", "may"):
-        a, b = parts(frame[frame["wave"] == wave], "spend")
-        effects.append(b.mean() - a.mean())
-        variances.append(a.var(ddof=1) / a.size + b.var(ddof=1) / b.size)
-    assert [w.occasion for w in found.waves] == ["april", "march", "may"]
-    close([w.effect.estimate for w in found.waves], effects)
-    theirs = combine_effects(np.array(effects), np.array(variances), method_re="iterated", use_t=True, atol=1e-12)
-    frame_of = theirs.summary_frame()
-    close(found.effect.estimate, frame_of.loc["random effect", "eff"], 1e-6)
-
-
-def test_a_switchback_is_judged_by_all_assignments(tmp_path: Path) -> None:
-    from itertools import combinations, product
-
-    rng = np.random.default_rng(4)
-    rows = pd.DataFrame([(p, t) for p in ("north", "south") for t in range(6)], columns=["place", "period"])
-    rows["group"] = np.where(rows["period"] % 2, "coupon", "control")
-    rows["sales"] = np.round(rng.normal(100, 5, 12) + 9 * (rows["group"] == "coupon") + 40 * (rows["place"] == "south"))
-    rows.to_csv(tmp_path / "a.csv", index=False)
-    report = analyze(tmp_path / "a.csv", metrics=["sales"], place="place", period="period")
-    _, comparison = one(report, "sales")
-    sales = rows["sales"].to_numpy().reshape(2, 6)
-    chosen = [list(combinations(range(6), 3))] * 2
-
-    def difference(picked: Any) -> float:
-        masks = np.array([[i in p for i in range(6)] for p in picked])
-        return float(np.mean([s[m].mean() - s[~m].mean() for s, m in zip(sales, masks, strict=True)]))
-
-    actual = difference([(1, 3, 5)] * 2)
-    everyone = [difference(p) for p in product(*chosen)]
-    close(comparison.effect.estimate, actual, 1e-6)
-    assert comparison.p_value == pytest.approx(np.mean([abs(d) >= abs(actual) - 1e-9 for d in everyone]), abs=0.02)
-    assert comparison.method == "randomisation"
-    assert report.plan.design == "switchback"
-
-
 @pytest.mark.shared
 def test_hillstroms_methods_agree_with_each_other(shared_dir: Path) -> None:
     """Three ways to read Hillstrom's spend end on the same side, near the published effect of .7698."""
@@ -470,117 +272,3 @@ def test_hillstroms_methods_agree_with_each_other(shared_dir: Path) -> None:
     close(ranked.p_value, stats.brunnermunzel(a, b).pvalue, 1e-6)
     reached = next(r for r in lin.reached if r.variant == "Mens E-Mail")
     assert (reached.reached, reached.reached_control) == pytest.approx((0.18276, 0.10617), abs=5e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"quantiles": ["spend"]}, "--quantile 'spend': write COLUMN@SHARE"),
-        ({"quantiles": ["spend@2"]}, "share between 0 and 1"),
-        ({"survivals": ["days"]}, "write DAYS/EVENT, two columns"),
-        ({"survivals": ["days/orders"]}, "must hold 0 and 1"),
-        ({"survivals": ["days/left@-3"]}, "horizon in days"),
-        ({"metrics": ["spend"], "guardrails": ["refunds=5%"]}, "there are: spend"),
-        ({"metrics": ["spend"], "guardrails": ["spend"]}, "write METRIC=SHARE"),
-        ({"metrics": ["spend"], "guardrails": ["spend=500%"]}, "above 0% and below 100%"),
-        ({"metrics": ["spend"], "guardrails": ["spend=little"]}, "is not a share"),
-        ({"metrics": ["spend"], "decreases": ["orders"]}, "name a metric that is measured too"),
-        ({"metrics": ["bought"], "winsorised": ["bought=0.99"]}, "only 0 and 1"),
-        ({"metrics": ["spend"], "winsorised": ["spend=0.1"]}, "from 0.5 to 1"),
-        ({"metrics": ["spend"], "adjustment": "regression"}, "name what to adjust for"),
-        ({"metrics": ["spend"], "prior_sd": "20%"}, "belongs to --inference bayesian"),
-        ({"metrics": ["spend"], "inference": "bayesian", "prior_sd": "0"}, "such as 20%"),
-        ({"metrics": ["spend"], "inference": "bayesian", "multiplicity": "holm"}, "leave --multiplicity out"),
-        ({"metrics": ["spend"], "inference": "group_sequential"}, "say when you looked"),
-        ({"metrics": ["spend"], "inference": "group_sequential", "looks": "0.5,0.2"}, "that grow up to 1"),
-        ({"metrics": ["spend"], "inference": "group_sequential", "looks": "1", "planned_units": 9000}, "of 9,000"),
-        ({"metrics": ["spend"], "looks": "0.5,1"}, "belongs to --inference group-sequential"),
-        ({"metrics": ["spend"], "planned_units": 10}, "says nothing to --inference fixed"),
-        ({"metrics": ["spend"], "entered": "tier"}, "write dates as 2026-03-01"),
-        ({"ranks": ["spend"], "inference": "bayesian"}, "--rank is read once"),
-        ({"metrics": ["spend"], "reached": "orders"}, "must hold 0 or 1"),
-        ({"metrics": ["spend"], "wave": "group"}, "named as variant and as wave"),
-        ({"metrics": ["spend"], "wave": "member"}, "pooling needs 2 to 30 waves"),
-        ({"metrics": ["spend"], "strata": ["member"]}, "combinations of levels"),
-        ({"metrics": ["spend"], "strata": ["spend"]}, "named as a number and as strata"),
-        ({"metrics": ["spend"], "place": "tier"}, "give --period COLUMN too"),
-        ({"metrics": ["spend"], "place": "tier", "period": "wave"}, "one row for each place and period"),
-        ({"metrics": ["spend"], "place": "tier", "period": "wave", "covariates": ["before"]}, "cannot be joined with"),
-        ({"metrics": ["spend"], "split_clusters": True}, "name the column of the clusters"),
-        ({"metrics": ["spend"], "factors": ["tier"]}, "leave --variant and --control out"),
-        ({"metrics": ["spend"], "factors": ["tier"], "variant": None, "control": None}, "more than 2 different values"),
-        ({"metrics": ["spend"], "factors": ["bought=x"], "variant": None, "control": None}, "no level 'x'"),
-        ({"metrics": ["spend"], "variant": None}, "give --variant COLUMN"),
-        ({"metrics": ["spend"], "cluster": "member", "strata": ["tier"]}, "cannot be joined with --cluster"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_one_line(file: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        analyze(file, **options)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("output", ["table", "json", "csv", "html"])
-@pytest.mark.parametrize("lang", ["en", "zh-CN"])
-def test_everything_is_shown_in_every_form(file: Path, output: str, lang: str) -> None:
-    result = CliRunner().invoke(
-        cli,
-        [
-            *("analyze", str(file), "--variant", "group", "--control", "control", "--metric", "spend"),
-            *("--quantile", "spend@0.9", "--survival", "days/left@14", "--decrease", "days/left@14"),
-            *("--rank", "orders", "--bootstrap", "refunds", "--metric", "bought", "--guardrail", "bought=10%"),
-            *("--reached", "opened", "--wave", "wave", "--strata", "tier", "--entered", "day"),
-            *("--output", output, "--lang", lang),
-        ],
-    )
-    assert result.exit_code == 0, result.output
-    if output == "json":
-        report = json.loads(result.output)
-        assert [m["name"] for m in report["metrics"]][2:] == [
-            "spend@0.9", "days/left@14", "rank(orders)", "bootstrap(refunds)",
-        ]  # fmt: skip
-        assert all(report[section] for section in ("survival", "reached", "pooled", "curves"))
-    elif output == "csv":
-        methods = {line.split(",")[-2] for line in result.output.splitlines()[1:]}
-        assert {"post_stratified", "quantile", "restricted_mean", "brunner_munzel", "bootstrap_bca"} <= methods
-    else:
-        words = {"en": ("Waves", "Effect on those reached", "Brunner"), "zh-CN": ("批次", "对触达者的效果", "Brunner")}
-        assert all(word in result.output for word in words[lang])
-
-
-def test_looks_and_factors_are_shown(file: Path) -> None:
-    for output in ("table", "html"):
-        base = ["analyze", str(file), "--metric", "spend", "--output", output]
-        looks = ["--variant", "group", "--control", "control", "--inference", "group-sequential", "--looks", "0.5,1"]
-        assert "Looks" in CliRunner().invoke(cli, [*base, *looks]).output
-        assert "Factors" in CliRunner().invoke(cli, [*base, "--factor", "opened", "--factor", "bought"]).output
-
-
-def test_rows_of_units_are_not_asked_of_summaries(file: Path) -> None:
-    result = CliRunner().invoke(cli, ["analyze", str(file), "--summary", "--wave", "wave"])
-    assert result.exit_code == 2
-    assert "--wave needs rows of units, not --summary" in result.output
-
-
-def test_the_order_of_rows_changes_nothing(frame: pd.DataFrame, file: Path, tmp_path: Path) -> None:
-    frame.sample(frac=1, random_state=3).to_csv(tmp_path / "members.csv", index=False)
-    asked: dict[str, Any] = {
-        "metrics": ["spend"],
-        "quantiles": ["spend@0.5"],
-        "survivals": ["days/left@14"],
-        "bootstraps": ["orders"],
-        "ranks": ["spend"],
-        "strata": ["tier"],
-        "wave": "wave",
-        "reached": "opened",
-    }
-    first, second = analyze(file, **asked), analyze(tmp_path / "members.csv", **asked)
-    assert first.content_hash == second.content_hash
-
-
-def test_means_of_the_log_and_file_share_one_estimator(frame: pd.DataFrame, file: Path) -> None:
-    """Moments of the rows by numpy give the very figures of the file."""
-    _, comparison = one(analyze(file, metrics=["spend"]), "spend")
-    sample = means(Moments.stack([Moments.from_rows(("x",), v[:, None]) for v in parts(frame, "spend")]), "x")
-    close(comparison.effect.estimate, float(sample.mean[1] - sample.mean[0]))
