@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from api.web.blueprint import create_blueprint
 from api.web.pages import FONT, HTMX, render_report
 from api.web.views import Site
-from tests.api import web_reports
+from tests.api import web_designs, web_reports
 
 pytestmark = pytest.mark.browser
 
@@ -43,6 +43,8 @@ PAGES = {
     "report": "/experiments/dormant-winback",
     "report-broken-split": "/experiments/loyal-early-access",
     "report-nasty": "/experiments/nasty",
+    "report-watched": "/experiments/watched",
+    "report-bayesian": "/experiments/believed",
     "report-no-data": "/experiments/no-data",
     "draft": "/experiments/second-order-nudge",
 }
@@ -57,6 +59,8 @@ def site() -> Iterator[str]:
         "loyal-early-access": web_reports.broken_split(),
         "nasty": web_reports.nasty(),
         "no-data": web_reports.empty(),
+        "watched": web_designs.watched(),
+        "believed": web_designs.believed(),
     }
     draft = msgspec.structs.replace(
         web_reports.PLAN, experiment="second-order-nudge", state="draft", planned_units=None, started_at=None
