@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -193,6 +194,28 @@ def test_how_much_longer_follows_from_the_width() -> None:
     rolling = Progress(enrolment="rolling", units=40_000, days=28)
     decision = decide([unclear], CLEAN, rolling)
     assert (decision.more_units, decision.more_days) == (120_000, 84)
+
+
+def test_a_watched_test_forecasts_from_entries_and_their_windows() -> None:
+    """5,200 planned, 2,800 entered in 12 days, 1,400 matured: 2,400 more in 11 days, a window of 7: day 30."""
+    watched = Progress(
+        enrolment="rolling",
+        inference="group_sequential",
+        units=1_400,
+        planned_units=5_200,
+        days=12,
+        planned_days=28,
+        immature=1_400,
+        days_to_mature=7,
+    )
+    unclear = profit("A", "unclear", estimate=0.035, ci_low=-0.035, ci_high=0.105)
+    decision = decide([unclear], CLEAN, watched)
+    assert (decision.more_units, decision.more_days) == (3_800, 35 - 12)
+    # All who are needed have entered: only windows are waited for. Before the first look nothing has matured.
+    entered = replace(watched, units=3_000, immature=2_300)
+    assert decide([unclear], CLEAN, entered).more_days == 28 - 12
+    nobody = replace(watched, units=0, immature=2_800)
+    assert decide([unclear], CLEAN, nobody).more_days == 35 - 12
 
 
 def test_what_is_not_computed_is_neither_met_nor_broken() -> None:
