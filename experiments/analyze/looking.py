@@ -9,7 +9,7 @@ import numpy as np
 from experiments.analyze.options import AnalyzeOptions, looks_of, prior_sd_of
 from experiments.errors import InputError
 from experiments.measure.cells import Cells
-from experiments.report.curves import by_experiment_day, by_look
+from experiments.report.curves import Estimates, by_experiment_day, by_look
 from experiments.report.document import Curve
 from experiments.report.inference import AlwaysValid, Bayesian, GroupSequential, Inference
 from experiments.report.looks import DeclaredLooks, Looks, looks_at
@@ -72,10 +72,16 @@ def file_inference(options: AnalyzeOptions, variants: int, looks: Looks | None) 
 
 
 def file_curves(
-    specs: list[MetricSpec], cells: Cells, alpha: float, inference: Inference, looks: Looks | None
+    specs: list[MetricSpec],
+    cells: Cells,
+    options: AnalyzeOptions,
+    inference: Inference,
+    looks: Looks | None,
 ) -> list[Curve]:
     """Return the effect over the days on which units entered."""
+    alpha = options.alpha
+    how: Estimates = {"adjustment": options.adjustment or "cuped", "stratified": bool(options.strata)}
     if looks is not None and isinstance(inference, GroupSequential):
-        return [c for s in specs for c in by_look(s, cells, alpha, looks, inference)]
+        return [c for s in specs for c in by_look(s, cells, alpha, looks, inference, **how)]
     daily = AlwaysValid(DEFAULT_N_STAR) if inference.kind == "fixed" else inference
-    return [c for s in specs for c in by_experiment_day(s, cells, alpha, daily)]
+    return [c for s in specs for c in by_experiment_day(s, cells, alpha, daily, **how)]

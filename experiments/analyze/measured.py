@@ -82,7 +82,11 @@ class FileDesign:
         """
         asked = {"--strata": self.options.strata, "--wave": self.options.wave, "--reached": self.options.reached}
         asked |= {"--breakdown": self.options.breakdowns, "--survival": self.options.survivals}
-        asked |= {"--rank": self.options.ranks, "--bootstrap": self.options.bootstraps}
+        asked |= {
+            "--rank": self.options.ranks,
+            "--bootstrap": self.options.bootstraps,
+            "--entered": self.options.entered,
+        }
         for name, given in asked.items():
             if given and self.by_cluster:
                 raise InputError(

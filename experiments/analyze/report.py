@@ -202,7 +202,7 @@ class _Building:
             metrics=metrics,
             verdict=None,
             summary=self._summary(metrics, srm, plan),
-            curves=file_curves(primary, self.cells, options.alpha, inference, looks) if options.entered else [],
+            curves=file_curves(primary, self.cells, options, inference, looks) if options.entered else [],
             breakdowns=self._breakdowns(inference, looks),
             sequential=[] if looks is None else sequential_tests(estimates, self.variants, looks, options.alpha),
             survival=design.survival(),
@@ -247,7 +247,16 @@ class _Building:
     def _breakdowns(self, inference: Inference, looks: Looks | None) -> list[Breakdown]:
         alpha, method = self.options.alpha, self.options.multiplicity or "holm"
         found = [
-            breakdown_of(s, c, level, alpha, inference=inference, looks=looks, multiplicity=method)
+            breakdown_of(
+                s,
+                c,
+                level,
+                alpha,
+                inference=inference,
+                looks=looks,
+                multiplicity=method,
+                adjustment=self.options.adjustment or "cuped",
+            )
             for level, c in self.segments
             for s in self.design.simple
         ]

@@ -23,6 +23,9 @@ IN_A_FILE: dict[str, Text] = {
 }
 """Methods that a file's report words in another way than the log's."""
 
+UNLOOKED = frozenset({"quantile", "restricted_mean", "clusters_cr2"})
+"""Methods that no looks are known of."""
+
 
 def guardrail_sentences(metrics: Sequence[MetricResult], plan: Plan) -> list[Text]:
     """Say, a sentence for each variant, whether it keeps the limits of its guardrails."""
@@ -111,6 +114,14 @@ def _other_methods(metrics: list[MetricResult], plan: Plan, options: AnalyzeOpti
     used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
     texts = {**METHODS, **IN_A_FILE}
     methods = [*methods, *(texts[name] for name in used if name in texts and not (early and name in EXACT))]
+    if sequential and UNLOOKED & set(used):
+        methods.append(
+            {
+                "en": "Quantiles, times and clusters, whose earlier looks sums do not tell, have an always-valid band "
+                "in place of the bounds, narrowest at the plan.",
+                "zh-CN": "分位数、时间与群组无法由合计值重现更早的查看，改用任意时刻有效的区间（在计划样本处最窄）。",
+            }
+        )
     methods += family_methods(metrics, plan)
     if options.breakdowns:
         methods.append(

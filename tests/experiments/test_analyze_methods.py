@@ -230,6 +230,28 @@ def test_dated_looks_are_those_of_the_days(frame: pd.DataFrame, file: Path) -> N
     assert any("planned" in text["en"] for text in stopped.warnings)
 
 
+@pytest.mark.parametrize("inference", ["fixed", "group_sequential", "bayesian"])
+def test_a_curve_ends_where_the_scorecard_stands(frame: pd.DataFrame, file: Path, inference: Any) -> None:
+    planned = len(frame) if inference == "group_sequential" else None
+    asked: dict[str, Any] = {"metrics": ["spend"], "entered": "day", "inference": inference, "planned_units": planned}
+    for way in ({"strata": ["tier"]}, {"covariates": ["before"], "adjustment": "regression"}):
+        report = analyze(file, **asked, **way)
+        close(report.curves[0].points[-1].estimate, one(report, "spend")[1].effect.estimate)
+
+
+def test_what_no_looks_are_known_of_has_an_always_valid_band(frame: pd.DataFrame, file: Path) -> None:
+    """The band's half width over the standard error is that of the closed formula at the plan's size."""
+    asked: dict[str, Any] = {"inference": "group_sequential", "looks": "0.5,1"}
+    report = analyze(file, survivals=["days/left@14"], metrics=["spend"], **asked)
+    metric, comparison = one(report, "days/left@14")
+    v, n = sum((s.std_error or 0) ** 2 for s in metric.variants), len(frame)
+    rho2 = (-2 * np.log(0.05) + np.log(1 - 2 * np.log(0.05))) / n
+    t2 = v * n * rho2
+    half = np.sqrt(v * (v + t2) / t2 * (np.log((v + t2) / v) - 2 * np.log(0.05)))
+    close((comparison.effect.ci_high or 0) - (comparison.effect.estimate or 0), half, 1e-6)
+    assert any("always-valid band" in text["en"] for text in report.methods)
+
+
 def test_the_always_valid_band_is_the_normal_mixtures(frame: pd.DataFrame, file: Path) -> None:
     """Half width by the closed formula, with the mixture that is narrowest at 5,000 units of both variants."""
     _, comparison = one(analyze(file, metrics=["spend"], inference="always_valid"), "spend")
