@@ -11,7 +11,7 @@ from experiments.measure.experiment import MeasuredExperiment, unit_table
 from experiments.measure.parts import MeasuredMetric
 from experiments.measure.population import PopulationPlan
 from experiments.measure.scan import scan_columns
-from experiments.sources.duck import fetch
+from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
 
 MOST_WAVES = 30
@@ -27,6 +27,8 @@ class Waves:
     left_out: int
     """Earlier occasions beyond `MOST_WAVES`."""
     cells: Cells
+    members: int | None = None
+    """Different units in these waves, where a unit may be in several."""
 
 
 def measure_waves(
@@ -60,7 +62,8 @@ def measure_waves(
     scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
     groups = [ColumnGroup(m.spec.name, m.spec.columns) for m in metrics]
     cells = compute_cells(table, groups, scans, variant="variant", variants=measured.variants, stratum="occasion")
-    return Waves(tuple(chosen), len(order) - len(chosen), cells)
+    members = fetch_one(units.filter(units.variant.isin(list(measured.variants))).unit.nunique())
+    return Waves(tuple(chosen), len(order) - len(chosen), cells, int(members))
 
 
 def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:

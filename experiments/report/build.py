@@ -41,7 +41,7 @@ from experiments.report.inference import DEFAULT_N_STAR, AlwaysValid, GroupSeque
 from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
 from experiments.report.looks import Looks, latest, looks_at
 from experiments.report.measured import Measured, MetricSpec, measure_metric
-from experiments.report.method_words import log_methods
+from experiments.report.method_words import log_methods, section_methods
 from experiments.report.outlook import outlook_of
 from experiments.report.plan import inference_of, plan_of, spending_of
 from experiments.report.quality import (
@@ -137,6 +137,7 @@ class _Builder:
         checks = self.checks(srm, data_time)
         results = self.results(srm)
         breakdowns, too_many = self.breakdowns(plan.alpha)
+        sections = self.design.sections(self.estimates, plan.alpha)
         report = Report(
             plan=plan,
             srm=srm,
@@ -150,9 +151,9 @@ class _Builder:
             breakdowns=breakdowns,
             sequential=self.sequential,
             outlook=self.outlook(results),
-            **self.design.sections(self.estimates, plan.alpha),
+            **sections,
             warnings=self.warnings(too_many),
-            methods=log_methods(results, plan),
+            methods=[*log_methods(results, plan), *section_methods({**sections, "breakdowns": breakdowns}, plan)],
             data_time=data_time,
             software=software(),
             moments=inputs_of(self.measured),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.report.document import MetricResult, Plan, Text
 from experiments.report.words import METHODS
@@ -41,6 +41,56 @@ _FAMILY: dict[str, Text] = {
 EXACT = frozenset({"two_proportions", "welch"})
 """Methods of tests that are read once: looked at early, only estimates and their errors count."""
 
+UNLOOKED = frozenset({"quantile", "restricted_mean", "clusters_cr2"})
+"""Methods whose past looks cannot be computed again from sums by day."""
+WITHOUT_LOOKS: Text = {
+    "en": "Quantiles, waiting times and clustered metrics have no looks: they are judged on all members that are in, "
+    "by a band that stays valid however often it is looked at, narrowest at the planned sample.",
+    "zh-CN": "分位数、等待时间与群组指标没有逐次查看：按全部已进组会员计算，用任意时刻查看均有效的区间判断，"
+    "该区间在计划样本处最窄。",
+}
+KNOWN_NOW: Text = {
+    "en": "Past looks are computed again from what is known now: an outcome that arrives late, a refund or a member "
+    "left out since moves them too, and kept reports tell what was known then.",
+    "zh-CN": "以往各次查看均按目前已知的数据重新计算：迟到的结果、退款或其后剔除的会员也会改变它们；"
+    "当时所知以已保存的报告为准。",
+}
+ONE_LOOK: Text = {
+    "en": "{what} are read as at one look, without paying for looking early: small p there are hints, not proofs.",
+    "zh-CN": "{what}按只查看一次计算，未计入提前查看的代价：其中较小的 p 值仅为线索，不是证明。",
+}
+_READ_ONCE: dict[str, Text] = {
+    "pooled": {"en": "pooled waves", "zh-CN": "合并批次"},
+    "reached": {"en": "effects on those reached", "zh-CN": "对触达者的效果"},
+    "factorial": {"en": "factors", "zh-CN": "因素"},
+    "overlaps": {"en": "interactions with other experiments", "zh-CN": "与其他实验的交互"},
+    "breakdowns": {"en": "interactions with attributes", "zh-CN": "与属性的交互"},
+}
+NOT_STRATIFIED: Text = {
+    "en": "Within groups and on those reached, effects are not stratified.",
+    "zh-CN": "分组效果与对触达者的效果未做分层。",
+}
+
+
+def section_methods(sections: Mapping[str, Sequence[object]], plan: Plan) -> list[Text]:
+    """Say where a report's sections do not do what its scorecard does.
+
+    Args:
+        sections: what there is, by name in the document.
+        plan: how the scorecard is judged.
+    """
+    found = [text for name, text in _READ_ONCE.items() if sections.get(name)]
+    if plan.inference == "bayesian":  # whose groups have no p
+        found = [text for text in found if text is not _READ_ONCE["breakdowns"]]
+    methods: list[Text] = []
+    if plan.inference != "fixed" and found:
+        english, chinese = ", ".join(t["en"] for t in found), "、".join(t["zh-CN"] for t in found)
+        english = english[0].upper() + english[1:]
+        methods.append({"en": ONE_LOOK["en"].format(what=english), "zh-CN": ONE_LOOK["zh-CN"].format(what=chinese)})
+    if plan.strata and (sections.get("breakdowns") or sections.get("reached")):
+        methods.append(NOT_STRATIFIED)
+    return methods
+
 
 def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     """Say how the figures of an experiment were made."""
@@ -48,6 +98,8 @@ def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     methods = inference_methods(plan)
     used = dict.fromkeys(c.method for m in metrics for c in m.comparisons)
     methods += [METHODS[name] for name in used if name in METHODS and not (early and name in EXACT)]
+    if plan.inference == "group_sequential":
+        methods += [WITHOUT_LOOKS] * bool(UNLOOKED & set(used)) + [KNOWN_NOW]
     methods += family_methods(metrics, plan)
     methods.append(
         {

@@ -35,7 +35,7 @@ from experiments.report.reached import reached_of
 from experiments.report.strata import measure_stratified, too_many_strata_warning
 from experiments.report.survival import measure_survival, survival_curves
 from experiments.report.switchback import measure_switchback, too_many_places_warning
-from experiments.report.waves import pooled_waves, waves_warning
+from experiments.report.waves import pooled_waves, shared_members_warning, waves_warning
 from stats.samples import Target
 
 DEPENDENT: Text = {
@@ -209,5 +209,5 @@ class Design:
         if analysis.switchback and self.places is None:
             said.append(too_many_places_warning())
         if self.waves is not None:
-            said.append(waves_warning(self.waves))
+            said += [waves_warning(self.waves), shared_members_warning(self.waves)]
         return [text for text in said if text is not None]

@@ -80,3 +80,17 @@ def waves_warning(waves: Waves) -> Text | None:
         "en": f"Only the latest {MOST_WAVES} waves are pooled; {waves.left_out:,} earlier ones are not.",
         "zh-CN": f"仅合并最近 {MOST_WAVES} 个批次；更早的 {waves.left_out:,} 个未计入。",
     }
+
+
+def shared_members_warning(waves: Waves) -> Text | None:
+    """Say that waves have members in common, which random effects know nothing of; ``None`` where they have none."""
+    entries = int(waves.cells.units.sum())
+    if waves.members is None or entries <= waves.members:
+        return None
+    shown, units = f"{entries:,}", f"{waves.members:,}"
+    return {
+        "en": f"Waves have members in common ({units} members count {shown} times): their effects hang together, but "
+        "are pooled as if independent, so the pooled interval may be too narrow.",
+        "zh-CN": f"各批次有相同的会员（{units} 名会员共计 {shown} 次）：各批次的效果相互关联，合并时却按相互独立处理，"
+        "因此合并区间可能偏窄。",
+    }
