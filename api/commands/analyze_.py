@@ -137,7 +137,7 @@ def show_summaries(chosen: SummaryChoice, output: str, lang: str) -> None:
     elif found.replay is None:
         for report in found.reports:
             show(report, output, lang)
-    elif output == "csv":
+    elif output in ("csv", "csv-details"):
         print_document(render_replay_csv(found.replay))
     else:
         with writing():
@@ -145,7 +145,7 @@ def show_summaries(chosen: SummaryChoice, output: str, lang: str) -> None:
 
 
 def show(report: Report, output: str, lang: str) -> None:
-    """Print a report as table, json, csv or html."""
+    """Print a report as table, json, csv, csv-details or html."""
     from api.commands.printing import print_document, writing
 
     if output == "json":
@@ -156,6 +156,10 @@ def show(report: Report, output: str, lang: str) -> None:
         from experiments.report.render_csv import render_csv
 
         print_document(render_csv(report))
+    elif output == "csv-details":
+        from experiments.report.render_rows import render_rows_csv
+
+        print_document(render_rows_csv(report))
     elif output == "html":
         from api.web.pages import render_report
 

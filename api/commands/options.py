@@ -54,10 +54,10 @@ def report_options(command: F) -> F:
     return _together(
         click.option(
             "--output",
-            type=click.Choice(["table", "json", "csv", "html"]),
+            type=click.Choice(["table", "json", "csv", "csv-details", "html"]),
             default="table",
             show_default=True,
-            help="How to print the report.",
+            help="How to print the report; csv is its scorecard, csv-details all else.",
         ),
         click.option(
             "--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts."

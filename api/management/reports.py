@@ -116,8 +116,8 @@ class Reports:
 class ReportQuery(BaseModel, extra="forbid"):
     """Which part of a report, and how it is written."""
 
-    format: Literal["json", "csv"] = "json"
-    """``csv`` is the scorecard."""
+    format: Literal["json", "csv", "csv-details"] = "json"
+    """``csv`` is the scorecard, ``csv-details`` everything else, one row a figure."""
     dimension: Annotated[str | None, Field(max_length=64)] = None
     """An attribute: the effects within its levels, for each metric."""
 
@@ -274,11 +274,14 @@ def _render(report: Report, asked: ReportQuery) -> Response:
     if asked.dimension is not None:
         response = _within(report, asked.dimension, asked.format)
         tag += "-" + hashlib.sha256(asked.dimension.encode()).hexdigest()[:8]
-    elif asked.format == "csv":
+    elif asked.format != "json":
         from experiments.report.render_csv import render_csv
+        from experiments.report.render_rows import render_rows_csv
 
-        response = Response(render_csv(report), content_type="text/csv; charset=utf-8")
-        name = f"{report.plan.experiment or 'report'}.csv"
+        scorecard = asked.format == "csv"
+        written = render_csv(report) if scorecard else render_rows_csv(report)
+        response = Response(written, content_type="text/csv; charset=utf-8")
+        name = f"{report.plan.experiment or 'report'}{'' if scorecard else '-details'}.csv"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     else:
         from experiments.report.render_json import render_json
@@ -292,7 +295,7 @@ def _render(report: Report, asked: ReportQuery) -> Response:
 
 def _within(report: Report, dimension: str, form: str) -> Response:
     """Answer with the breakdowns by one attribute, as the report has them."""
-    if form == "csv":
+    if form != "json":
         raise Problem(400, "format is json where a dimension is asked for", code="bad_parameter")
     found = [breakdown for breakdown in report.breakdowns if breakdown.attribute == dimension]
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from api.web.pages import render_report
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.report.build import build_report
 from experiments.report.document import Report
+from experiments.report.render_rows import render_rows_csv
 from experiments.report.render_table import print_report
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
@@ -137,6 +139,9 @@ def test_metrics_of_rows_are_judged_under_every_inference(shop: Store, inference
         assert plain.ci_high is not None
         if inference != "bayesian":
             assert effect.ci_high - effect.ci_low > plain.ci_high - plain.ci_low
+    # What is judged by another method than the plan's is said.
+    said = [m["en"] for m in looked.methods if "have no looks" in m["en"] or "known now" in m["en"]]
+    assert len(said) == (2 if inference == "group_sequential" else 0)
 
 
 def test_times_to_an_event_have_a_mean_and_a_curve(shop: Store) -> None:
@@ -253,6 +258,25 @@ def test_waves_are_pooled(shop: Store) -> None:
     assert pooled.prediction_low is not None
     assert pooled.effect.ci_low is not None
     assert pooled.prediction_low <= pooled.effect.ci_low
+    (said,) = [w for w in report.warnings if "in common" in w["en"]]
+    assert "600 members count 2,400 times" in said["en"]
+    assert "600 名会员共计 2,400 次" in said["zh-CN"]
+    assert not any("as at one look" in m["en"] for m in report.methods)
+
+
+def test_waves_of_different_members_are_independent(shop: Store) -> None:
+    rows: Log = []
+    for i in range(200):
+        at = START_US + 15 * (i % 4) * DAY_US
+        rows.append(decided(f"u{i}", ("control", "a")[i // 4 % 2], at, occasion=f"wave-{i % 4}"))
+        rows.append(happened("Order Completed", f"u{i}", at + 5, 100 * i))
+    declared = experiment({"primary": ["spend"]}, analysis={"pool_occasions": True, "inference": "always_valid"})
+    report = reported(shop, rows, SPEND, declared, now=START_US + 100 * DAY_US)
+    assert report.pooled
+    assert not any("in common" in w["en"] for w in report.warnings)
+    (said,) = [m for m in report.methods if "as at one look" in m["en"]]
+    assert said["en"].startswith("Pooled waves are read")
+    assert said["zh-CN"].startswith("合并批次按")
 
 
 def test_factors_have_effects_and_aliases(shop: Store) -> None:
@@ -353,6 +377,44 @@ def test_an_empty_log_leaves_every_section_empty(shop: Store) -> None:
     report = reported(shop, [], *documents, declared)
     assert (report.reached, report.pooled, report.overlaps, report.survival) == ([], [], [], [])
     assert all(c.effect.estimate is None for m in report.metrics for c in m.comparisons)
+
+
+def test_every_section_is_in_the_detailed_csv(shop: Store) -> None:
+    factors = [{"key": "coupon", "levels": {"control": 0, "a": 1}}]
+    analysis = {"factors": factors, "reached": "Delivered", "pool_occasions": True, "inference": "group_sequential"}
+    wait = metric("wait", "time_to_event", direction="decrease")
+    plan: dict[str, Any] = {"primary": ["spend", "wait"]}
+    fields: dict[str, Any] = {"breakdowns": ["tier"], "enrolment": "rolling", "planned_units": 400}
+    other = [
+        decided(f"u{i:04d}", ("x", "y")[i // 2 % 2], experiment="other", decision_id=f"{i:032x}") for i in range(400)
+    ]
+    report = reported(shop, [*campaign(400), *other], SPEND, wait, experiment(plan, analysis=analysis, **fields))
+    rows = list(csv.DictReader(io.StringIO(render_rows_csv(report))))
+    sections = {r["section"] for r in rows}
+    assert sections == {
+        *("curve_experiment_day", "breakdown", "interaction_attribute", "interaction_experiment", "look", "wave"),
+        *("pooled", "reached", "factor", "survival"),
+    }
+    assert all((r["value"] == "") == (r["why"] != "") for r in rows)
+    assert not any(r["value"] in ("nan", "None") for r in rows)
+
+    def value(section: str, figure: str, name: str = "spend", item: str = "") -> float:
+        found = [
+            r for r in rows if (r["section"], r["figure"], r["metric"], r["item"]) == (section, figure, name, item)
+        ]
+        return float(found[-1]["value"])
+
+    assert value("look", "z") == report.sequential[0].looks[-1].z
+    assert value("wave", "effect") == report.pooled[0].waves[0].effect.estimate
+    pooled = next(r for r in rows if (r["section"], r["figure"]) == ("pooled", "effect"))
+    assert (pooled["value"], pooled["why"]) == ("", report.pooled[0].why)  # one wave alone
+    assert value("reached", "reached") == report.reached[0].reached
+    assert value("factor", "p_value", item="coupon") == report.factorial[0].terms[0].p_value
+    assert value("interaction_experiment", "n", item="other") == report.overlaps[0].units == 400
+    assert value("survival", "survival", "wait") == report.survival[-1].points[-1].survival
+    assert value("breakdown", "n", item="tier=gold") == next(
+        r.n for r in report.breakdowns[0].rows if r.level == "gold"
+    )
 
 
 @pytest.mark.parametrize("adjustment", ["cuped", "none"])
