@@ -89,10 +89,10 @@ slow-system-packages: system-packages
 	@tools/system-packages java:default-jre-headless
 
 test: .venv/.vendor .venv/.dev $(CLIENTS) system-packages
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --doctest-modules tests $(SOURCES)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" --doctest-modules tests $(SOURCES)
 
 test-slow: .venv/.vendor .venv/.slow $(CLIENTS) slow-system-packages
-	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist loadfile -m slow tests
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist loadfile --no-loadscope-reorder -m slow tests
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -20,6 +20,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = {"analyze.md", "assignments.md", "http-api.md", "keys.md", "openfeature.md", "planning.md", "validate.md"}
+"""Pages whose shell examples take longest: they run in the slow suite."""
 BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
 
 
@@ -34,7 +36,11 @@ def blocks(document: Path, language: str) -> list[str]:
 
 def with_blocks(language: str) -> list[object]:
     return [
-        pytest.param(document, id=str(document.relative_to(ROOT)))
+        pytest.param(
+            document,
+            id=str(document.relative_to(ROOT)),
+            marks=[pytest.mark.slow] if language == "sh" and document.name in LONG else [],
+        )
         for document in DOCUMENTS
         if blocks(document, language)
     ]
@@ -73,7 +79,7 @@ def test_shell_examples(document: Path, folder: Path) -> None:
         env=environment(folder),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, f"{script}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
