@@ -2,7 +2,12 @@
 
 For what has a formula (means, shares, ratios, quantiles) the formula is better and a thousand times as fast. Units are
 drawn with replacement within each variant. The interval is BCa (bias-corrected and accelerated), and p is the alpha at
-which its end comes to zero, so the two always agree.
+which its end comes to zero, so the two agree, ties included, as far as that many draws can tell: p is never below
+2/(draws + 1).
+
+BCa is right for skewed statistics of enough units. For the difference of two *means* of few, very skewed amounts it is
+too sure: log-normal amounts, 60 units each, give 9 % false alarms for 5 % (percentiles 6 %, Welch 4 %); with standard
+deviation 1.5 of the logarithm and 500 units 10 % (6 %, 4 %). Means have Welch's interval; prefer that.
 
 References:
     Efron (1987), Better bootstrap confidence intervals, JASA 82 (BCa).
@@ -32,6 +37,9 @@ AT_ONCE = 1 << 22
 JACKKNIFE_GROUPS = 400
 """Most parts that are left out in turn for the acceleration; larger variants are cut into so many random parts."""
 FEWEST_UNITS = 5
+ROUNDING = 1e-9
+LEAST = 1e-3
+"""Where acceleration would turn the order of the ends round."""
 
 
 def bootstrap(
@@ -174,20 +182,32 @@ def _normal_share(draws: FloatArray, value: float) -> float:
 
 
 def _ends(draws: FloatArray, bias: float, acceleration: float, alpha: float) -> tuple[float, float]:
+    """Return the interval's ends: draws themselves, not values between two, so that ties at zero count as zero."""
     z = normal_quantile(np.array([alpha / 2, 1 - alpha / 2])) + bias
-    shares = special.ndtr(bias + z / np.maximum(1 - acceleration * z, 1e-3))
-    low, high = np.quantile(draws, shares)
-    return float(low), float(high)
+    low, high = special.ndtr(bias + z / np.maximum(1 - acceleration * z, LEAST))
+    ordered, n = np.sort(draws), draws.size
+    first, last = (int(np.clip(np.floor(share * n - ROUNDING), 0, n - 1)) for share in (low, 1 - high))
+    return float(ordered[first]), float(ordered[n - 1 - last])
 
 
 def _p_value(draws: FloatArray, bias: float, acceleration: float) -> float:
-    """Return the alpha at which the interval's nearer end is zero: the ends' formula solved for alpha.
+    """Return the alpha from which on an end has passed zero: the ends' formula solved for alpha.
 
-    So many draws cannot tell less than 2/(draws + 1), however far from zero all of them are.
+    The lower end lies above zero once the draws at or below zero are fewer than its share asks for; alike above. So
+    draws of exactly zero speak against an effect on both sides. So many draws cannot tell less than 2/(draws + 1),
+    however far from zero all of them are.
     """
-    distance = _normal_share(draws, 0.0) - bias
-    z = distance / (1 + acceleration * distance) - bias
-    return float(min(1.0, max(2 * min(special.ndtr(z), special.ndtr(-z)), 2 / (draws.size + 1))))
+    n = draws.size
+
+    def tail(share: float, side: float) -> float:
+        if share in (0.0, 1.0):
+            return share if side > 0 else 1 - share
+        distance = float(normal_quantile(share)) - bias
+        return float(special.ndtr(side * (distance / max(1 + acceleration * distance, LEAST) - bias)))
+
+    below, above = tail(float((draws <= 0).mean()), 1.0), tail(float((draws < 0).mean()), -1.0)
+    # Where a share of the draws is alpha/2 exactly, the end is still at or before zero.
+    return float(min(1.0, max(2 * min(below, above) * (1 + ROUNDING), 2 / (n + 1))))
 
 
 def _nothing(estimate: float, why: Why) -> Effect:

@@ -53,6 +53,36 @@ def test_p_and_interval_agree_about_zero(seed: int, method: str) -> None:
         assert (there.ci_low > 0 or there.ci_high < 0) == rejects
 
 
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_draws_of_exactly_zero_speak_against_an_effect(method: str) -> None:
+    """Medians of counts: most draws tie at zero. A sign test cannot tell these either; alpha · draws is whole at .2."""
+    rng = np.random.default_rng(8)
+
+    def median(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(np.median(rows, axis=-1))
+
+    found = 0
+    for run in range(60):
+        control, variant = rng.poisson(1.5, 40), rng.poisson(1.5 + run % 3, 40)
+        for alpha in (0.05, 0.2):
+            there = bootstrap(
+                control,
+                variant,
+                median,
+                seed=run,
+                alpha=alpha,
+                resamples=400,
+                method=method,  # type: ignore[arg-type]
+            ).value()
+            if there.p_value is None:
+                continue
+            found += 1
+            assert (there.ci_low > 0 or there.ci_high < 0) == (there.p_value <= alpha)
+            if there.estimate == 0:
+                assert there.p_value > 0.2
+    assert found > 80
+
+
 def test_one_seed_one_answer_and_units_do_not_matter() -> None:
     rng = np.random.default_rng(5)
     control, variant = rng.gamma(1, 10, 200), rng.gamma(1, 12, 220)
