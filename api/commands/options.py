@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Share(click.ParamType):
+class Share(click.ParamType[float]):
     """A number that may be written as a percentage: 0.05 or 5%."""
 
     name = "share"
