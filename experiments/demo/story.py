@@ -60,7 +60,9 @@ TRUTH: dict[tuple[str, str], Effect] = {
     ),
     ("home-page-picks", "picks"): Effect(offer="weekly-picks", days=7.0, extra_buyers=0.07),
     ("points-reminder", "push"): Effect(offer="points-reminder", days=7.0, extra_buyers=0.085),
-    ("points-reminder", "text-message"): Effect(offer="points-reminder", days=7.0, extra_buyers=0.03, unsubscribes=0.03),
+    ("points-reminder", "text-message"): Effect(
+        offer="points-reminder", days=7.0, extra_buyers=0.03, unsubscribes=0.03
+    ),
     ("loyal-early-access", "early"): Effect(offer="early-access", days=7.0, extra_buyers=0.03),
     ("loyal-early-access", "five-off"): Effect(offer="loyal-5-off", days=7.0, extra_buyers=0.02, redeems=0.95),
 }  # fmt: skip
