@@ -69,6 +69,8 @@ def build_over_time(report: Report, language: Language, numbers: Numbers) -> tup
         )
         _ = language.gettext
         axis = _("Days since each member entered") if curves[0].axis == "member_day" else _("Day of the experiment")
+        if report.plan.source and curves[0].axis != "member_day" and all(p.date is None for p in curves[0].points):
+            axis = _("Checkpoint")
         label = language.text(metric.label) or metric.name
         result.append(MetricPanels(metric.name, label, axis, panels, _notes(report, list(tests.values()), language)))
     return tuple(result)
