@@ -236,6 +236,15 @@ def _mid_p_rows(
     return np.asarray(np.minimum(1.0, 2 * (np.minimum(below, above) + 0.5 * at) / (below + at + above)))
 
 
+def few_expected(x0: FloatArray, n0: FloatArray, x1: FloatArray, n1: FloatArray) -> BoolArray:
+    """Return whether fewer than ``EXACT_BELOW`` outcomes, or misses, are expected in a variant.
+
+    In whole numbers: where exactly as many are expected, outcomes and misses must not be told apart by rounding.
+    """
+    rarer = np.minimum(x0 + x1, n0 + n1 - x0 - x1)
+    return np.asarray(rarer * np.minimum(n0, n1) < EXACT_BELOW * (n0 + n1))
+
+
 def table_of(control: Sample, variant: Sample) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray]:
     """Return (x0, n0, x1, n1, why) of two samples of 0 and 1, in one shape; 0 outcomes of 2 units where undefined.
 
@@ -273,9 +282,7 @@ def _critical(table: _Table, alpha: FloatArray, correction: bool) -> tuple[Float
     # Without a spread there is no difference either.
     score = np.abs(table.p1 - table.p0) / np.sqrt(np.where(spread > 0, spread, 1.0))
     p_value = np.array(2 * normal_upper(score))  # 0-d too must take assignment
-    # In whole numbers: where exactly as many are expected, outcomes and misses must not be told apart by rounding.
-    rarer = np.minimum(table.x0 + table.x1, n - table.x0 - table.x1)
-    few = (rarer * np.minimum(table.n0, table.n1) < EXACT_BELOW * n) & (table.why == 0)
+    few = few_expected(table.x0, table.n0, table.x1, table.n1) & (table.why == 0)
     nominal = -normal_quantile(alpha / 2)
     if not few.any():
         return np.broadcast_to(nominal, np.broadcast_shapes(nominal.shape, few.shape)), p_value, few

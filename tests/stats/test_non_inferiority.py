@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import stats as sps
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
 from stats.adjustment import cuped_means
@@ -154,8 +155,43 @@ def test_edges_say_why_and_warn_of_nothing(
 
 
 def test_no_outcome_anywhere_is_not_proof() -> None:
+    """Of a *share* of nothing; nothing among 5,000 is far from one percentage point more than nothing."""
     value = non_inferiority_of_proportions(proportions(0, 50), proportions(0, 50), 0.3, relative=True).value()
     assert (value.reading, value.why_code) == ("not_computed", "no_outcomes")
+    none = proportions(0, 5000)
+    absolute = non_inferiority_of_proportions(none, none, 0.01, direction="decrease").value()
+    assert absolute.reading == "within_limit"
+    few = proportions(0, 200)
+    assert non_inferiority_of_proportions(few, few, 0.01, direction="decrease").value().reading == "not_proven"
+
+
+@pytest.mark.parametrize(
+    ("n0", "n1", "rate", "margin", "relative_margin"),
+    [
+        (400, 3600, 0.01, 0.3, True),
+        (3600, 400, 0.01, 0.3, True),
+        (100, 900, 0.02, 0.3, True),
+        (900, 100, 0.02, 0.01, False),
+        (2000, 2000, 0.002, 0.3, True),
+        (20_000, 2000, 0.002, 0.3, True),
+    ],
+)
+def test_few_outcomes_and_unequal_variants_keep_the_level(
+    n0: int, n1: int, rate: float, margin: float, relative_margin: bool
+) -> None:
+    """Every possible result, by its binomial probability, with the truth exactly at the limit: .025 on either side.
+
+    Counts are discrete, so no test gives .025 exactly: at most .031 here, where the statistic without the correction
+    gives up to .040.
+    """
+    worse = rate * (1 + margin) if relative_margin else rate + margin
+    x0, x1 = (np.arange(int(sps.binom.ppf(1 - 1e-9, n, p)) + 1) for n, p in ((n0, rate), (n1, worse)))
+    chance = sps.binom.pmf(x0, n0, rate)[:, None] * sps.binom.pmf(x1, n1, worse)
+    found = non_inferiority_of_proportions(
+        proportions(x0[:, None], n0), proportions(x1, n1), margin, direction="decrease", relative=relative_margin
+    )
+    for p_value in (found.p_value, found.p_value_broken):
+        assert chance[np.nan_to_num(p_value, nan=1.0) <= 0.025].sum() <= 0.031
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.1, np.nan, np.inf])
