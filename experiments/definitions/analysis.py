@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from experiments.definitions.base import Model, Name, VariantKey, refuse
 
@@ -14,7 +14,13 @@ Multiplicity = Literal["holm", "hochberg", "benjamini_hochberg", "dunnett", "non
 Adjustment = Literal["cuped", "regression", "none"]
 
 
-class Futility(Model):
+class Described(Model):
+    """A model whose fields say in the OpenAPI document what stands below them here."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Futility(Described):
     """When to give up: looks at which so little is left to hope for that stopping costs little power (non-binding)."""
 
     power: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
@@ -23,7 +29,7 @@ class Futility(Model):
     gamma: Annotated[float, Field(ge=-40, le=10)] = -4.0
 
 
-class Prior(Model):
+class Prior(Described):
     """What is believed about a variant's *relative* effect before the test; so it does not depend on units."""
 
     source: Literal["declared", "history"] = "declared"
@@ -32,7 +38,7 @@ class Prior(Model):
     """Standard deviation of relative effects around none; used too where there is too little history."""
 
 
-class Factor(Model):
+class Factor(Described):
     """One factor of a factorial design: which level each variant has."""
 
     key: Name
@@ -40,7 +46,7 @@ class Factor(Model):
     """Variant → 0 (low, as control) or 1 (high)."""
 
 
-class Analysis(Model):
+class Analysis(Described):
     """What is left out is chosen from the experiment: see ``docs/definitions.md``.
 
     >>> Analysis().multiplicity, Analysis().inference
@@ -57,6 +63,7 @@ class Analysis(Model):
     reserve: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Group sequential: share of alpha kept for looks past the planned sample."""
     futility: Futility | None = None
+    """Group sequential: when little hope is said."""
     multiplicity: Multiplicity = "holm"
     """Over all decision metrics × variants; ``dunnett`` over the variants of each metric, for one primary metric."""
     adjustment: Adjustment = "cuped"

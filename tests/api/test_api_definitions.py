@@ -54,6 +54,52 @@ def test_a_definition_is_made_changed_and_never_lost(client: FlaskClient, path: 
     assert "never deleted" in problem(client.delete(address), 405)["detail"]
 
 
+def test_how_an_experiment_is_judged_comes_back_as_it_was_sent(client: FlaskClient) -> None:
+    analysis = {
+        "inference": "group_sequential",
+        "reserve": 0.1,
+        "futility": {"power": 0.9},
+        "multiplicity": "dunnett",
+        "adjustment": "regression",
+        "strata": ["stage"],
+        "reached": "Delivered",
+    }
+    body = BODIES["experiments"] | {"analysis": analysis, "planned_units": 500}
+    assert client.put("/v1/experiments/first", json=body).status_code == 201
+    got = client.get("/v1/experiments/first")
+    assert got.json["definition"]["analysis"] == analysis
+    again = client.put("/v1/experiments/first", json=got.json["definition"], headers={"If-Match": '"1"'})
+    assert (again.status_code, again.headers["ETag"]) == (200, '"1"')
+    changed = body | {"analysis": analysis | {"reserve": 0.2}}
+    assert client.put("/v1/experiments/first", json=changed, headers={"If-Match": '"1"'}).headers["ETag"] == '"2"'
+    assert client.get("/v1/experiments/first/revisions/1").json["definition"]["analysis"]["reserve"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("analysis", "pointer"),
+    [
+        ({"inference": "bayes"}, "/analysis/inference"),
+        ({"strata": ["nothing"]}, "/analysis/strata/0"),
+        ({"inference": "bayesian", "reserve": 0.1}, "/analysis/reserve"),
+        ({"prior": {"relative_sd": -1}}, "/analysis/prior/relative_sd"),
+        ({"futility": {"power": 0.2}}, "/analysis/futility/power"),
+        ({"other": 1}, "/analysis/other"),
+    ],
+)
+def test_each_wrong_field_of_an_analysis_is_pointed_at(
+    client: FlaskClient, analysis: dict[str, object], pointer: str
+) -> None:
+    refused = problem(client.put("/v1/experiments/first", json=BODIES["experiments"] | {"analysis": analysis}), 422)
+    assert pointer in [error["pointer"] for error in refused["errors"]]
+    problem(client.get("/v1/experiments/first"), 404)
+
+
+def test_every_field_of_an_analysis_is_described(client: FlaskClient) -> None:
+    schemas = client.get("/v1/openapi.json").json["components"]["schemas"]
+    (analysis,) = [schemas[name] for name in schemas if name in ("Analysis", "Analysis-Input")]
+    assert [name for name, field in analysis["properties"].items() if not field.get("description")] == []
+
+
 @pytest.mark.parametrize("path", sorted(set(BODIES) - {"experiments", "metrics"}))
 def test_lists_are_read_in_pages(client: FlaskClient, path: str) -> None:
     keys = ["a", "b-1", "b_1", "c", "d"]

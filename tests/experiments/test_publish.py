@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from allocation import Decision, MemberState, SnapshotError, decide
-from allocation.plan import ProjectPlan
+from allocation.plan import ExperimentPlan, ProjectPlan
 from experiments.definitions.loader import load_text
 from experiments.keeping.repository import Repository
 from experiments.log.rows import DecisionRow
@@ -278,6 +278,24 @@ def test_two_publishers_at_once_leave_one_snapshot(store: Store, settings: Setti
         versions = set(pool.map(lambda _: publish(store, settings, NOW), range(8)))
     assert len(versions) == 1
     assert snapshot_file.versions(settings.snapshot_dir) == list(versions)
+
+
+def test_how_an_experiment_is_judged_does_not_reach_who_decides(store: Store) -> None:
+    """But for attributes that a decision has to keep."""
+    repository = definitions(store)
+
+    def plan(**fields: object) -> ExperimentPlan:
+        if fields:
+            repository.apply([changed(repository, **fields)], "ann")
+        found = plan_of(repository, repository.experiment("winback"))
+        return msgspec.structs.replace(found, revision=0)
+
+    before = plan()
+    analysis = {"inference": "bayesian", "prior": {"relative_sd": 0.1}, "reached": "Delivered", "pool_occasions": True}
+    assert plan(analysis=analysis) == before
+    kept = plan(analysis=analysis | {"strata": ["tier"]}, breakdowns=["stage"])
+    assert sorted(kept.frozen) == sorted(before.frozen) == ["stage", "tier"]
+    assert plan(breakdowns=["stage"], analysis={}).frozen == ("stage",)
 
 
 def test_a_draft_can_be_planned_before_launch(store: Store) -> None:

@@ -508,3 +508,29 @@ def test_the_page_and_the_terminal_show_every_section(shop: Store) -> None:
         shown = terminal.export_text()
         assert all(word in shown for word in words[:3])
         assert "nan" not in page.lower().replace("finan", "")
+
+
+def test_reports_that_were_kept_before_sections_and_inference_existed_still_load(shop: Store) -> None:
+    declared = experiment({"primary": ["spend"]}, breakdowns=["tier"])
+    report = reported(shop, campaign(200), SPEND, declared)
+    old = json.loads(msgspec.json.encode(report))
+    for name in ("sequential", "reached", "overlaps", "outlook", "pooled", "factorial", "survival", "summary"):
+        del old[name]
+    for name in ("multiplicity", "adjustment", "strata", "cluster", "design", "sequential", "prior"):
+        del old["plan"][name]
+    for found in old["metrics"]:
+        del found["quantile"], found["chance_best"]
+        for comparison in found["comparisons"]:
+            del comparison["chance_to_win"], comparison["expected_loss"], comparison["after_stopping"]
+    for breakdown in old["breakdowns"]:
+        del breakdown["interactions"], breakdown["spread"]
+        for row in breakdown["rows"]:
+            del row["shrunken"]
+    del old["srm"]["sequential_p_value"], old["verdict"]["stands"]
+    loaded = msgspec.json.decode(json.dumps(old).encode(), type=Report)
+    assert loaded.metrics[0].comparisons[0].effect == report.metrics[0].comparisons[0].effect
+    for lang in ("en", "zh-CN"):
+        assert "spend" in render_report(loaded, lang, standalone=True)
+        print_report(loaded, Console(width=120, file=io.StringIO()), lang=lang)
+    sections = {r["section"] for r in csv.DictReader(io.StringIO(render_rows_csv(loaded)))}
+    assert sections == {"curve_member_day", "breakdown"}
