@@ -67,7 +67,7 @@ class Sample:
 
     @classmethod
     def of(cls, n: Any, mean: Any, variance: Any) -> Sample:
-        """Build from summary figures.
+        """Build from summary figures; a mean or variance that is none (missing, infinite, negative) is said to be.
 
         >>> sample = Sample.of([1200, 1180], [5.1, 5.3], [11.69, 11.84])
         >>> sample.std_error.round(4)
@@ -184,14 +184,19 @@ def _sample(n: FloatArray, mean: FloatArray, variance: FloatArray, no_denominato
     # A spread below the spacing of doubles at the mean is rounding, not variation.
     spread = np.where(variance <= np.square(4 * EPSILON * mean), 0.0, variance)
     why = np.select(
-        [n < 1, no_denominator > 0, n < 2],
-        [int(Why.NO_UNITS), int(Why.ZERO_DENOMINATOR), int(Why.TOO_FEW_UNITS)],
+        [~(n >= 1), no_denominator > 0, ~np.isfinite(mean), n < 2, ~((variance >= 0) & (variance < np.inf))],
+        [
+            int(Why.NO_UNITS),
+            int(Why.ZERO_DENOMINATOR),
+            int(Why.NO_ESTIMATE),
+            int(Why.TOO_FEW_UNITS),
+            int(Why.NO_VARIANCE),
+        ],
         int(Why.DEFINED),
     ).astype(np.int64)
     zero = np.zeros(mean.shape)
-    return Sample(
-        n, np.where(n < 1, np.nan, mean), np.where(n < 2, np.nan, spread), why, shift_cov=zero, shift_var=zero
-    )
+    told = np.where((n >= 2) & (variance >= 0), spread, np.nan)
+    return Sample(n, np.where(n >= 1, mean, np.nan), told, why, shift_cov=zero, shift_var=zero)
 
 
 def stack(parts: Sequence[Sample], axis: int = 0) -> Sample:

@@ -163,3 +163,21 @@ def test_an_array_of_alphas_gives_every_part_its_shape() -> None:
         for index in np.ndindex(grid.shape):
             single = function(control[index[1]], variant[index[1]], alphas[index[0], 0])
             assert grid.value(*index) == single.value()
+
+
+@pytest.mark.parametrize(
+    ("figures", "why"),
+    [
+        ((10, np.nan, 1.0), "no_estimate"),
+        ((10, np.inf, 1.0), "no_estimate"),
+        ((10, 1.0, np.nan), "no_variance"),
+        ((10, 1.0, np.inf), "no_variance"),
+        ((10, 1.0, -1.0), "no_variance"),
+        ((np.nan, 1.0, 1.0), "no_units"),
+        ((-3, 1.0, 1.0), "no_units"),
+    ],
+)
+def test_summary_figures_that_are_none_are_said_to_be(figures: tuple[float, float, float], why: str) -> None:
+    for function in (difference_of_means, relative, rate_ratio):
+        value = function(Sample.of(10, 1.0, 1.0), Sample.of(*figures)).value()
+        assert (value.why_code, value.ci_low, value.p_value) == (why, None, None)
