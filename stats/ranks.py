@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide
 from stats.distributions import normal_upper, t_quantile, t_upper
@@ -143,8 +144,7 @@ def _logit_interval(above: float, error: float, critical: float, *, reject: bool
         reach = min(reach, abs(centre) * (1 - 1e-9))
     else:
         reach = max(reach, abs(centre) * (1 + 1e-9))
-    low, high = 1 / (1 + np.exp(-(centre - reach))), 1 / (1 + np.exp(-(centre + reach)))
-    return float(low), float(high)
+    return float(special.expit(centre - reach)), float(special.expit(centre + reach))
 
 
 def _nothing(estimate: float, why: Why) -> Effect:

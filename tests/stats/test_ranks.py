@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -78,3 +80,13 @@ def test_intervals_cover_with_unequal_spreads(shift: float, spread: float) -> No
         effect = share_above(rng.normal(0, 1, 60), rng.normal(shift, spread, 40)).value()
         covered += effect.ci_low <= truth <= effect.ci_high
     assert 0.95 - 0.017 <= covered / 1500 <= 0.985
+
+
+def test_two_units_against_many_at_a_strict_level_say_next_to_nothing_without_a_warning() -> None:
+    """One degree of freedom: 637 standard errors at .001, on the logit scale beyond what exp can hold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        effect = share_above(np.arange(100.0), [958.0, -2255.0], alpha=0.001).value()
+    assert (effect.ci_low, effect.ci_high) == (-0.5, 0.5)
+    assert effect.p_value is not None
+    assert effect.p_value > 0.9
