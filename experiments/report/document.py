@@ -346,7 +346,7 @@ class PooledWaves(msgspec.Struct, frozen=True, kw_only=True):
     waves: list[Wave]
     effect: Estimate
     prediction_low: float | None
-    """Where the effect of a next wave is to be expected."""
+    """Where the effect of a next wave is to be expected; ``None`` with fewer than three waves that have an effect."""
     prediction_high: float | None
     spread: float | None
     """Standard deviation of true effects between waves."""
