@@ -54,7 +54,7 @@ from experiments.report.quality import (
     srm_check,
 )
 from experiments.report.sections import Design
-from experiments.report.sequential import sequential_tests, with_stopped
+from experiments.report.sequential import little_hope, sequential_tests, with_stopped
 from experiments.report.software import software
 from experiments.report.verdict import decide_report
 from experiments.report.whys import FIRST_WEEK, NO_LOOK
@@ -330,7 +330,7 @@ class _Builder:
             immature=self.measured.immature,
             days_to_mature=to_mature,
             ended=self.declared.record.state in ENDED,
-            futile=self.futile,
+            futile=little_hope(self.sequential, self.definition.metrics.primary[0]),
         )
 
     def outlook(self, results: list[MetricResult]) -> list[Outlook]:
@@ -339,12 +339,6 @@ class _Builder:
             return []
         bound = self.definition.no_effect_within
         return outlook_of(results, self.plan, self.progress(), target=float(Fraction(bound)) if bound else None)
-
-    @property
-    def futile(self) -> bool:
-        """Whether hope is small for every variant on the first primary metric."""
-        tests = [test for test in self.sequential if test.metric == self.definition.metrics.primary[0]]
-        return bool(tests) and all(test.futile for test in tests)
 
     def checks(self, srm: Srm, data_time: str | None) -> list[Check]:
         """Return the health strip."""

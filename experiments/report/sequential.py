@@ -88,6 +88,12 @@ def _floor(inference: GroupSequential, alpha: float, futility: Futility) -> npt.
     return np.append(found, np.full(information.size - made, np.nan))
 
 
+def little_hope(tests: Sequence[SequentialTest], metric: str) -> bool:
+    """Return whether hope is small for every variant on a metric."""
+    of_metric = [test for test in tests if test.metric == metric]
+    return bool(of_metric) and all(test.futile for test in of_metric)
+
+
 def with_stopped(
     results: Sequence[MetricResult], measured: Sequence[Measured], variants: Sequence[str], looks: Looks, alpha: float
 ) -> list[MetricResult]:
