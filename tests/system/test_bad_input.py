@@ -116,7 +116,7 @@ REQUESTS: list[tuple[str, str, dict[str, str], bytes | None, int, str]] = [
     ("/v1/experiments/basket/assignments", "POST", {"Content-Type": "multipart/form-data"}, b"--", 415, "-T"),
     ("/v1/experiments/basket/transitions", "POST", {}, b'{"to":"testing"}', 415, "send Content-Type: application/json"),
     ("/v1/experiments/basket/report", "GET", {}, None, 409, "there is nothing to report before it runs"),
-    ("/v1/experiments/basket/report?format=pdf", "GET", {}, None, 400, "format is json or csv"),
+    ("/v1/experiments/basket/report?format=pdf", "GET", {}, None, 400, "format is one of json, csv"),
     ("/v1/experiments/basket/report?refresh=yes", "GET", {}, None, 400, "refresh is 0 or 1"),
     ("/v1/experiments/nope/report", "GET", {}, None, 404, "is not defined"),
     ("/v1/experiments/basket/explain", "GET", {}, None, 400, "unit is missing"),
