@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -508,6 +510,21 @@ def test_the_page_and_the_terminal_show_every_section(shop: Store) -> None:
         shown = terminal.export_text()
         assert all(word in shown for word in words[:3])
         assert "nan" not in page.lower().replace("finan", "")
+
+
+def test_a_report_is_computed_without_pandas(shop: Store) -> None:
+    """Which takes two seconds and 100 MB to load; DuckDB does so where a query has parameters."""
+    covered = metric("spend", "sum", value="value", covariate={"days": 28}, winsorise=0.95)
+    reported(shop, campaign(200), covered, experiment({"primary": ["spend"]}, breakdowns=["tier"]))
+    code = (
+        "import sys\n"
+        "from experiments.report.build import build_report\n"
+        "from experiments.store import open_store\n"
+        f"assert build_report(open_store({shop.url!r}), 'winback', {NOW_US}).metrics\n"
+        "assert 'pandas' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_reports_that_were_kept_before_sections_and_inference_existed_still_load(shop: Store) -> None:
