@@ -11,12 +11,11 @@ from experiments.errors import InputError
 from experiments.measure.cells import Cells
 from experiments.report.curves import Estimates, by_experiment_day, by_look
 from experiments.report.document import Curve
-from experiments.report.inference import AlwaysValid, Bayesian, GroupSequential, Inference
+from experiments.report.inference import DEFAULT_N_STAR, AlwaysValid, GroupSequential, Inference, chosen
 from experiments.report.looks import DeclaredLooks, Looks, looks_at
-from experiments.report.measured import FIXED, MetricSpec
+from experiments.report.measured import MetricSpec
+from stats.sequential import Spending
 
-DEFAULT_N_STAR = 5000.0
-"""Units of control and variant at which the always-valid band is narrowest where no sample was planned."""
 CLOSE = 0.05
 """How far the file may be from the share of the plan that its look was declared for."""
 EVER_US = 1 << 62
@@ -61,14 +60,15 @@ def file_looks(options: AnalyzeOptions, counts: Mapping[str, int], cells: Cells)
 
 def file_inference(options: AnalyzeOptions, variants: int, looks: Looks | None) -> Inference:
     """Return how everything in the report is judged."""
-    if looks is not None:
-        return GroupSequential(looks.information)
-    if options.inference == "bayesian":
-        return Bayesian(prior_sd_of(options))
-    if options.inference == "always_valid":
-        planned = options.planned_units
-        return AlwaysValid(max(1.0, planned * 2 / variants) if planned else DEFAULT_N_STAR)
-    return FIXED
+    return chosen(
+        options.inference,
+        None if looks is None else looks.information,
+        spending=Spending(),
+        reserve=0.0,
+        relative_sd=prior_sd_of(options),
+        planned=options.planned_units,
+        variants=variants,
+    )
 
 
 def file_curves(
