@@ -182,15 +182,20 @@ def _frozen_levels(log: LogTables, decisions: Any, plan: PopulationPlan) -> Any 
     return decisions.alias("equipoise_frozen").sql(f"SELECT *, {chosen} FROM equipoise_frozen")  # noqa: S608
 
 
-def _first_exposures(log: LogTables, plan: PopulationPlan, kept: Any) -> Any | None:
-    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported."""
+def exposures(log: LogTables, plan: PopulationPlan) -> Any:
+    """Return the events that say that a unit met its variant."""
     e = log.events
-    e = e.filter(
+    return e.filter(
         e.name.isin(plan.exposure_events),
         e.unit_type == plan.unit_type,
         e["at"] <= plan.now_us,
         e.experiment.isnull() | (e.experiment == plan.experiment),
     )
+
+
+def _first_exposures(log: LogTables, plan: PopulationPlan, kept: Any) -> Any | None:
+    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported."""
+    e = exposures(log, plan)
     found = e.select("unit", at="at").join(kept.select("unit", "entered_at"), "unit")
     found = found.filter(found["at"] >= found.entered_at)
     exposed = log.keep(found.group_by("unit").aggregate(exposed_at=found["at"].min()), "equipoise_exposed")

@@ -26,14 +26,7 @@ def starts(log: LogTables, plan: PopulationPlan, kept: Any) -> Any:
         plan: with the name of the send event.
         kept: units with their ``entered_at``.
     """
-    d = log.decisions
-    d = d.filter(
-        d.experiment == plan.experiment,
-        d.unit_type == plan.unit_type,
-        d.phase == plan.phase,
-        d.kind == "enrolled",
-        d["at"] <= plan.now_us,
-    ).select("unit", "decision_id", "at", "send_at")
+    d = enrolments(log, plan).select("unit", "decision_id", "at", "send_at")
     entered = kept.select("unit", "entered_at")
     firsts = d.join(entered, "unit")
     firsts = log.keep(firsts.filter(firsts["at"] == firsts.entered_at), "equipoise_first_decisions")
@@ -53,6 +46,18 @@ def starts(log: LogTables, plan: PopulationPlan, kept: Any) -> Any:
     return log.keep(
         joined.select("unit", "sent_at", scheduled_at=_not_before(joined.scheduled_at, joined.entered_at)),
         "equipoise_starts",
+    )
+
+
+def enrolments(log: LogTables, plan: PopulationPlan) -> Any:
+    """Return the decisions that enrolled a unit in the plan's phase."""
+    d = log.decisions
+    return d.filter(
+        d.experiment == plan.experiment,
+        d.unit_type == plan.unit_type,
+        d.phase == plan.phase,
+        d.kind == "enrolled",
+        d["at"] <= plan.now_us,
     )
 
 

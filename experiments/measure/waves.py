@@ -9,8 +9,9 @@ from typing import Any
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.experiment import MeasuredExperiment, unit_table
 from experiments.measure.parts import MeasuredMetric
-from experiments.measure.population import PopulationPlan
+from experiments.measure.population import PopulationPlan, exposures
 from experiments.measure.scan import scan_columns
+from experiments.measure.sends import enrolments
 from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
 
@@ -70,14 +71,7 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
     """Return unit, variant, occasion, t0 and contacts: one row for each unit and occasion."""
     import ibis
 
-    d = log.decisions
-    d = d.filter(
-        d.experiment == plan.experiment,
-        d.unit_type == plan.unit_type,
-        d.phase == plan.phase,
-        d.kind == "enrolled",
-        d["at"] <= plan.now_us,
-    )
+    d = enrolments(log, plan)
     entered = d.group_by("unit", "occasion").aggregate(
         entered_at=d["at"].min(), send_at=d.send_at.min(), contacts=d.count()
     )
@@ -85,13 +79,7 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
     if plan.kind == "exposed":
         until = rows.entered_at.lead().over(group_by="unit", order_by=["entered_at", "occasion"])
         rows = rows.mutate(until=until.fill_null(plan.now_us + 1))
-        e = log.events
-        e = e.filter(
-            e.name.isin(plan.exposure_events),
-            e.unit_type == plan.unit_type,
-            e["at"] <= plan.now_us,
-            e.experiment.isnull() | (e.experiment == plan.experiment),
-        ).select("unit", "at")
+        e = exposures(log, plan).select("unit", "at")
         met = e.join(rows.select("unit", "occasion", "entered_at", "until"), "unit")
         met = met.filter(met["at"] >= met.entered_at, met["at"] < met.until)
         first = met.group_by("unit", "occasion").aggregate(t0=met["at"].min())
