@@ -1,7 +1,8 @@
 """A worker process for the tests: ``python -m tests.experiments.job_worker DATA URL LEASE_S``.
 
 Jobs of kind ``steps`` write a line into a file at their begin and their end, and take ``steps`` times a tenth of a
-second. It prints ``leads`` and ``waits`` as the lease comes and goes, and ends with its standard input.
+second. It prints ``leads`` and ``waits`` as the lease comes and goes, logs to standard error (two threads that print to
+one file can mix their lines), and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from experiments.errors import InputError
 from experiments.jobs.handlers import HANDLERS, Progress
@@ -46,6 +49,7 @@ def steps(store: Store, settings: Settings, job: Job, progress: Progress, stop: 
 
 
 def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     data, url, lease_s = sys.argv[1:]
     pace = Pace(poll_s=0.1, round_s=3600, first_s=3600, lease_s=float(lease_s))
     runner = start(Settings(Path(data), url), pace=pace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -25,8 +26,8 @@ PATIENCE_S = 150.0
 @dataclass
 class Worker:
     process: subprocess.Popen[str]
+    log: Path
     said: list[tuple[str, float]] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
 
     @property
     def leads(self) -> bool:
@@ -40,21 +41,19 @@ class Worker:
 
 @contextlib.contextmanager
 def working(store: Store, data: Path, lease_s: float = LEASE_S) -> Iterator[Worker]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.experiments.job_worker", str(data), store.url, str(lease_s)],
-        cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
-    worker = Worker(process)
+    log = data / f"worker-{secrets.token_hex(4)}.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.experiments.job_worker", str(data), store.url, str(lease_s)],
+            cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
+        )  # fmt: skip
+    worker = Worker(process, log)
 
     def read() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith(("leads ", "waits ")):
-                what, at = line.split()
-                worker.said.append((what, float(at)))
-            else:
-                worker.log.append(line)
+            what, at = line.split()
+            worker.said.append((what, float(at)))
 
     threading.Thread(target=read, daemon=True).start()
     try:
@@ -175,7 +174,7 @@ def test_failures_are_written_down_without_what_a_row_says(store: Store, tmp_pat
         ask(store, file, "last")
         until(lambda: done(store, "last"), "the one after it")
         assert queue.get(store, "cancelled").state == "cancelled"
-    log = "".join(worker.log)
+    log = worker.log.read_text()
     assert "job_failed" in log
     assert "RuntimeError" in log
     assert "m-1" not in log
