@@ -70,6 +70,8 @@ class Outcome(msgspec.Struct, frozen=True):
     offer: Offer | None
     propensity: float | None
     """``None`` for a variant that the phase gives no weight: only overrides and earlier enrolments lead there."""
+    policy: str | None = None
+    """JSON object of how a policy drew; ``None`` where the hash did."""
 
 
 Draw = Callable[[str, str, str, Mapping[str, Any]], Outcome]

@@ -222,6 +222,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         outcome.offer,
         None,
         unknown,
+        outcome.policy,
     )
 
 

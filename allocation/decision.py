@@ -93,6 +93,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The first attribute that the audience needed and nobody knew."""
     state_unknown: bool = False
     """The experiment needs member state and there was none: answered without it."""
+    policy: str | None = None
+    """JSON object of how a policy drew, see `allocation.bandits.drawing`; ``None`` where the hash did."""
 
     @property
     def logged(self) -> bool:

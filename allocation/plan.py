@@ -17,7 +17,7 @@ import msgspec
 FORMAT = 1
 """Version of the document's outer shape. A reader refuses a document with a higher one."""
 
-FEATURES: frozenset[str] = frozenset()
+FEATURES: frozenset[str] = frozenset({"bandit"})
 """Names in ``requires`` that this version understands. Format 1 is understood without naming anything."""
 
 AttributeType = Literal["string", "number", "boolean", "date", "list"]
@@ -73,6 +73,41 @@ class HoldoutPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     scope: Literal["global", "scoped"] = "global"
 
 
+class PolicyPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A version of a policy that members meet."""
+
+    version: int
+    sha256: str
+    """Of its file, see `allocation.bandits.policy`."""
+    share: str = "1"
+    """Share of the members, of those the versions after it leave, that it draws for."""
+
+
+class BanditPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a policy that learns draws (``allocation: bandit``).
+
+    Salts are made from the phase's: the policy draws under ``phase.salt + ":policy"``, the control group under
+    ``":uniform"``, a version's share under ``":ramp"``.
+    """
+
+    policies: tuple[PolicyPlan, ...] = ()
+    """The live version, which has share 1, and then the one that is being ramped up, whose share is asked first.
+    Without any, every eligible variant has the same probability: a cold start."""
+    control_share: str = "0"
+    control_split: Literal["uniform", "weights"] = "uniform"
+    explore: str = "0.02"
+    min_shares: dict[str, str] = {}
+    """Variant → least probability where it is eligible."""
+    eligible: dict[str, dict[str, Any]] = {}
+    """Variant → rule (`allocation.audience`) of who may get it; unknown is no."""
+    masked: tuple[str, ...] = ()
+    """Variants that were taken out, by a guardrail or by hand."""
+    forced: dict[str, str] = {}
+    """New variant → least probability until there is enough to learn from."""
+    features: tuple[str, ...] = ()
+    """Attributes that policies may read; all are among the experiment's ``frozen``."""
+
+
 class ExperimentPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that deciding needs about one experiment.
 
@@ -115,6 +150,8 @@ class ExperimentPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a variant is drawn. Any other kind comes with its feature in ``requires``."""
     control: str = "control"
     """The variant that whoever is not enrolled is shown where an answer must name one. Decides nothing."""
+    bandit: BanditPlan | None = None
+    """How the policy draws, for ``allocation: bandit``, which comes with the feature of that name."""
     requires: tuple[str, ...] = ()
 
     @property

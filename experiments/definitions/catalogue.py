@@ -221,6 +221,9 @@ def _frozen(experiment: Experiment) -> Iterator[tuple[str, str]]:
     yield from ((name, f"/analysis/strata/{index}") for index, name in enumerate(experiment.analysis.strata))
     if experiment.analysis.cluster is not None:
         yield experiment.analysis.cluster, "/analysis/cluster"
+    if experiment.allocation is not None:
+        for index, name in enumerate(experiment.allocation.attributes):
+            yield name, f"/allocation/features/{index}/attribute"
 
 
 def _types(catalogue: Catalogue) -> dict[str, str]:

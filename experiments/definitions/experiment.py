@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from experiments.definitions.allocation import Allocation
 from experiments.definitions.analysis import Analysis
 from experiments.definitions.base import (
     Count,
@@ -186,6 +187,8 @@ class Experiment(Model):
     """Relative effect so small that "no effect" is the answer when the interval lies inside it."""
     analysis: Analysis = Analysis()
     """How it is judged; what is left out is chosen from the rest."""
+    allocation: Allocation | None = None
+    """A policy that learns draws the variants; by default the hash does, by their weights."""
     made: Made | None = None
 
     @model_validator(mode="before")
@@ -220,6 +223,7 @@ class Experiment(Model):
             message = "is missing; inference: group_sequential spends alpha on the way to a planned sample"
             problems.append((("planned_units",), message))
         problems += self._factors_name_variants(keys)
+        problems += self._allocation_fits(keys)
         problems += [
             (("overrides", unit), f'"{variant_key}" is not a variant; {_one_of(keys)}')
             for unit, variant_key in self.overrides.items()
@@ -242,11 +246,31 @@ class Experiment(Model):
             ]
         return problems
 
+    def _allocation_fits(self, keys: list[str]) -> list[tuple[tuple[str | int, ...], str]]:
+        if self.allocation is None:
+            return []
+        problems: list[tuple[tuple[str | int, ...], str]] = [
+            (("allocation", field, key), f'"{key}" is not a variant; {_one_of(keys)}')
+            for field in ("min_share", "eligible")
+            for key in getattr(self.allocation, field)
+            if key not in keys
+        ]
+        metric = self.allocation.reward.metric
+        if metric is not None and metric not in self.metrics.keys():  # noqa: SIM118 - a method of the plan
+            message = f'"{metric}" is not among the experiment\'s metrics; {_one_of(list(self.metrics.keys()))}'
+            problems.append((("allocation", "reward", "metric"), message))
+        if self.population == "exposed":
+            problems.append((("population",), "of a policy that learns is the assigned; leave it out"))
+        if self.sticky == "enrolment":
+            problems.append((("sticky",), "does not belong to a policy that learns, which draws anew; write none"))
+        return problems
+
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Attributes that a decision keeps as they were: for breakdowns, for strata and for clusters."""
+        """Attributes that a decision keeps as they were: breakdowns, strata, clusters, what a policy learns from."""
         cluster = (self.analysis.cluster,) if self.analysis.cluster else ()
-        return tuple(dict.fromkeys((*self.breakdowns, *self.analysis.strata, *cluster)))
+        learned = self.allocation.attributes if self.allocation else ()
+        return tuple(dict.fromkeys((*self.breakdowns, *self.analysis.strata, *cluster, *learned)))
 
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""

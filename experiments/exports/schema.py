@@ -47,6 +47,7 @@ DECISIONS = (
     _column("snapshot", TEXT, "Version of the snapshot that decided"),
     _column("source", TEXT, "Who asked: `decide`, `ofrep`, `ofrep:bulk`, `list:JOB`, `import:NAME`"),
     _column("send_at", MOMENT, "When the message is scheduled to leave", optional=True),
+    _column("policy", TEXT, "JSON object of how a policy drew, see bandits.md; null where the hash did", optional=True),
 )
 
 EVENTS = (

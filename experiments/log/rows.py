@@ -48,6 +48,9 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     ``list:JOB`` (a list), ``import:NAME`` (a file of another tool)."""
     send_at: int | None = None
     """When the message is scheduled to leave, where that is known at the decision: for every variant, control too."""
+    policy: str | None = None
+    """JSON object of how a policy drew (`allocation.bandits.drawing`): version, group, eligible variants and their
+    probabilities, encoded features. ``None`` where the hash drew."""
 
     @classmethod
     def from_decision(cls, decision: Decision, source: str = "decide", send_at: int | None = None) -> DecisionRow:
@@ -76,6 +79,7 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
             decision.snapshot,
             source,
             send_at,
+            decision.policy,
         )
 
 

@@ -31,6 +31,7 @@ decisions = sa.Table(
     sa.Column("snapshot", KeyText, nullable=False),
     sa.Column("source", KeyText, nullable=False),
     sa.Column("send_at", sa.BigInteger),
+    sa.Column("policy", sa.Text),
 )
 """One row for each ``DecisionRow``: the first row of an id wins."""
 

@@ -78,11 +78,11 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def test_an_unknown_feature_refuses_that_experiment_and_no_other() -> None:
     wire = document()
-    wire["experiments"]["y"] = {"requires": ["bandit"], "shape": ["of", "a", "newer", "version"]}
+    wire["experiments"]["y"] = {"requires": ["tides"], "shape": ["of", "a", "newer", "version"]}
     snapshot = compile_snapshot(parse(json.dumps(wire).encode()))
     assert decide(snapshot, "x", "m", now=0).reason == "assigned"
     assert decide(snapshot, "y", "m", now=0).reason == "refused"
-    assert snapshot.refused == {"y": 'needs "bandit", which this version does not know; upgrade this node'}
+    assert snapshot.refused == {"y": 'needs "tides", which this version does not know; upgrade this node'}
 
 
 def test_an_unknown_feature_of_the_document_refuses_all() -> None:
@@ -109,7 +109,7 @@ def test_an_unknown_field_without_a_feature_changes_nothing() -> None:
         ({"variants": ()}, "variants"),
         ({"overrides": {"m": "z"}}, "overrides name z"),
         ({"frozen": ("tier",)}, "tier are not declared"),
-        ({"allocation": "bandit"}, 'allocation "bandit" is not known'),
+        ({"allocation": "tides"}, 'allocation "tides" is not known'),
         ({"layer": LayerPlan("l", "c", (("0.5", "0.2"),))}, r"slot \[0.5, 0.2\) of layer l ends before"),
         ({"holdouts": (HoldoutPlan("h", "b", "5%"),)}, 'share of holdout h is "5%"'),
         ({"audience": DORMANT}, "stage"),

@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("snapshot", KEY_TEXT, nullable=False),
         sa.Column("source", KEY_TEXT, nullable=False),
         sa.Column("send_at", sa.BigInteger(), nullable=True),
+        sa.Column("policy", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
     )
     op.create_table(
@@ -260,6 +261,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("unit_type", "unit", name=op.f("pk_members")),
     )
     op.create_table(
+        "policies",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("state", KEY_TEXT, nullable=False),
+        sa.Column("share", KEY_TEXT, nullable=False),
+        sa.Column("sha256", KEY_TEXT, nullable=False),
+        sa.Column("policy", KEY_TEXT, nullable=False),
+        sa.Column("origin", KEY_TEXT, nullable=False),
+        sa.Column("trained_at", sa.BigInteger(), nullable=False),
+        sa.Column("data_until", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("about", sa.Text(), nullable=False),
+        sa.Column("gate", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment", "version", name=op.f("pk_policies")),
+    )
+    op.create_table(
+        "policy_files",
+        sa.Column("sha256", KEY_TEXT, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_policy_files")),
+    )
+    op.create_table(
+        "policy_masks",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("variant", KEY_TEXT, nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("actor", KEY_TEXT, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment", "variant", name=op.f("pk_policy_masks")),
+    )
+    op.create_table(
         "published_snapshots",
         sa.Column("version", KEY_TEXT, nullable=False),
         sa.Column("content_digest", KEY_TEXT, nullable=False),
@@ -349,6 +383,9 @@ def downgrade() -> None:
     op.drop_table("replicas")
     op.drop_table("quarantined_events")
     op.drop_table("published_snapshots")
+    op.drop_table("policy_masks")
+    op.drop_table("policy_files")
+    op.drop_table("policies")
     op.drop_table("members")
     op.drop_table("links")
     op.drop_table("leases")

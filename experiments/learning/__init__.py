@@ -1,0 +1,1 @@
+"""Policies in a running deployment: rewards joined to decisions, versions made, checked, ramped up and taken back."""

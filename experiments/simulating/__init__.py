@@ -1,0 +1,1 @@
+"""Environments whose truth is known, and any policy running in them."""
