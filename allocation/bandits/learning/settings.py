@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 CONTEXTUAL = frozenset({"igw", "thompson", "linucb", "greedy"})
 """Policies that score variants by a model of the attributes."""
-POLICIES = CONTEXTUAL | {
-    "softmax", "beta_thompson", "normal_thompson", "epsilon_greedy", "ucb1", "popularity", "clusters", "tree", "uniform",
-}  # fmt: skip
+CONTEXT_FREE = frozenset(
+    {"softmax", "beta_thompson", "normal_thompson", "epsilon_greedy", "ucb1", "popularity", "uniform"}
+)
+"""Policies that learn one number for each variant."""
+POLICIES = CONTEXTUAL | CONTEXT_FREE | {"clusters", "tree"}
 Model = Literal["logistic", "hurdle", "linear"]
 
 
