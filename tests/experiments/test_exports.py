@@ -38,7 +38,7 @@ def decision(number: int, day: int = DAY_0, **other: object) -> dict[str, object
         "phase": 1, "unit_type": "member", "unit": f"m-{number}", "occasion": "", "kind": "enrolled",
         "variant": "coupon", "reason": "hash", "propensity": 0.5, "at": day * DAY_US + number,
         "frozen": '{"tier":"金"}', "holdout": None,
-        "snapshot": "v1", "source": "decide", "send_at": None,
+        "snapshot": "v1", "source": "decide", "send_at": None, "policy": None,
     }  # fmt: skip
     return row | other
 

@@ -40,9 +40,13 @@ def test_versions_are_numbered_by_experiment_and_read_as_they_were_made(store: S
 
 
 def test_nothing_is_left_of_a_version_whose_transaction_does_not_end(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.begin() as connection:
-        versions.insert(connection, new())
-        raise RuntimeError
+    def interrupted() -> None:
+        with store.begin() as connection:
+            versions.insert(connection, new())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     with store.read() as connection:
         for table in (policies, policy_files):
             assert connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() == 0
