@@ -104,6 +104,11 @@ def _of_object(states: Any, part: Part, properties: Properties) -> Term:
 
 def orders(facts: Facts, parts: Sequence[Part], properties: Properties, census: Census) -> Things:
     """Return orders, each in its latest state, once whatever the source."""
+    return of_orders(order_states(facts, parts, properties, census), facts, parts, properties)
+
+
+def order_states(facts: Facts, parts: Sequence[Part], properties: Properties, census: Census) -> Any:
+    """Return a table of orders, one row each: u, key, and the latest of everything that the parts read."""
     e = relevant(facts)
     rows = rows_of(facts, e.filter(e.name.isin(order_names(facts))), properties)
     names = order_names(facts)
@@ -128,6 +133,11 @@ def orders(facts: Facts, parts: Sequence[Part], properties: Properties, census: 
         given = _with_key(rows_of(facts, e.filter(e.name == REFUNDED), Properties()), census, names)
         refunds = _refunds(given, before=before)
         states = states.left_join(refunds, ["u", "key"]).drop("u_right", "key_right")
+    return states
+
+
+def of_orders(states: Any, facts: Facts, parts: Sequence[Part], properties: Properties) -> Things:
+    """Return what a table of `order_states` means to each part."""
     stating = order_events(parts)
     terms = {}
     for part in parts:
