@@ -1,0 +1,352 @@
+"""A policy at work: scores and probabilities of one member, and of many at once.
+
+One member takes the few columns that are not zero; sums run in the columns' order, so that every host gets the same
+bits. Many members are done as arrays, in chunks, and agree with that to the twelfth decimal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocation.bandits import probabilities as single
+from allocation.bandits.encoding import Encoded, Value
+from allocation.bandits.probabilities import TIE
+
+if TYPE_CHECKING:
+    from allocation.bandits.policy import Policy
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_CHUNK = 1 << 14
+_CELLS = 1 << 22  # numbers of a working array: 32 MB
+_DENSE = 1 << 22  # triangles of up to so many numbers are kept as squares, which are read faster
+
+
+class Scorer:
+    """What serving makes of a policy once: its arrays turned round and divided by the scale."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.count = len(policy.variants)
+        zeros = np.zeros(self.count)
+        self._contact = zeros if policy.contact is None else policy.contact / policy.scale
+        self._contacts: list[float] = self._contact.tolist()
+        if policy.kind == "contextual" and policy.coef is not None:
+            self._weights = np.ascontiguousarray(policy.coef.T)  # (P, K)
+            self._amounts = None
+            if policy.model == "logistic" and policy.worth is not None:
+                self._worth = policy.worth / policy.scale
+            elif policy.model == "hurdle" and policy.amount is not None:
+                self._worth = policy.amount / policy.scale
+                if policy.amount.ndim == 2:
+                    self._amounts = np.ascontiguousarray(self._worth.T)
+            self._worths: list[float] = (
+                [] if policy.model == "linear" or self._amounts is not None else (self._worth.tolist())
+            )
+            self._squares = _squares(policy.spread) if policy.rule in {"thompson", "linucb"} else None
+
+    def scores(self, x: Sequence[Value]) -> list[float]:
+        """Return one member's scores, length K."""
+        if self.policy.kind == "uniform":
+            return [0.0] * self.count
+        if self.policy.kind == "table":
+            return [float(score) for score in self._cell_scores(self._cell(x))]
+        columns, values = self.policy.encoder.sparse(x)
+        return self._profits(_sums(self._weights, columns, values), columns, values)
+
+    def probabilities(self, x: Sequence[Value], eligible: Sequence[int]) -> list[float]:
+        """Return one member's probabilities over the eligible variants."""
+        return self.scores_and_probabilities(x, eligible)[1]
+
+    def scores_and_probabilities(self, x: Sequence[Value], eligible: Sequence[int]) -> tuple[list[float], list[float]]:
+        """Return both, for the price of one: a decision needs the second, an explanation both."""
+        policy = self.policy
+        if policy.rule in {"thompson", "linucb"} and policy.kind == "contextual":
+            return self._uncertain(x, eligible)
+        scores = self.scores(x)
+        if len(eligible) < 2 or policy.kind == "uniform":
+            return scores, [1.0 / len(eligible)] * len(eligible)
+        if policy.rule == "samples":
+            return scores, _wins(self._cell_samples(self._cell(x))[:, list(eligible)]).tolist()
+        of = scores if len(eligible) == self.count else [scores[k] for k in eligible]
+        if policy.rule == "igw":
+            return scores, single.igw(of, self._gamma(len(eligible)))
+        if policy.rule == "softmax":
+            return scores, single.softmax(of, policy.optimism)
+        return scores, single.greedy(of) if policy.rule == "greedy" else single.proportional(of)
+
+    def scores_batch(self, encoded: Encoded) -> Floats:
+        """Return many members' scores, shape (n, K)."""
+        scores = np.empty((len(encoded.numeric), self.count))
+        for rows in _chunks(len(scores), _CHUNK):
+            scores[rows] = self._chunk_scores(encoded.take(rows))
+        return scores
+
+    def probabilities_batch(self, encoded: Encoded, eligible: Mask | None = None) -> Floats:
+        """Return many members' probabilities, shape (n, K)."""
+        n = len(encoded.numeric)
+        if eligible is not None and eligible.shape != (n, self.count):
+            raise ValueError(f"eligible has shape {eligible.shape}; it must be ({n}, {self.count})")
+        found = np.empty((n, self.count))
+        for rows in _chunks(n, _CHUNK):
+            part = encoded.take(rows)
+            mask = np.ones((len(part.numeric), self.count), bool) if eligible is None else eligible[rows]
+            found[rows] = self._chunk_probabilities(part, mask)
+        return found
+
+    def _gamma(self, count: Any) -> Any:
+        return self.policy.sharpness * (self.policy.effective_rows * count) ** 0.5
+
+    # One member
+
+    def _profits(self, eta: Floats, columns: list[int], values: list[float]) -> list[float]:
+        model, contacts = self.policy.model, self._contacts
+        if model == "linear":
+            scale = self.policy.scale
+            return [value / scale - contact for value, contact in zip(eta.tolist(), contacts, strict=True)]
+        worths = self._worths if self._amounts is None else _sums(self._amounts, columns, values).tolist()
+        return [
+            _sigmoid(value) * worth - contact
+            for value, worth, contact in zip(eta.tolist(), worths, contacts, strict=True)
+        ]
+
+    def _uncertain(self, x: Sequence[Value], eligible: Sequence[int]) -> tuple[list[float], list[float]]:
+        policy = self.policy
+        columns, values = policy.encoder.sparse(x)
+        eta = _sums(self._weights, columns, values)
+        wide = policy.optimism * self._deviations(columns, values)
+        scores = self._profits(eta, columns, values)
+        if policy.rule == "linucb":
+            hopeful = self._profits(eta + wide, columns, values)
+            return scores, single.greedy([hopeful[k] for k in eligible])
+        assert policy.normals is not None
+        worth = None if self._amounts is None else _sums(self._amounts, columns, values)
+        drawn = self._profit_array(eta + wide * policy.normals, worth)
+        return scores, _wins(drawn[:, list(eligible)]).tolist()
+
+    def _deviations(self, columns: list[int], values: list[float]) -> Floats:
+        """Return ‖L_kᵀ row‖ of each variant."""
+        if self._squares is not None:
+            projected = np.add.reduce(self._squares[columns] * np.array(values)[:, None, None], axis=0)
+        else:
+            packed = self.policy.spread
+            assert packed is not None
+            projected = np.zeros((self.count, len(self._weights)))
+            for column, value in zip(columns, values, strict=True):
+                start = column * (column + 1) // 2
+                projected[:, : column + 1] += value * packed[:, start : start + column + 1].astype(np.float64)
+        return np.sqrt(np.add.reduce(projected * projected, axis=1))
+
+    def _cell(self, x: Sequence[Value]) -> NDArray[np.intp]:
+        """Return one member's cell, shape (1,), or that of each variant's own tree, shape (K,)."""
+        if self.policy.cells == "none":
+            return np.zeros(1, np.intp)
+        row = np.zeros((1, len(self.policy.encoder.columns)))
+        columns, values = self.policy.encoder.sparse(x)
+        row[0, columns] = values
+        return self._cells(row)[0]
+
+    def _cell_scores(self, cell: NDArray[np.intp]) -> Floats:
+        table = self._preferences()
+        if len(cell) == 1:
+            return table[cell[0]] / self.policy.scale - self._contact
+        ranks = np.arange(self.count) if table.shape[1] > 1 else 0
+        own: Floats = table[cell, ranks] / self.policy.scale - self._contact
+        return own
+
+    def _cell_samples(self, cell: NDArray[np.intp]) -> Floats:
+        samples = self.policy.samples
+        assert samples is not None
+        if len(cell) == 1:
+            return samples[cell[0]] / self.policy.scale - self._contact
+        ranks = np.arange(self.count) if samples.shape[2] > 1 else np.zeros(self.count, np.intp)
+        own: Floats = samples[cell, :, ranks].T / self.policy.scale - self._contact
+        return own
+
+    def _preferences(self) -> Floats:
+        if self.policy.table is not None:
+            return self.policy.table
+        assert self.policy.samples is not None
+        return self.policy.samples.mean(axis=1)
+
+    # Many members
+
+    def _chunk_scores(self, encoded: Encoded) -> Floats:
+        n = len(encoded.numeric)
+        if self.policy.kind == "uniform":
+            return np.zeros((n, self.count))
+        if self.policy.kind == "table":
+            table, cells = self._preferences(), self._chunk_cells(encoded)
+            ranks = np.arange(self.count) if table.shape[1] > 1 else 0
+            scores: Floats = table[cells, ranks] / self.policy.scale - self._contact
+            return scores
+        worth = None if self._amounts is None else self._products(encoded, self._amounts)
+        return self._profit_array(self._products(encoded, self._weights), worth)
+
+    def _products(self, encoded: Encoded, weights: Floats) -> Floats:
+        """Return design · weights, shape (n, K), without building the columns of levels."""
+        narrow, places = [np.ones(len(encoded.numeric))], [0]
+        total = np.zeros((len(encoded.numeric), weights.shape[1]))
+        for block in self.policy.encoder.layout.blocks:
+            place, value = block.entries(encoded)
+            if isinstance(place, int):  # one column, with a value
+                places.append(place)
+                narrow.append(np.ones(len(total)) if value is None else value)
+            else:
+                part = weights.take(place, axis=0)
+                total += part if value is None else part * value[:, None]
+        return total + np.column_stack(narrow) @ weights[places]
+
+    def _profit_array(self, eta: Floats, worth: Floats | None) -> Floats:
+        """Return scores of linear predictors whose last axis is K."""
+        if self.policy.model == "linear":
+            return eta / self.policy.scale - self._contact
+        small = np.exp(-np.abs(eta))
+        chance = np.where(eta >= 0, 1.0, small) / (1.0 + small)
+        return chance * (self._worth if worth is None else worth) - self._contact
+
+    def _chunk_probabilities(self, encoded: Encoded, mask: Mask) -> Floats:
+        policy = self.policy
+        if policy.kind == "uniform":
+            return _even(mask)
+        if policy.rule == "samples" or (policy.rule == "thompson" and policy.kind == "contextual"):
+            return self._chunk_wins(encoded, mask)
+        if policy.rule == "linucb":
+            eta = self._products(encoded, self._weights) + policy.optimism * self._chunk_deviations(encoded)
+            worth = None if self._amounts is None else self._products(encoded, self._amounts)
+            scores = self._profit_array(eta, worth)
+        else:
+            scores = self._chunk_scores(encoded)
+        if policy.rule == "proportional":
+            weights = np.where(mask, np.maximum(scores, 0.0), 0.0)
+            total = weights.sum(axis=1, keepdims=True)
+            return np.where(total > 0, weights / np.where(total > 0, total, 1.0), _even(mask))
+        masked = np.where(mask, scores, -np.inf)
+        top = masked.max(axis=1, keepdims=True)
+        gap = np.where(mask, np.where(np.isfinite(top), top, 0.0) - scores, np.inf)
+        if policy.rule == "igw":
+            return _igw(gap, masked.argmax(axis=1), mask, self._gamma)
+        if policy.rule == "softmax" and policy.optimism > 0:
+            weights = np.exp(-gap / policy.optimism)
+        else:
+            weights = (gap <= TIE).astype(np.float64)
+        total = weights.sum(axis=1, keepdims=True)
+        return weights / np.where(total > 0, total, 1.0)
+
+    def _chunk_wins(self, encoded: Encoded, mask: Mask) -> Floats:
+        """Return the share of samples in which each eligible variant is best."""
+        policy = self.policy
+        found = np.empty(mask.shape)
+        if policy.kind == "table":
+            assert policy.samples is not None
+            cells = self._chunk_cells(encoded)
+            for rows in _chunks(len(mask), _CELLS // (policy.samples.shape[1] * self.count)):
+                ranks = np.arange(self.count) if policy.samples.shape[2] > 1 else 0
+                drawn = policy.samples.transpose(0, 2, 1)[cells[rows], ranks].transpose(0, 2, 1)
+                found[rows] = _wins(drawn / policy.scale - self._contact, mask[rows])
+            return found
+        assert policy.normals is not None
+        eta = self._products(encoded, self._weights)
+        wide = policy.optimism * self._chunk_deviations(encoded)
+        worth = None if self._amounts is None else self._products(encoded, self._amounts)
+        for rows in _chunks(len(mask), _CELLS // policy.normals.size):
+            drawn = eta[rows, None] + wide[rows, None] * policy.normals
+            found[rows] = _wins(self._profit_array(drawn, None if worth is None else worth[rows, None]), mask[rows])
+        return found
+
+    def _chunk_deviations(self, encoded: Encoded) -> Floats:
+        spread, columns = self.policy.spread, len(self._weights)
+        assert spread is not None
+        lower = np.tril_indices(columns)
+        found = np.empty((len(encoded.numeric), self.count))
+        for rows in _chunks(len(found), _CELLS // columns):
+            design = self.policy.encoder.design(encoded.take(rows))
+            for k in range(self.count):
+                triangle = np.zeros((columns, columns))
+                triangle[lower] = spread[k]
+                found[rows, k] = np.linalg.norm(design @ triangle, axis=1)
+        return found
+
+    def _chunk_cells(self, encoded: Encoded) -> NDArray[np.intp]:
+        """Return each member's cell, shape (n, 1), or (n, K) where each variant has cells of its own."""
+        if self.policy.cells == "none":
+            return np.zeros((len(encoded.numeric), 1), np.intp)
+        return self._cells(self.policy.encoder.design(encoded))
+
+    def _cells(self, design: Floats) -> NDArray[np.intp]:
+        policy = self.policy
+        if policy.cells == "centroids":
+            assert policy.centroids is not None
+            distance = np.column_stack([((design - centre) ** 2).sum(axis=1) for centre in policy.centroids])
+            return distance.argmin(axis=1)[:, None]
+        assert policy.tree_roots is not None and policy.tree_column is not None and policy.tree_cell is not None
+        assert policy.tree_threshold is not None and policy.tree_left is not None and policy.tree_right is not None
+        design = design.astype(np.float32).astype(np.float64)
+        node = np.repeat(policy.tree_roots[None, :], len(design), axis=0)
+        members = np.arange(len(design))[:, None]
+        while (inner := policy.tree_column[node] >= 0).any():
+            left = design[members, policy.tree_column[node]] <= policy.tree_threshold[node]
+            node = np.where(inner, np.where(left, policy.tree_left[node], policy.tree_right[node]), node)
+        return policy.tree_cell[node].astype(np.intp)
+
+
+def _sums(weights: Floats, columns: list[int], values: list[float]) -> Floats:
+    """Return Σ value · weights[column], added in the columns' order whatever the processor."""
+    total: Floats = np.add.reduce(weights.take(columns, axis=0) * np.array(values)[:, None], axis=0)
+    return total
+
+
+def _sigmoid(eta: float) -> float:
+    if eta >= 0:
+        return 1.0 / (1.0 + math.exp(-eta))
+    small = math.exp(eta)
+    return small / (1.0 + small)
+
+
+def _wins(drawn: Floats, mask: Mask | None = None) -> Floats:
+    """Return how often each of the last axis is the best along the axis before it; equals share."""
+    if mask is not None:
+        drawn = np.where(mask[..., None, :], drawn, -np.inf)
+    best = drawn >= drawn.max(axis=-1, keepdims=True) - TIE
+    if mask is not None:
+        best &= mask[..., None, :]
+    shares: Floats = (best / np.maximum(best.sum(axis=-1, keepdims=True), 1)).mean(axis=-2)
+    return shares
+
+
+def _even(mask: Mask) -> Floats:
+    shares: Floats = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def _igw(gap: Floats, best: NDArray[np.intp], mask: Mask, gamma: Any) -> Floats:
+    count = np.maximum(mask.sum(axis=1, keepdims=True), 1).astype(np.float64)
+    weights = np.where(mask, 1.0 / (count + gamma(count) * np.where(mask, gap, 0.0)), 0.0)
+    rows = np.arange(len(weights))
+    weights[rows, best] = 0.0
+    weights[rows, best] = np.where(mask.any(axis=1), 1.0 - weights.sum(axis=1), 0.0)
+    return weights
+
+
+def _squares(packed: NDArray[np.float32] | None) -> Floats | None:
+    """Return the triangles as (P, K, P), when they are small enough to be kept so."""
+    if packed is None:
+        return None
+    size = (math.isqrt(8 * packed.shape[1] + 1) - 1) // 2
+    if size * size * len(packed) > _DENSE:
+        return None
+    squares = np.zeros((size, len(packed), size))
+    rows, columns = np.tril_indices(size)
+    squares[rows, :, columns] = packed.T
+    return squares
+
+
+def _chunks(n: int, size: int) -> Iterator[slice]:
+    size = max(size, 1)
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
