@@ -32,6 +32,7 @@ FORMAT = 1
 """Version of the file. A reader refuses a higher one."""
 MAX_BYTES = 1 << 30
 """A file that would unfold into more is refused."""
+NOTHING = Encoder()
 _ARRAYS = {
     "coef": "<f8", "amount": "<f8", "worth": "<f8", "contact": "<f8", "spread": "<f4", "normals": "<f8",
     "table": "<f8", "samples": "<f8", "centroids": "<f8", "tree_roots": "<i4", "tree_column": "<i4",
@@ -85,7 +86,7 @@ class Policy:
     variants: tuple[str, ...]
     kind: Kind = "uniform"
     rule: Rule = "igw"
-    encoder: Encoder = Encoder()
+    encoder: Encoder = NOTHING
     model: Model = "linear"
     coef: Floats | None = None
     """(K, P)."""
@@ -207,27 +208,28 @@ def from_bytes(data: bytes) -> Policy:
     ValueError: not a readable policy: File is not a zip file
     """
     try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ValueError("it is too large")
-            arrays = {
-                entry.filename.removesuffix(".npy"): np.lib.format.read_array(
-                    BytesIO(archive.read(entry)), allow_pickle=False
-                )
-                for entry in archive.infolist()
-            }
-        header = msgspec.json.decode(arrays.pop("header").tobytes(), type=_Header)
-        if header.format > FORMAT:
-            raise ValueError(f"it has format {header.format} and this version reads up to {FORMAT}; upgrade this node")
-        wrong = sorted(name for name, array in arrays.items() if _ARRAYS.get(name) != array.dtype.str)
-        if wrong:
-            raise ValueError(f"array {wrong[0]} is unknown, or of another type")
-        fields = {name: getattr(header, name) for name in _Header.__struct_fields__[1:]}
-        return Policy(**fields, **arrays)
+        return _read(data)
     except KeyError:
         raise ValueError("not a readable policy: it has no header") from None
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"not a readable policy: {error}") from None
+
+
+def _read(data: bytes) -> Policy:
+    arrays: dict[str, Any] = {}
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+            raise ValueError("it is too large")
+        for entry in archive.infolist():
+            body = BytesIO(archive.read(entry))  # which checks its CRC
+            arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(body, allow_pickle=False)
+    header = msgspec.json.decode(arrays.pop("header").tobytes(), type=_Header)
+    if header.format > FORMAT:
+        raise ValueError(f"it has format {header.format} and this version reads up to {FORMAT}; upgrade this node")
+    for name, array in arrays.items():
+        if _ARRAYS.get(name) != array.dtype.str:
+            raise ValueError(f"array {name} is unknown, or of another type")
+    return Policy(**{name: getattr(header, name) for name in _Header.__struct_fields__[1:]}, **arrays)
 
 
 def _check(policy: Policy) -> None:
@@ -240,8 +242,23 @@ def _check(policy: Policy) -> None:
     for code in policy.encoder.features:
         if not (code.scale > 0 and abs(code.centre) < np.inf and -1e9 <= code.low < code.high <= 1e9):
             raise ValueError(f'feature "{code.attribute}" has a scale or bounds that cannot be used')
+    if policy.kind == "table":
+        _check_table(policy, k, columns)
+    for name, shapes in _shapes(policy, k, columns).items():
+        array = getattr(policy, name)
+        if array is None or array.shape not in shapes:
+            found = "missing" if array is None else f"of shape {array.shape}"
+            raise ValueError(f"{name} is {found}; it must have shape {' or '.join(map(str, shapes))}")
+
+
+def _shapes(policy: Policy, k: int, columns: int) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Return the shapes that the arrays a policy needs may have."""
     needs: dict[str, tuple[tuple[int, ...], ...]] = {}
+    if policy.contact is not None:
+        needs["contact"] = ((k,),)
     if policy.kind == "contextual":
+        if policy.rule == "samples":
+            raise ValueError("rule samples belongs to tables")
         needs["coef"] = ((k, columns),)
         if policy.model == "logistic":
             needs["worth"] = ((k,),)
@@ -251,17 +268,7 @@ def _check(policy: Policy) -> None:
             needs["spread"] = ((k, columns * (columns + 1) // 2),)
         if policy.rule == "thompson":
             needs["normals"] = ((policy.draws, k),)
-        if policy.rule == "samples":
-            raise ValueError("rule samples belongs to tables")
-    if policy.contact is not None:
-        needs["contact"] = ((k,),)
-    if policy.kind == "table":
-        _check_table(policy, k, columns)
-    for name, shapes in needs.items():
-        array = getattr(policy, name)
-        if array is None or array.shape not in shapes:
-            found = "missing" if array is None else f"of shape {array.shape}"
-            raise ValueError(f"{name} is {found}; it must have shape {' or '.join(map(str, shapes))}")
+    return needs
 
 
 def _check_table(policy: Policy, k: int, columns: int) -> None:

@@ -29,7 +29,7 @@ def igw(scores: Sequence[float], gamma: float) -> list[float]:
     """
     count = len(scores)
     top = max(scores)
-    best = scores.index(top)  # type: ignore[arg-type]
+    best = scores.index(top)
     weights = [1.0 / (count + gamma * (top - score)) for score in scores]
     weights[best] = 0.0
     weights[best] = 1.0 - sum(weights)
@@ -73,7 +73,7 @@ def proportional(scores: Sequence[float]) -> list[float]:
 
 
 def floor(p: Sequence[float], explore: float, least: Sequence[float] | None = None) -> list[float]:
-    """Spread ``explore`` evenly, then raise single variants to their least, at the cost of what others have above theirs.
+    """Spread ``explore`` evenly, then raise single variants to their least; the others pay with what is above theirs.
 
     Args:
         p: probabilities of the eligible variants, which sum to 1.
@@ -82,8 +82,8 @@ def floor(p: Sequence[float], explore: float, least: Sequence[float] | None = No
 
     >>> floor([1.0, 0.0], 0.02)
     [0.99, 0.01]
-    >>> floor([0.9, 0.1, 0.0], 0.0, [0.0, 0.0, 0.1])
-    [0.81, 0.09, 0.1]
+    >>> floor([0.5, 0.5, 0.0], 0.0, [0.0, 0.0, 0.1])
+    [0.45, 0.45, 0.1]
     """
     even = explore / len(p)
     mixed = [(1.0 - explore) * value + even for value in p]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
 
 _CHUNK = 1 << 14
 _CELLS = 1 << 22  # numbers of a working array: 32 MB
@@ -46,9 +47,8 @@ class Scorer:
                 self._worth = policy.amount / policy.scale
                 if policy.amount.ndim == 2:
                     self._amounts = np.ascontiguousarray(self._worth.T)
-            self._worths: list[float] = (
-                [] if policy.model == "linear" or self._amounts is not None else (self._worth.tolist())
-            )
+            constant = policy.model != "linear" and self._amounts is None
+            self._worths: list[float] = self._worth.tolist() if constant else []
             self._squares = _squares(policy.spread) if policy.rule in {"thompson", "linucb"} else None
 
     def scores(self, x: Sequence[Value]) -> list[float]:
@@ -125,9 +125,8 @@ class Scorer:
         if policy.rule == "linucb":
             hopeful = self._profits(eta + wide, columns, values)
             return scores, single.greedy([hopeful[k] for k in eligible])
-        assert policy.normals is not None
         worth = None if self._amounts is None else _sums(self._amounts, columns, values)
-        drawn = self._profit_array(eta + wide * policy.normals, worth)
+        drawn = self._profit_array(eta + wide * held(policy.normals), worth)
         return scores, _wins(drawn[:, list(eligible)]).tolist()
 
     def _deviations(self, columns: list[int], values: list[float]) -> Floats:
@@ -135,13 +134,13 @@ class Scorer:
         if self._squares is not None:
             projected = np.add.reduce(self._squares[columns] * np.array(values)[:, None, None], axis=0)
         else:
-            packed = self.policy.spread
-            assert packed is not None
+            packed = held(self.policy.spread)
             projected = np.zeros((self.count, len(self._weights)))
             for column, value in zip(columns, values, strict=True):
                 start = column * (column + 1) // 2
                 projected[:, : column + 1] += value * packed[:, start : start + column + 1].astype(np.float64)
-        return np.sqrt(np.add.reduce(projected * projected, axis=1))
+        deviations: Floats = np.sqrt(np.add.reduce(projected * projected, axis=1))
+        return deviations
 
     def _cell(self, x: Sequence[Value]) -> NDArray[np.intp]:
         """Return one member's cell, shape (1,), or that of each variant's own tree, shape (K,)."""
@@ -150,21 +149,23 @@ class Scorer:
         row = np.zeros((1, len(self.policy.encoder.columns)))
         columns, values = self.policy.encoder.sparse(x)
         row[0, columns] = values
-        return self._cells(row)[0]
+        cells: NDArray[np.intp] = self._cells(row)[0]
+        return cells
 
     def _cell_scores(self, cell: NDArray[np.intp]) -> Floats:
         table = self._preferences()
         if len(cell) == 1:
-            return table[cell[0]] / self.policy.scale - self._contact
+            shared: Floats = table[cell[0]] / self.policy.scale - self._contact
+            return shared
         ranks = np.arange(self.count) if table.shape[1] > 1 else 0
         own: Floats = table[cell, ranks] / self.policy.scale - self._contact
         return own
 
     def _cell_samples(self, cell: NDArray[np.intp]) -> Floats:
-        samples = self.policy.samples
-        assert samples is not None
+        samples = held(self.policy.samples)
         if len(cell) == 1:
-            return samples[cell[0]] / self.policy.scale - self._contact
+            shared: Floats = samples[cell[0]] / self.policy.scale - self._contact
+            return shared
         ranks = np.arange(self.count) if samples.shape[2] > 1 else np.zeros(self.count, np.intp)
         own: Floats = samples[cell, :, ranks].T / self.policy.scale - self._contact
         return own
@@ -172,8 +173,8 @@ class Scorer:
     def _preferences(self) -> Floats:
         if self.policy.table is not None:
             return self.policy.table
-        assert self.policy.samples is not None
-        return self.policy.samples.mean(axis=1)
+        preferences: Floats = held(self.policy.samples).mean(axis=1)
+        return preferences
 
     # Many members
 
@@ -244,25 +245,23 @@ class Scorer:
         policy = self.policy
         found = np.empty(mask.shape)
         if policy.kind == "table":
-            assert policy.samples is not None
-            cells = self._chunk_cells(encoded)
-            for rows in _chunks(len(mask), _CELLS // (policy.samples.shape[1] * self.count)):
-                ranks = np.arange(self.count) if policy.samples.shape[2] > 1 else 0
-                drawn = policy.samples.transpose(0, 2, 1)[cells[rows], ranks].transpose(0, 2, 1)
+            samples, cells = held(policy.samples), self._chunk_cells(encoded)
+            ranks = np.arange(self.count) if samples.shape[2] > 1 else 0
+            for rows in _chunks(len(mask), _CELLS // (samples.shape[1] * self.count)):
+                drawn = samples.transpose(0, 2, 1)[cells[rows], ranks].transpose(0, 2, 1)
                 found[rows] = _wins(drawn / policy.scale - self._contact, mask[rows])
             return found
-        assert policy.normals is not None
+        normals = held(policy.normals)
         eta = self._products(encoded, self._weights)
         wide = policy.optimism * self._chunk_deviations(encoded)
         worth = None if self._amounts is None else self._products(encoded, self._amounts)
-        for rows in _chunks(len(mask), _CELLS // policy.normals.size):
-            drawn = eta[rows, None] + wide[rows, None] * policy.normals
+        for rows in _chunks(len(mask), _CELLS // normals.size):
+            drawn = eta[rows, None] + wide[rows, None] * normals
             found[rows] = _wins(self._profit_array(drawn, None if worth is None else worth[rows, None]), mask[rows])
         return found
 
     def _chunk_deviations(self, encoded: Encoded) -> Floats:
-        spread, columns = self.policy.spread, len(self._weights)
-        assert spread is not None
+        spread, columns = held(self.policy.spread), len(self._weights)
         lower = np.tril_indices(columns)
         found = np.empty((len(encoded.numeric), self.count))
         for rows in _chunks(len(found), _CELLS // columns):
@@ -282,18 +281,29 @@ class Scorer:
     def _cells(self, design: Floats) -> NDArray[np.intp]:
         policy = self.policy
         if policy.cells == "centroids":
-            assert policy.centroids is not None
-            distance = np.column_stack([((design - centre) ** 2).sum(axis=1) for centre in policy.centroids])
-            return distance.argmin(axis=1)[:, None]
-        assert policy.tree_roots is not None and policy.tree_column is not None and policy.tree_cell is not None
-        assert policy.tree_threshold is not None and policy.tree_left is not None and policy.tree_right is not None
+            distance = np.column_stack([((design - centre) ** 2).sum(axis=1) for centre in held(policy.centroids)])
+            nearest: NDArray[np.intp] = distance.argmin(axis=1)[:, None]
+            return nearest
+        column, threshold = held(policy.tree_column), held(policy.tree_threshold)
+        left, right = held(policy.tree_left), held(policy.tree_right)
         design = design.astype(np.float32).astype(np.float64)
-        node = np.repeat(policy.tree_roots[None, :], len(design), axis=0)
+        node = np.repeat(held(policy.tree_roots)[None, :], len(design), axis=0)
         members = np.arange(len(design))[:, None]
-        while (inner := policy.tree_column[node] >= 0).any():
-            left = design[members, policy.tree_column[node]] <= policy.tree_threshold[node]
-            node = np.where(inner, np.where(left, policy.tree_left[node], policy.tree_right[node]), node)
-        return policy.tree_cell[node].astype(np.intp)
+        while (inner := column[node] >= 0).any():
+            goes_left = design[members, column[node]] <= threshold[node]
+            node = np.where(inner, np.where(goes_left, left[node], right[node]), node)
+        return held(policy.tree_cell)[node].astype(np.intp)
+
+
+def held(array: NDArray[Number] | None) -> NDArray[Number]:
+    """Return an array that a policy of this kind has, as `allocation.bandits.policy` checks.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if array is None:
+        raise ValueError("the policy has not what its rule needs; make it by Policy(…), which checks it")
+    return array
 
 
 def _sums(weights: Floats, columns: list[int], values: list[float]) -> Floats:
