@@ -209,9 +209,10 @@ def prefix_problems(definition: Experiment, record: ExperimentRecord) -> Iterato
 
 
 def attributes_used(definition: Experiment, segment: Segment | None) -> set[str]:
-    """Return the attributes that an experiment's audience reads, and those that are frozen at decision."""
+    """Return the attributes that an experiment reads: of audience and eligibility, and those frozen at decision."""
     names = set(definition.frozen)
-    for rule in (definition.audience, segment.rule if segment else None):
+    eligible = definition.allocation.rules().values() if definition.allocation else ()
+    for rule in (definition.audience, segment.rule if segment else None, *eligible):
         if rule is not None:
             names |= set(parse(rule).attributes)
     return names

@@ -178,8 +178,10 @@ def is_sticky(definition: Experiment, project: Project, segment: Segment | None)
     """Return whether enrolled members keep their variant when the audience stops matching.
 
     As declared; by default so when the audience uses an attribute that an offer can change: a dormant member who buys
-    must not lose the coupon.
+    must not lose the coupon. A policy that learns draws anew each time.
     """
+    if definition.allocation is not None:
+        return False
     if definition.sticky is not None:
         return definition.sticky == "enrolment"
     audience = definition.model_copy(update={"breakdowns": (), "analysis": Analysis()})

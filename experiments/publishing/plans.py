@@ -22,6 +22,7 @@ from experiments.keeping import contents
 from experiments.keeping.heads import Head
 from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
+from experiments.learning.plan import bandit_plan
 from experiments.lifecycle import phases
 from experiments.lifecycle.states import ACTIVE
 from experiments.lifecycle.transition import pin
@@ -120,6 +121,10 @@ def plan_of(
             payload = offer_payload(offer, revision, pinned.currency, variant.channel)
         variants.append(VariantPlan(variant.key, payload))
     used = phases.attributes_used(definition, segment)
+    bandit = None
+    if definition.allocation is not None:
+        with repository.store.read() as connection:
+            bandit = bandit_plan(connection, record)
     return ExperimentPlan(
         key=definition.key,
         revision=record.revision,
@@ -142,6 +147,9 @@ def plan_of(
         overrides=dict(definition.overrides),
         excluded=definition.exclude,
         control=definition.control,
+        allocation="hash" if bandit is None else "bandit",
+        bandit=bandit,
+        requires=() if bandit is None else ("bandit",),
     )
 
 
@@ -154,7 +162,8 @@ def _phases(record: ExperimentRecord) -> tuple[PhasePlan, ...]:
             salt=phase.salt,
             weights=tuple(phase.weights.get(key, 0) for key in order),
             traffic=phase.traffic,
-            opened="keep" if phase.carry == "keep" else "reassign",
+            # A policy draws anew each time: there is nothing that members would keep.
+            opened="keep" if phase.carry == "keep" and record.definition.allocation is None else "reassign",
         )
         for phase in known
     )
