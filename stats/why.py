@@ -39,6 +39,12 @@ class Why(IntEnum):
     NO_VARIANCE = 60
     NO_OVERLAP = 61
     NO_RELATIVE = 62
+    NO_DECISIONS = 80
+    TOO_FEW_DECISIONS = 81
+    SAME_SCORES = 82
+    NO_SUPPORT = 83
+    NEVER_ELIGIBLE = 84
+    NEVER_DRAWN = 85
 
     @property
     def code(self) -> str:
@@ -79,4 +85,10 @@ _TEXT: dict[Why, str | None] = {
     Why.NO_VARIANCE: "no variance is given, and it cannot be told from the mean",
     Why.NO_OVERLAP: "every unit of one variant is above every unit of the other: no interval can be given",
     Why.NO_RELATIVE: "relative change is not defined for this kind of metric",
+    Why.NO_DECISIONS: "no decisions to value",
+    Why.TOO_FEW_DECISIONS: "too few decisions: 2 of different units needed",
+    Why.SAME_SCORES: "no variation: every decision has the same score",
+    Why.NO_SUPPORT: "the policy would have made none of the logged decisions",
+    Why.NEVER_ELIGIBLE: "nobody was eligible for this variant",
+    Why.NEVER_DRAWN: "this variant was never drawn",
 }

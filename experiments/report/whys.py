@@ -37,6 +37,12 @@ _CHINESE: dict[Why, str] = {
     Why.TOO_FEW_GROUPS: "估计值太少：至少需要 2 个",
     Why.NO_OVERLAP: "一个方案的所有单元都高于另一个方案，无法给出区间",
     Why.NO_RELATIVE: "该类型的指标没有相对变化",
+    Why.NO_DECISIONS: "没有可评估的决策",
+    Why.TOO_FEW_DECISIONS: "决策太少：至少需要来自不同单元的 2 个",
+    Why.SAME_SCORES: "没有变异：所有决策的得分相同",
+    Why.NO_SUPPORT: "该策略不会做出任何一个已记录的决策",
+    Why.NEVER_ELIGIBLE: "没有人符合该方案的条件",
+    Why.NEVER_DRAWN: "该方案从未被抽中",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
 NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day are over"
