@@ -40,10 +40,10 @@ def _world(
     """Draw minds and put a world together; ``orders`` are the mean and one draw, (n, K), where orders differ."""
     unit, columns = drawn
     p = rate(eta)
-    converted = rng.random(eta.shape[0])[:, None] < p
+    n = len(unit)
+    converted = rng.random((n, 1)) < p
     worth = np.broadcast_to(np.asarray(environment.worth or 0.0), eta.shape)
     mean, value = orders if orders is not None else (worth, worth)
-    n = len(unit)
     late = np.minimum(rng.exponential(max(delay_days, 1e-9), size=n), environment.window_days)
     return World(
         columns=columns,
