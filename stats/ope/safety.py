@@ -14,7 +14,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,9 +143,8 @@ def paired_scores(
     if not (logged > 0).all() or not (logged <= 1 + 1e-9).all():
         raise ValueError("every propensity must be above 0 and at most 1")
     at = np.arange(n)
-    scores: FloatArray = (delta * expected).sum(axis=1)
-    scores = scores + delta[at, drawn] / logged * (rewards - expected[at, drawn])
-    return scores
+    correction: FloatArray = delta[at, drawn] / logged * (rewards - expected[at, drawn])
+    return correction + (delta * expected).sum(axis=1)
 
 
 def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alpha: float = 0.05) -> Safety:
@@ -225,14 +223,3 @@ def difference_of_groups(
     return Safety(
         difference, found.std_error, difference - reach, difference + reach, alpha, n, found.clusters, same=False
     )
-
-
-def effective_sample(weight: npt.ArrayLike) -> float:
-    """Return (Σw)² / Σw²: decisions of the new policy's own that would tell as much as the logged ones (Kish 1965).
-
-    >>> effective_sample([1.0, 1.0, 0.0])
-    2.0
-    """
-    weights = as_float(weight)
-    square = math.fsum(np.square(weights))
-    return float(weights.sum()) ** 2 / square if square > 0 else 0.0
