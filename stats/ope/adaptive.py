@@ -238,7 +238,7 @@ def past_means(
     sums = np.bincount(cell, weights=rewards, minlength=size * variants).reshape(size, variants)
     counts = as_float(np.bincount(cell, minlength=size * variants)).reshape(size, variants)
     before = np.vstack([np.zeros((1, variants)), np.cumsum(sums, axis=0)[:-1]])
-    seen = np.vstack([np.zeros((1, variants)), np.cumsum(counts, axis=0)[:-1]])
+    seen = as_float(np.vstack([np.zeros((1, variants)), np.cumsum(counts, axis=0)[:-1]]))
     out[:] = _towards_all(before, seen)[order]
     first = np.flatnonzero(order == 0)
     codes = codes_of(cluster, n)
@@ -247,7 +247,7 @@ def past_means(
         other = first[half != side]
         total = np.bincount(drawn[other], weights=rewards[other], minlength=variants)
         count = np.bincount(drawn[other], minlength=variants)
-        out[first[half == side]] = _towards_all(total[None, :], as_float(count)[None, :])
+        out[first[half == side]] = _towards_all(as_float(total)[None, :], as_float(count)[None, :])
     return out
 
 
