@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import msgspec
 
 from allocation.audience import Predicate, Rule, RuleError, compile_python, parse
 from allocation.hashing import SPACE, bound, bounds, hex_bound
 from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot
+
+if TYPE_CHECKING:
+    from allocation.bandits.policy import Policy
 
 EVER = 1 << 63
 """Later than every time in microseconds that a signed 64-bit column holds."""
@@ -74,8 +77,12 @@ class Outcome(msgspec.Struct, frozen=True):
     """JSON object of how a policy drew; ``None`` where the hash did."""
 
 
-Draw = Callable[[str, str, str, Mapping[str, Any]], Outcome]
-"""Takes (digest under the phase's salt, unit, occasion, attributes) and returns an outcome with its propensity."""
+Draw = Callable[[str, str, str, Mapping[str, Any], int], Outcome]
+"""Takes (digest under the phase's salt, unit, occasion, attributes, now) and returns an outcome with its propensity."""
+Describe = Callable[[str, str, Mapping[str, Any], int], dict[str, Any]]
+"""Takes (unit, occasion, attributes, now) and returns what a draw comes from, for explanations."""
+Policies = Callable[[str], "Policy"]
+"""Takes the SHA-256 of a policy's file and returns the policy."""
 
 
 Hashing = Callable[[], Any]
@@ -154,6 +161,8 @@ class CompiledExperiment(msgspec.Struct, frozen=True):
     """What whoever is not enrolled is shown where an answer must name a variant."""
     draw: Draw | None
     """A policy's way of drawing; ``None`` draws by the hash, which `allocation.decide` has written out."""
+    describe: Describe | None
+    """What such a draw comes from, where it can say so."""
 
 
 class CompiledSnapshot(msgspec.Struct, frozen=True):
@@ -196,8 +205,13 @@ def share(text: str, what: str) -> Fraction:
     return value
 
 
-def compile_snapshot(snapshot: Snapshot) -> CompiledSnapshot:
+def compile_snapshot(snapshot: Snapshot, policies: Policies | None = None) -> CompiledSnapshot:
     """Compile every experiment. One that cannot be decided is refused by name, with the reason, and spoils no other.
+
+    Args:
+        snapshot: what was published.
+        policies: finds the policies that it names; without it, experiments that have some are refused. What it raises
+            beside `PlanError` and `RuleError` ends the compiling.
 
     >>> compile_snapshot(Snapshot(version="v1", effective_at=0)).experiments
     {}
@@ -207,7 +221,10 @@ def compile_snapshot(snapshot: Snapshot) -> CompiledSnapshot:
     for key, plan in snapshot.experiments.items():
         try:
             experiments[key] = compile_experiment(
-                plan, version=snapshot.version, excluded=snapshot.excluded.get(plan.unit_type, ())
+                plan,
+                version=snapshot.version,
+                excluded=snapshot.excluded.get(plan.unit_type, ()),
+                policies=policies,
             )
         except (PlanError, RuleError) as error:
             refused[key] = str(error)
@@ -221,7 +238,11 @@ def compile_snapshot(snapshot: Snapshot) -> CompiledSnapshot:
 
 
 def compile_experiment(
-    plan: ExperimentPlan, *, version: str = "", excluded: tuple[str, ...] = ()
+    plan: ExperimentPlan,
+    *,
+    version: str = "",
+    excluded: tuple[str, ...] = (),
+    policies: Policies | None = None,
 ) -> CompiledExperiment:
     """Compile one experiment.
 
@@ -229,6 +250,7 @@ def compile_experiment(
         plan: the experiment.
         version: of the snapshot, written into each decision.
         excluded: units that the whole project leaves out, of the experiment's unit type.
+        policies: finds the policies that it draws by.
 
     Raises:
         PlanError: when the plan contradicts itself.
@@ -238,13 +260,16 @@ def compile_experiment(
     rule = None
     if plan.audience is not None:
         rule = parse(plan.audience, {name: attribute.type for name, attribute in plan.attributes.items()})
-    read = {*(rule.attributes if rule else ()), *plan.frozen}
+    eligible = () if plan.bandit is None else plan.bandit.eligible.values()
+    ruled = {name for other in eligible for name in parse(other).attributes}
+    read = {*(rule.attributes if rule else ()), *plan.frozen, *ruled}
     stored = tuple(sorted(name for name in read if plan.attributes[name].kept == "stored"))
     phases = {phase.number: _phase(plan, phase) for phase in plan.phases}
     current = phases[plan.phase.number]
     closed = {"draft": "not_running", "review": "not_running", "ended": "ended", "decided": "ended"}.get(plan.state)
     testing = plan.state == "testing"
     maker = ALLOCATIONS[plan.allocation]
+    draw = None if maker is None else maker(plan, current, policies)
     # Whatever is not below an earlier bound belongs to the first variant that ends at 2**52.
     uppers = tuple(upper_text(value) for value in bounds(plan.phase.weights) if value < SPACE)
     left_out = frozenset((*excluded, *plan.excluded))
@@ -260,7 +285,8 @@ def compile_experiment(
         closes=EVER if plan.end is None or testing else plan.end,
         testing=testing,
         paused=plan.state == "paused",
-        sticky=plan.sticky,
+        # A policy draws anew for each occasion: nobody keeps what an earlier draw gave.
+        sticky=plan.sticky and draw is None,
         needs=plan.needs,
         needs_state=plan.needs != "none",
         needs_enrolment=plan.needs == "enrolment",
@@ -280,13 +306,14 @@ def compile_experiment(
         ),
         layer=None if plan.layer is None else _layer(plan.layer),
         phase=current,
-        kept={number: phases[number] for number in plan.kept_phases},
+        kept={number: phases[number] for number in plan.kept_phases if draw is None},
         hashing=begin(plan.phase.salt),
         traffic=upper_text(bound(share(plan.phase.traffic, "traffic"))),
         uppers=uppers,
         outcomes=tuple(current.outcomes.values())[: len(uppers) + 1],
         control=current.outcomes.get(plan.control) or next(iter(current.outcomes.values())),
-        draw=None if maker is None else maker(plan, current),
+        draw=draw,
+        describe=getattr(draw, "describe", None),
     )
 
 
@@ -345,6 +372,13 @@ def _immutable(value: Any) -> Any:
     return tuple(_immutable(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-ALLOCATIONS: dict[str, Callable[[ExperimentPlan, CompiledPhase], Draw] | None] = {"hash": None}
-"""How a variant can be drawn: kind → maker of the drawing function, ``None`` for the ranges of the hash. A policy that
-learns becomes one more entry, with its feature name in `allocation.plan.FEATURES`."""
+def _bandit(plan: ExperimentPlan, phase: CompiledPhase, policies: Policies | None) -> Draw:
+    from allocation.bandits.drawing import BanditDraw  # numpy is loaded where a policy draws, and nowhere else
+
+    return BanditDraw(plan, phase, policies)
+
+
+Maker = Callable[[ExperimentPlan, CompiledPhase, Policies | None], Draw]
+ALLOCATIONS: dict[str, Maker | None] = {"hash": None, "bandit": _bandit}
+"""How a variant can be drawn: kind → maker of the drawing function, ``None`` for the ranges of the hash. A further kind
+becomes one more entry, with its feature name in `allocation.plan.FEATURES`."""

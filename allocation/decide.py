@@ -196,8 +196,10 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     if plan.draw is None:
         outcome = plan.outcomes[bisect_right(plan.uppers, digest)]
     else:
-        outcome = plan.draw(digest, unit, occasion, view)
-    if visit is not None:
+        outcome = plan.draw(digest, unit, occasion, view, now)
+    if visit is not None and plan.describe is not None:
+        visit("variant", None, plan.describe(unit, occasion, view, now))
+    elif visit is not None:
         weights = dict(zip(plan.phase.outcomes, plan.plan.phase.weights, strict=True))
         visit("variant", None, {"digits": digest[:DIGITS], "weights": weights, "variant": outcome.variant})
     # What most decisions end with is written out: `answers.enrolled`, without the calls.

@@ -174,9 +174,11 @@ class ExperimentPlan(msgspec.Struct, frozen=True, omit_defaults=True):
         """What of the member state this experiment reads.
 
         ``none`` is the fast path: the hash and the request alone. ``attributes`` reads stored attributes. ``enrolment``
-        reads past enrolments (and attributes) too: sticky or paused experiments and those with a phase that keeps.
+        reads past enrolments (and attributes) too: sticky or paused experiments and those with a phase that keeps. A
+        policy draws anew for each occasion, whatever was drawn before.
         """
-        if self.sticky or self.state == "paused" or len(self.kept_phases) > 1:
+        keeps = self.allocation == "hash" and (self.sticky or len(self.kept_phases) > 1)
+        if keeps or self.state == "paused":
             return "enrolment"
         if any(attribute.kept == "stored" for attribute in self.attributes.values()):
             return "attributes"

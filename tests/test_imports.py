@@ -26,6 +26,8 @@ IMPURE = {
     "asyncio", "duckdb", "flask", "http", "ibis", "io", "os", "pathlib", "psycopg", "random", "requests",
     "secrets", "shutil", "socket", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
+# A policy's file is put together in memory: what writes it wants something like a file.
+IN_MEMORY = {("allocation/bandits/policy.py", "io")}
 HEAVY = ("pandas", "scipy", "mabwiser", "ibis", "sqlalchemy", "pydantic", "duckdb", "pyarrow", "statsmodels", "flask")
 
 
@@ -61,7 +63,7 @@ def test_pure_rooms_import_no_io_and_no_clock(room: str) -> None:
         f"{file.relative_to(ROOT)}:{line} imports {name}"
         for file in files(room)
         for line, name in imports(file)
-        if name.split(".")[0] in IMPURE
+        if name.split(".")[0] in IMPURE and (str(file.relative_to(ROOT)), name) not in IN_MEMORY
     ]
     assert not wrong
 

@@ -145,8 +145,8 @@ def test_an_offer_is_immutable_all_the_way_down_and_still_json() -> None:
 def test_a_new_kind_of_allocation_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seam for policies that learn: a maker of drawing functions that return an outcome with its propensity."""
 
-    def by_length(_plan: object, _phase: object) -> Draw:
-        def draw(_digest: str, unit: str, occasion: str, attributes: Any) -> Outcome:
+    def by_length(_plan: object, _phase: object, _policies: object) -> Draw:
+        def draw(_digest: str, unit: str, occasion: str, attributes: Any, _now: int) -> Outcome:
             return Outcome("a", None, 0.25 if (len(unit), occasion, attributes) == (2, "o", {"k": 1}) else 0.75)
 
         return draw
