@@ -87,6 +87,7 @@ class BanditDraw:
         self._offered = tuple(
             place for place, key in enumerate(keys) if weights[place] > 0 and key not in bandit.masked
         )
+        self._offered_keys = tuple(keys[place] for place in self._offered)
         types = {name: attribute.type for name, attribute in plan.attributes.items()}
         self._rules: dict[int, Predicate] = {
             keys.index(key): compile_python(parse(rule, types)) for key, rule in bandit.eligible.items()
@@ -128,7 +129,8 @@ class BanditDraw:
             place -= 1
         key = self._keys[eligible[place]]
         number = 0 if version is None else version.number
-        drawn = Drawn(number, group, tuple([self._keys[k] for k in eligible]), p, x)
+        keys = self._offered_keys if eligible is self._offered else tuple([self._keys[k] for k in eligible])
+        drawn = Drawn(number, group, keys, p, x)
         return Outcome(key, self._phase.outcomes[key].offer, p[place], _encode(drawn).decode())
 
     def describe(self, unit: str, occasion: str, attributes: Mapping[str, Any], now: int) -> dict[str, Any]:

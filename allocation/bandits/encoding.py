@@ -96,10 +96,21 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
     def encode(self, attributes: Mapping[str, Any]) -> list[Value]:
         """Return the values of one member, in the features' order; attributes that are not there are missing."""
         get = attributes.get
-        return [
-            _quick_level(levels, get(name)) if levels is not None else _quick_number(code, get(name))
-            for name, levels, code in self._readers
-        ]
+        x: list[Value] = []
+        add = x.append
+        for name, levels, plain, centre, scale, low, high, code in self._readers:
+            raw = get(name)
+            if levels is not None:
+                if raw.__class__ is str:
+                    add(levels.get(raw, RARE))
+                else:
+                    add(_level(levels, raw))
+            elif plain and raw.__class__ is float and low <= (standard := (raw - centre) / scale) <= high:
+                # The way of most numbers, without the checks of `number_of`, which take longer than the arithmetic.
+                add(round(standard * _STEPS) / _STEPS)
+            else:
+                add(code.value(raw))
+        return x
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any] | NDArray[Any]], n: int) -> Encoded:
         """Encode ``n`` members whose attributes come as columns; the values are those of `encode`, bit for bit.
@@ -187,11 +198,16 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
         return len(self.layout.blocks) - len(self.pairs)
 
     @cached_property
-    def _readers(self) -> tuple[tuple[str, dict[str, int] | None, FeatureCode], ...]:
+    def _readers(self) -> tuple[tuple[str, dict[str, int] | None, bool, float, float, float, float, FeatureCode], ...]:
         return tuple(
             (
                 code.attribute,
-                {level: index + 2 for index, level in enumerate(code.levels)} if code.kind == "categorical" else None,
+                _index(code) if code.kind == "categorical" else None,
+                code.transform == "none",
+                code.centre,
+                code.scale,
+                code.low,
+                code.high,
                 code,
             )
             for code in self.features
@@ -285,29 +301,8 @@ def _entry(part: Part, x: Sequence[Value]) -> tuple[int, float]:
     return 0, 0.0 if got is None else float(got)
 
 
-def _quick_number(code: FeatureCode, raw: Any) -> float | None:
-    # Most values are plain numbers: the checks of `number_of` would take longer than the arithmetic.
-    if raw.__class__ is float or raw.__class__ is int:
-        try:
-            standard = raw if code.transform == "none" else math.copysign(math.log1p(abs(raw)), raw)
-            standard = (standard - code.centre) / code.scale
-        except OverflowError:
-            return code._number(raw)  # noqa: SLF001 - the long way of the same class
-        if not -math.inf < raw < math.inf:
-            return None
-        if standard < code.low:
-            standard = code.low
-        if standard > code.high:
-            standard = code.high
-        return round(standard * _STEPS) / _STEPS
-    return code._number(raw)  # noqa: SLF001
-
-
-def _quick_level(levels: dict[str, int], raw: Any) -> int:
-    if raw.__class__ is str:
-        return levels.get(raw, RARE)
-    text = text_of(raw)
-    return MISSING if text is None else levels.get(text, RARE)
+def _index(code: FeatureCode) -> dict[str, int]:
+    return {level: place + 2 for place, level in enumerate(code.levels)}
 
 
 def _numbers(code: FeatureCode, column: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
@@ -330,9 +325,15 @@ def _numbers(code: FeatureCode, column: Sequence[Any] | NDArray[Any]) -> NDArray
 
 
 def _levels(code: FeatureCode, column: Sequence[Any] | NDArray[Any]) -> NDArray[np.int32]:
-    index = {level: place + 2 for place, level in enumerate(code.levels)}
+    index = _index(code)
     values = column.tolist() if isinstance(column, np.ndarray) else column
-    return np.fromiter((_quick_level(index, value) for value in values), np.int32, len(values))
+    known = ((index.get(value, RARE) if value.__class__ is str else _level(index, value)) for value in values)
+    return np.fromiter(known, np.int32, len(values))
+
+
+def _level(index: dict[str, int], raw: object) -> int:
+    text = text_of(raw)
+    return MISSING if text is None else index.get(text, RARE)
 
 
 def _layout(encoder: Encoder) -> Layout:

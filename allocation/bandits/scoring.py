@@ -40,6 +40,7 @@ class Scorer:
         self._contacts: list[float] = self._contact.tolist()
         if policy.kind == "contextual" and policy.coef is not None:
             self._weights = np.ascontiguousarray(policy.coef.T)  # (P, K)
+            self._taken: tuple[list[int], Floats] = [0], self._weights[:1]
             self._amounts = None
             if policy.model == "logistic" and policy.worth is not None:
                 self._worth = policy.worth / policy.scale
@@ -58,7 +59,12 @@ class Scorer:
         if self.policy.kind == "table":
             return [float(score) for score in self._cell_scores(self._cell(x))]
         columns, values = self.policy.encoder.sparse(x)
-        return self._profits(_sums(self._weights, columns, values), columns, values)
+        known, taken = self._taken
+        if columns != known:
+            # Members of whom everything is known have the same columns wherever features are numeric.
+            taken = self._weights.take(columns, axis=0)
+            self._taken = columns, taken
+        return self._profits(np.add.reduce(taken * np.array(values)[:, None], axis=0), columns, values)
 
     def probabilities(self, x: Sequence[Value], eligible: Sequence[int]) -> list[float]:
         """Return one member's probabilities over the eligible variants."""
