@@ -18,6 +18,7 @@ from experiments.definitions import (
     Segment,
     StageRule,
 )
+from experiments.definitions.allocation_checks import check_allocation
 from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.pricing import PricedOffer
 from experiments.definitions.project import PROJECT_KEY
@@ -189,6 +190,7 @@ def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Proble
         if attribute not in types:
             advice = f"declare it under attributes in the project; {nearest(attribute, types)}"
             yield Problem(f'"{attribute}" is not an attribute; {advice}', place)
+    yield from check_allocation(catalogue, experiment, types)
     for index, variant in enumerate(experiment.variants):
         if variant.offer is None:
             continue

@@ -13,6 +13,8 @@ from experiments.measure.days import DAY_US
 
 if TYPE_CHECKING:
     from allocation.bandits.learning.rows import Rows
+    from experiments.keeping.records import ExperimentRecord
+    from experiments.store import Store
 
 GROUPS = ("policy", "uniform", "hash")
 """Who drew: a policy (also at a cold start), the even split of the control group, or the hash, in an experiment
@@ -61,7 +63,8 @@ class LearningRows:
     immature: int = 0
     """Decisions whose window is not over yet."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Decisions that are not among the rows, by reason: override, excluded, conflicting, no_propensity, not_drawn."""
+    """Decisions that are not among the rows, by reason: override, excluded, conflicting, no_propensity, not_drawn,
+    propensity_differs."""
     outcomes: int = 0
     """Outcomes that were attributed to a decision, each counted once."""
     overlaps: int = 0
@@ -135,3 +138,28 @@ _BY_ROW = (
     "converted",
     "amount",
 )
+
+
+def matured(store: Store, record: ExperimentRecord, until: int, *, since: int | None = None) -> LearningRows:
+    """Read the matured decisions of an experiment out of the service's own log.
+
+    The store's connections are closed first (see ``Store.close``): to be called in a process of its own.
+
+    Args:
+        store: definitions and log.
+        record: the experiment.
+        until: microseconds since 1970 UTC; nothing later is read.
+        since: decisions before it are not returned.
+
+    Raises:
+        InputError: when nothing can be learned from the experiment's metric, or the database cannot be read.
+    """
+    from experiments.keeping.repository import Repository
+    from experiments.learning.declared import declared
+    from experiments.learning.reading import read_rows
+    from experiments.sources.log import open_log
+
+    about = declared(Repository(store), record)
+    store.close()
+    with open_log(store.url) as log:
+        return read_rows(log, about, until, since=since)

@@ -99,7 +99,7 @@ def objects(facts: Facts, parts: Sequence[Part], properties: Properties) -> Thin
 
 def _of_object(states: Any, part: Part, properties: Properties) -> Term:
     counts = _state_counts(states, part, properties)
-    return _term(counts, _state_value(states, part, properties), states[f"{_prefix(part.event)}_dt"])
+    return _term(counts, _state_value(states, part, properties), states[f"{column_prefix(part.event)}_dt"])
 
 
 def orders(facts: Facts, parts: Sequence[Part], properties: Properties, census: Census) -> Things:
@@ -170,7 +170,8 @@ def _with_key(rows: Any, census: Census, names: Sequence[str]) -> Any:
     return rows.mutate(key=rows.object_id.fill_null(rows.source + ":" + rows.event_id))
 
 
-def _prefix(event: str) -> str:
+def column_prefix(event: str) -> str:
+    """Return how the columns of an object's state begin, of those that ``event`` states."""
     return "placed" if event in PLACED else "object_" + "".join(c if c.isalnum() else "_" for c in event.lower())
 
 
@@ -181,7 +182,7 @@ def _state_of(rows: Any, event: str, parts: Sequence[Part], properties: Properti
     states = PLACED if event in PLACED else (event,)
     stated = rows.name.isin(states)
     mine = [p for p in parts if p.event == event]
-    prefix = _prefix(event)
+    prefix = column_prefix(event)
     found = {f"{prefix}_dt": ibis.ifelse(stated, rows["dt"], ibis.null("int64")).min()}
     read = {"value": rows.value_minor.cast("int64")}
     for part in mine:
@@ -224,11 +225,11 @@ def _when(part: Part) -> str:
 
 def _state_counts(states: Any, part: Part, properties: Properties) -> Any:
     """Return whether an object (not an order) counts for a part: by its first time and its latest properties."""
-    at = states[f"{_prefix(part.event)}_dt"]
+    at = states[f"{column_prefix(part.event)}_dt"]
     counts = (at >= part.start_us) & (at < part.end_us)
     flag = properties.flag_of(part)
     if flag is not None:
-        counts = counts & (states[f"{_prefix(part.event)}_{flag}{_when(part)}"] == 1)
+        counts = counts & (states[f"{column_prefix(part.event)}_{flag}{_when(part)}"] == 1)
     return counts.fill_null(False)
 
 
@@ -238,7 +239,7 @@ def _state_value(states: Any, part: Part, properties: Properties) -> Any:
     if part.measure in ("any", "count", "first"):
         return ibis.literal(1, type="int64")
     number = properties.number_of(part)
-    return states[f"{_prefix(part.event)}_{number or 'value'}{_when(part)}"]
+    return states[f"{column_prefix(part.event)}_{number or 'value'}{_when(part)}"]
 
 
 def _optional(states: Any, name: str, default: Any) -> Any:
@@ -251,7 +252,7 @@ def _of_order(states: Any, part: Part, properties: Properties, facts: Facts) -> 
 
     when = _when(part)
     zero = ibis.literal(0, type="int64")
-    prefix = _prefix(part.event)
+    prefix = column_prefix(part.event)
     at = states[f"{prefix}_dt"]
     gross = states[f"{prefix}_value{when}"].fill_null(0)
     refunded = _optional(states, f"refunded{when}", 0)
@@ -290,7 +291,10 @@ def _margin(states: Any, part: Part, properties: Properties, gross: Any, net: An
         ppm = round(Fraction(part.margin_rate) * PPM)
         return ((net * (2 * ppm) + PPM) // (2 * PPM)).cast("int64")
     margin = (
-        states[f"{_prefix(part.event)}_{properties.number_of(part)}{_when(part)}"].fill_null(0.0).round().cast("int64")
+        states[f"{column_prefix(part.event)}_{properties.number_of(part)}{_when(part)}"]
+        .fill_null(0.0)
+        .round()
+        .cast("int64")
     )
     if net is gross:
         return margin
@@ -302,7 +306,7 @@ def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: An
     import ibis
 
     zero = ibis.literal(0, type="int64")
-    prefix = _prefix(REDEEMED)
+    prefix = column_prefix(REDEEMED)
     at = states[f"{prefix}_dt"]
     counts = (at >= part.start_us) & (at < part.end_us)
     offer, variant = states.redeemed_offer, states.variant
