@@ -144,7 +144,8 @@ def paired_scores(
         raise ValueError("every propensity must be above 0 and at most 1")
     at = np.arange(n)
     correction: FloatArray = delta[at, drawn] / logged * (rewards - expected[at, drawn])
-    return correction + (delta * expected).sum(axis=1)
+    model: FloatArray = (delta * expected).sum(axis=1)
+    return np.add(correction, model)
 
 
 def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alpha: float = 0.05) -> Safety:
