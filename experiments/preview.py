@@ -24,6 +24,7 @@ from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.states import ACTIVE
 from experiments.publishing.plans import plan_of
+from experiments.publishing.policy_files import of_store
 
 SAMPLE_ROWS = 12
 NO_STAGE = "(none)"
@@ -129,8 +130,8 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     at = max(now, plan.start or now)
     result = Preview(key, by, record.pinned.currency if record.pinned else project.currency)
     excluded = project.exclude.get(record.definition.unit_type, ())
-    mine = _compiled(plan, excluded)
-    theirs = [(other, _compiled(other_plan, excluded)) for other, other_plan in others]
+    mine = _compiled(repository, plan, excluded)
+    theirs = [(other, _compiled(repository, other_plan, excluded)) for other, other_plan in others]
     both: Counter[str] = Counter()
     table: dict[str, Counter[str]] = {variant.key: Counter() for variant in record.definition.variants}
     table["holdout"] = Counter()
@@ -180,7 +181,7 @@ def would_enrol(repository: Repository, key: str, units: Iterable[Unit], now: in
     """
     record = repository.experiment(key)
     plan = _as_running(plan_of(repository, record))
-    mine = _compiled(plan, repository.project().exclude.get(record.definition.unit_type, ()))
+    mine = _compiled(repository, plan, repository.project().exclude.get(record.definition.unit_type, ()))
     at = max(now, plan.start or now)
     for unit in units:
         state = MemberState(attributes=unit.attributes, opted_out=unit.opted_out)
@@ -196,8 +197,10 @@ def _as_running(plan: ExperimentPlan) -> ExperimentPlan:
     return msgspec.structs.replace(plan, state="running", start=None, end=None)
 
 
-def _compiled(plan: ExperimentPlan, excluded: tuple[str, ...]) -> CompiledSnapshot:
-    compiled: CompiledExperiment = compile_experiment(plan, version="preview", excluded=excluded)
+def _compiled(repository: Repository, plan: ExperimentPlan, excluded: tuple[str, ...]) -> CompiledSnapshot:
+    compiled: CompiledExperiment = compile_experiment(
+        plan, version="preview", excluded=excluded, policies=of_store(repository.store)
+    )
     return CompiledSnapshot("preview", 0, {plan.key: compiled}, {}, Snapshot("preview", 0))
 
 

@@ -92,6 +92,7 @@ def published(
     from experiments.assignments.assign import find_experiment
     from experiments.errors import InputError
     from experiments.publishing import snapshot_file as files
+    from experiments.publishing.policy_files import PolicyFiles
     from experiments.settings import Settings
 
     settings = Settings.from_env(data=where["data"], database=where["database"])
@@ -99,7 +100,7 @@ def published(
         if snapshot_file is None:
             compiled = files.SnapshotFile(settings.snapshot_dir).load(now)
         else:
-            compiled = compile_snapshot(files.read(Path(snapshot_file)))
+            compiled = compile_snapshot(files.read(Path(snapshot_file)), PolicyFiles(Path(snapshot_file).parent).find)
         return find_experiment(compiled, experiment), compiled
     except (SnapshotError, files.SnapshotMissingError, InputError) as error:
         where_given = "" if snapshot_file is None or snapshot_file in str(error) else f"--snapshot {snapshot_file}: "

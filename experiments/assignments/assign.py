@@ -104,6 +104,11 @@ def assign_file(
     from experiments.sources.file import first_line, open_file
 
     check_occasion(occasion)
+    if compiled.draw is not None:
+        raise InputError(
+            f"{compiled.key} draws by a policy that learns from its own decisions: what it draws must be logged; "
+            "use equipoise assign --log, or decide through the service"
+        )
     target = Path(output)
     file_format = _format(target)
     if target.exists() and Path(path).exists() and target.samefile(path):

@@ -11,6 +11,7 @@ from experiments.assignments.request import PLAN, ListRequest
 from experiments.assignments.running import check_running
 from experiments.errors import InputError
 from experiments.jobs import files
+from experiments.publishing.policy_files import of_store
 from experiments.store import Store
 
 
@@ -40,7 +41,7 @@ def freeze(store: Store, request: ListRequest, current: CompiledSnapshot, now: i
     """
     kept = files.find(store, request.job_id, PLAN)
     if kept is not None:
-        return _opened(parse(b"".join(files.read(store, kept))), request.experiment, again=True)
+        return _opened(store, parse(b"".join(files.read(store, kept))), request.experiment, again=True)
     found = current.experiments.get(request.experiment)
     if found is None:
         why = current.refused.get(request.experiment, "it is not published")
@@ -56,11 +57,11 @@ def freeze(store: Store, request: ListRequest, current: CompiledSnapshot, now: i
         project=source.project,
     )
     files.save(store, request.job_id, PLAN, [encode(snapshot)], name="plan.json", media_type="application/json")
-    return _opened(snapshot, found.key, again=False)
+    return _opened(store, snapshot, found.key, again=False)
 
 
-def _opened(snapshot: Snapshot, key: str, *, again: bool) -> Frozen:
-    compiled = compile_snapshot(snapshot)
+def _opened(store: Store, snapshot: Snapshot, key: str, *, again: bool) -> Frozen:
+    compiled = compile_snapshot(snapshot, of_store(store))
     if key not in compiled.experiments:
         raise InputError(f"the experiment {key} cannot be decided here: {compiled.refused.get(key, 'it is not kept')}")
     project = snapshot.project

@@ -18,6 +18,7 @@ from experiments.log.absorb import absorb
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.log.store_rows import insert_new
 from experiments.publishing.plans import snapshot_of
+from experiments.publishing.policy_files import of_store
 from experiments.publishing.publish import publish, publish_member_states
 from experiments.settings import Settings
 from experiments.store import Store
@@ -98,7 +99,7 @@ def fill(
     calendar = Calendar(now_us)
     tell("definitions")
     _define(store, calendar)
-    snapshot = compile_snapshot(snapshot_of(Repository(store), "demo", now_us))
+    snapshot = compile_snapshot(snapshot_of(Repository(store), "demo", now_us), of_store(store))
     tell("eight weeks of orders and offers")
     world = campaigns.run(snapshot, calendar, count=count)
     tell("decisions, events and members")

@@ -7,8 +7,10 @@ changed, nothing is published.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from experiments.lifecycle.states import ACTIVE
 from experiments.lifecycle.transition import transition
 from experiments.log.loader import Loader
 from experiments.log.spool_file import FileLock
-from experiments.publishing import members, published, snapshot_file
+from experiments.publishing import members, policy_files, published, snapshot_file
 from experiments.publishing.plans import plan_of, snapshot_of
 from experiments.publishing.snapshot_file import SnapshotFile, SnapshotMissingError
 from experiments.settings import Settings
@@ -47,10 +49,10 @@ LOCK_NAME = "publish.lock"
 def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_us: int = AHEAD_US) -> str:
     """Publish the snapshot of the store; return its version (the current one when nothing that decides has changed).
 
-    It is written into the store once, under a lock, and copied into this host's folder; other hosts copy it when they
-    call this. The first comes with member states. Where members newly keep what they have (an experiment was paused, or
-    opened a phase that keeps), the spools are drained and the enrolled set is sealed in the member file *before* the
-    snapshot that relies on it is written.
+    It is written into the store once, under a lock, and copied into this host's folder, after the policies that it
+    draws by; other hosts copy it when they call this. The first comes with member states. Where members newly keep what
+    they have (an experiment was paused, or opened a phase that keeps), the spools are drained and the enrolled set is
+    sealed in the member file *before* the snapshot that relies on it is written.
 
     Args:
         store: where the definitions are.
@@ -75,8 +77,10 @@ def publish(store: Store, settings: Settings, now: int | None = None, *, ahead_u
             if snapshot.version:
                 break
             sealed |= _needing(snapshot)
+        policy_files.copy(store, folder, snapshot)
         if last is None or last.version != snapshot.version:
             snapshot_file.write_document(folder, snapshot.version, body)
+            policy_files.keep(folder, _kept(folder))
         return snapshot.version
     finally:
         if turn is not None:
@@ -168,6 +172,13 @@ def _newest(folder: Path) -> Snapshot | None:
         except SnapshotError:
             continue
     return None
+
+
+def _kept(folder: Path) -> Iterator[Snapshot]:
+    """Yield the snapshots on disk that are whole."""
+    for version in snapshot_file.versions(folder):
+        with contextlib.suppress(SnapshotError):
+            yield snapshot_file.read(snapshot_file.path_of(folder, version))
 
 
 def publish_member_states(store: Store, settings: Settings, now: int | None = None) -> members.Manifest:

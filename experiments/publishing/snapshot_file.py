@@ -13,6 +13,8 @@ from allocation.compiled import CompiledSnapshot, compile_snapshot
 from allocation.plan import Snapshot
 from allocation.snapshot import SnapshotError, encode, parse
 from experiments import atomic
+from experiments.publishing import policy_files
+from experiments.publishing.policy_files import PolicyFiles
 
 MAGIC = b"equipoise-snapshot 1 "
 KEPT = 3
@@ -20,6 +22,10 @@ KEPT = 3
 MOST_AHEAD_US = 10_000_000
 """A snapshot that takes effect later than this was published by another clock: waiting for it would only hold back
 what somebody has changed, such as a stop, for as long as the clocks differ."""
+
+
+Seen = tuple[int, int, tuple[tuple[str, int, int], ...]]
+"""Time and size of a snapshot's file, and those of the policies beside it: what is as it was need not be read again."""
 
 
 class SnapshotMissingError(RuntimeError):
@@ -71,15 +77,16 @@ def read(path: Path) -> Snapshot:
 class SnapshotFile:
     """The snapshot that this node decides with, looked after by polling.
 
-    ``load`` at start, ``poll`` at most every second. A new version is taken over at its ``effective_at``; a damaged one
-    is noted in ``problem`` and passed over.
+    ``load`` at start, ``poll`` at most every second. A new version is taken over at its ``effective_at``; one that is
+    damaged, or whose policies are not beside it, is noted in ``problem`` and passed over.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._current: CompiledSnapshot | None = None
         self._pending: CompiledSnapshot | None = None
-        self._refused: dict[str, tuple[tuple[int, int], str]] = {}
+        self._refused: dict[str, tuple[Seen, str]] = {}
+        self._policies = PolicyFiles(self.folder)
 
     @property
     def problem(self) -> str | None:
@@ -157,14 +164,15 @@ class SnapshotFile:
             stat = path.stat()
         except OSError:
             return None
-        seen = (stat.st_mtime_ns, stat.st_size)
+        seen = (stat.st_mtime_ns, stat.st_size, policy_files.marks(self.folder))
         if version in self._refused and self._refused[version][0] == seen:
             return None
         try:
-            compiled = compile_snapshot(read(path))
+            compiled = compile_snapshot(read(path), self._policies.find)
         except SnapshotError as error:
             self._refused[version] = (seen, str(error))
             return None
+        self._policies.forget(compiled.source)
         self._refused.pop(version, None)
         return compiled
 
