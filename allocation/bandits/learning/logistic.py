@@ -68,6 +68,24 @@ def fit_logistic(cells: Cells, groups: Groups) -> Posterior:
             prior = learn_variances(posterior, groups)
             posterior = solve(equations, prior)
         state = _climb(cells, parts, state.coef, state.pooled, prior)
+    return _mode(cells, parts, state, prior)
+
+
+def mode(cells: Cells, prior: Prior) -> Posterior:
+    """Return the posterior for given variances: normal, at its mode, with the curvature there.
+
+    >>> cells = Cells(np.array([0, 1]), np.ones((1, 1)), np.array([100.0]), np.array([50.0]), np.zeros(1))
+    >>> posterior = mode(cells, Prior(np.zeros(1), np.ones(1), np.ones(1)))
+    >>> abs(posterior.coef.item()) < 1e-9, round(posterior.covariance(0).item(), 6)  # 1 / (100/4 + 1/2)
+    (True, 0.039216)
+    """
+    parts = cells.parts()
+    return _mode(
+        cells, parts, _climb(cells, parts, np.tile(prior.centre, (cells.variants, 1)), prior.centre, prior), prior
+    )
+
+
+def _mode(cells: Cells, parts: list[tuple[Any, slice]], state: _State, prior: Prior) -> Posterior:
     for _ in range(NEWTON):
         before = state.coef
         state = _climb(cells, parts, before, state.pooled, prior)

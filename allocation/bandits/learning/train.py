@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from allocation.bandits.encoding import Encoder
+from allocation.bandits.learning.cells import fingerprint
 from allocation.bandits.learning.contextual import fit_contextual
 from allocation.bandits.learning.encoders import fit_encoder
 from allocation.bandits.learning.rows import Rows
 from allocation.bandits.learning.settings import CONTEXTUAL, Settings
 from allocation.bandits.learning.tables import beta_samples, normal_samples
 from allocation.bandits.policy import Policy
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def train(rows: Rows, settings: Settings) -> Policy:
@@ -45,9 +43,10 @@ def train(rows: Rows, settings: Settings) -> Policy:
     count = len(settings.variants)
     if rows.n and rows.variant.max() >= count:
         raise ValueError(f"a row has variant {rows.variant.max()}, and the settings have only {count}")
-    weight = rows.discounted(settings.half_life_days)
     if settings.policy == "uniform":
         return Policy(variants=settings.variants, kind="uniform")
+    rows = in_own_order(rows)
+    weight = rows.discounted(settings.half_life_days)
     if settings.policy in CONTEXTUAL:
         encoder = fit_encoder(rows, settings.features, settings.pairs) if settings.features else Encoder()
         return fit_contextual(rows, settings, encoder, weight)
@@ -58,3 +57,17 @@ def train(rows: Rows, settings: Settings) -> Policy:
     from allocation.bandits.mabwiser.training import train as train_mabwiser  # mabwiser is large, and rarely needed
 
     return train_mabwiser(rows, settings)
+
+
+def in_own_order(rows: Rows) -> Rows:
+    """Return the rows in an order that their outcomes decide: sums of floats depend on it in the last bits.
+
+    Rows that differ only in their attributes keep the order in which they came; `cells` sees to those.
+
+    >>> rows = Rows(np.array([1, 0, 1]), {}, np.ones(3, bool), np.array([3.0, 2.0, 5.0]))
+    >>> one, other = in_own_order(rows), in_own_order(rows.take(np.array([2, 0, 1])))
+    >>> one.amount.tolist() == other.amount.tolist()
+    True
+    """
+    content = [rows.variant, rows.converted.astype(np.int64), rows.amount, rows.age_days, rows.weight]
+    return rows.take(np.argsort(fingerprint(content), kind="stable"))
