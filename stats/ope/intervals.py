@@ -101,7 +101,7 @@ def normal(
         student: whether Student's quantile counts that the variance is an estimate, see ``freedom``.
     """
     rows = influence.size
-    sums = influence if cluster is None else np.bincount(cluster, weights=influence)
+    sums = influence if cluster is None else as_float(np.bincount(cluster, weights=influence))
     groups = sums.size
     if groups < 2:
         return missing(Why.TOO_FEW_DECISIONS, rows, groups, value)

@@ -1,0 +1,1 @@
+"""Off-policy evaluation of any policy on any log: reading logs, making a policy's probabilities, valuing it."""
