@@ -28,7 +28,7 @@ class Standing:
         regret: (points,) mean loss by then against always deciding best, currency units.
         regret_std_error: (points,) of those means; None for one seed.
         at: (points,) after how many decisions.
-        least_propensity: least probability that a decision was drawn with.
+        least_propensity: least probability of any eligible variant at any decision.
         seconds: mean processor time of a run.
         by_seed: percent for each seed.
     """
@@ -51,7 +51,7 @@ def compare(
     makers: Mapping[str, Maker],
     seeds: Sequence[int],
     *,
-    tell: Callable[[Run], None] = lambda _: None,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> list[Standing]:
     """Let each policy decide through the same worlds, one for each seed.
 
@@ -59,7 +59,7 @@ def compare(
         environment: the problem.
         makers: name → how a learner is made; differences are to the first one.
         seeds: of the worlds.
-        tell: is told of every run.
+        tell: is told the number of runs done, after each.
 
     Returns:
         One standing for each policy, in the order given.
@@ -76,7 +76,7 @@ def compare(
         for name, make in makers.items():
             done = run(environment, world, make(environment, seed), seed=seed)
             runs[name].append(done)
-            tell(done)
+            tell(sum(map(len, runs.values())))
     return stand(runs)
 
 

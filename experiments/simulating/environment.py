@@ -75,7 +75,7 @@ class Environment:
 
     Attributes:
         name: how it is called on the command line.
-        title: what it is, in a sentence.
+        title: language → what it is, in a sentence.
         variants: the first one gives nothing.
         features: what policies may look at.
         pairs: pairs of features whose joint effect a team would declare.
@@ -92,7 +92,7 @@ class Environment:
     """
 
     name: str
-    title: str
+    title: Mapping[str, str]
     variants: tuple[str, ...]
     features: tuple[Look, ...]
     pairs: tuple[tuple[str, str], ...] = ()

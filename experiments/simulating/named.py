@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from experiments.errors import InputError
@@ -22,7 +23,7 @@ def learner_named(text: str, environment: Environment, *, seed: int) -> Learner:
 
     Args:
         text: ``uniform``, ``oracle``, ``variant:KEY``, ``mabwiser:NAME``, or one of ours, with settings behind it:
-            ``igw,explore=0,half_life_days=6``.
+            ``igw,explore=0,half_life_days=6`` (``inf``: nothing is forgotten; by default as the environment declares).
         environment: the problem it will be in.
         seed: of what it draws itself.
 
@@ -72,6 +73,10 @@ def _setting(part: str, text: str) -> tuple[str, Any]:
         raise InputError(f'policy "{text}": {name} must be a number, not "{value}"') from None
     if name == "explore" and not 0 <= number <= 1:
         raise InputError(f'policy "{text}": explore must be from 0 to 1, not {value}')
-    if not 0 <= number < float("inf") or (name == "half_life_days" and number == 0):
+    if (
+        not number >= 0
+        or (number == math.inf and name != "half_life_days")
+        or (name == "half_life_days" and number == 0)
+    ):
         raise InputError(f'policy "{text}": {name} must not be {value}')
     return name, int(number) if name == "min_rows_per_variant" else number

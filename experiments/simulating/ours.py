@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ class Ours:
             environment: gives variants, features, pairs, model, worth and costs.
             policy: kind of policy, as in a definition.
             explore: mass that is spread over the eligible variants.
-            half_life_days: after so many days a decision counts half.
+            half_life_days: after so many days a decision counts half; by default as the environment declares, and
+                infinity lets all count alike.
             name: how it is called in tables; by default as the policy.
             settings: any other of `Settings`.
         """
@@ -49,6 +51,7 @@ class Ours:
         self._explore = explore
         self._version: Policy | None = None
         self._scarce = np.zeros(len(environment.variants))
+        half_life = environment.half_life_days if half_life_days is None else half_life_days
         given: Mapping[str, Any] = {
             "variants": environment.variants,
             "features": tuple(
@@ -59,7 +62,7 @@ class Ours:
             "model": environment.model,
             "worth": environment.worth or None,
             "contact": environment.contact,
-            "half_life_days": half_life_days,
+            "half_life_days": None if half_life == math.inf else half_life,
         }
         self._settings = Settings(**{**given, **settings})
 

@@ -22,13 +22,20 @@ STYLE = """
   }
 """
 
+WORDS = {
+    "aria": {"en": "Regret after {:,.0f} decisions", "zh-CN": "{:,.0f} 次决策后的遗憾值"},
+    "decisions": {"en": "decisions", "zh-CN": "决策次数"},
+    "lost": {"en": "lost against the best choice (lower is better)", "zh-CN": "与最优选择相比的累计损失(越低越好)"},
+}
 
-def picture(title: str, standings: Sequence[Standing]) -> str:
+
+def picture(title: str, standings: Sequence[Standing], *, lang: str = "en") -> str:
     """Return the curves of mean regret with a band of one standard error either way.
 
     Args:
         title: stands above.
         standings: of the same environment.
+        lang: language of the axes.
 
     Returns:
         An SVG document.
@@ -45,7 +52,7 @@ def picture(title: str, standings: Sequence[Standing]) -> str:
         return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
 
     said = "; ".join(f"{one.policy} {one.regret[-1]:,.0f}" for one in standings)
-    label = escape(f"{title}. Regret after {decisions:,.0f} decisions: {said}")
+    label = escape(f"{title}. {WORDS['aria'][lang].format(decisions)}: {said}")
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">',
         f"<style>{STYLE}</style>",
@@ -63,10 +70,10 @@ def picture(title: str, standings: Sequence[Standing]) -> str:
         value = index * across
         out.append(f'<text class="soft" x="{x(value):.1f}" y="{under}" text-anchor="middle">{value:,.10g}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    out.append(f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 12}" text-anchor="middle">decisions</text>')
     out.append(
-        f'<text class="soft" x="{LEFT - 62}" y="{TOP - 8}">lost against the best choice (lower is better)</text>'
+        f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{WORDS["decisions"][lang]}</text>'
     )
+    out.append(f'<text class="soft" x="{LEFT - 62}" y="{TOP - 8}">{WORDS["lost"][lang]}</text>')
     ends = _apart([y(float(one.regret[-1])) for one in standings], TOP + 4, HEIGHT - BOTTOM)
     for index, (one, end) in enumerate(zip(standings, ends, strict=True)):
         colour = COLOURS[index % len(COLOURS)]

@@ -25,7 +25,7 @@ class Run:
         percent: 100 × expected profit of what was decided, over that of always deciding best.
         regret: (POINTS,) what was lost by then against always deciding best, currency units.
         at: (POINTS,) after how many decisions.
-        least_propensity: least probability that a decision was drawn with.
+        least_propensity: least probability of any eligible variant at any decision; 0 where a choice was certain.
         seconds: of processor time, learning and deciding.
     """
 
@@ -53,12 +53,13 @@ def run(environment: Environment, world: World, learner: Learner, *, seed: int) 
     n, every = len(world), environment.every
     variant = np.zeros(n, dtype=np.intp)
     propensity = np.ones(n)
-    begun, seen = time.process_time(), 0
+    begun, seen, least = time.process_time(), 0, 1.0
     for start in range(0, n, every):
         batch = slice(start, min(start + every, n))
         cold = learner.learns and seen == 0
         p = even(world.eligible[batch]) if cold else learner.probabilities(world, batch)
         variant[batch], propensity[batch] = draw(p, world.draw[batch])
+        least = min(least, float(p[world.eligible[batch]].min()))
         if batch.stop < n:
             # A decision is learned from when its window is over at the time of the next one.
             now = float(world.at_days[batch.stop])
@@ -85,7 +86,7 @@ def run(environment: Environment, world: World, learner: Learner, *, seed: int) 
         percent=float(100 * earned.sum() / best.sum()),
         regret=np.cumsum(best - earned)[at - 1],
         at=at.astype(np.float64),
-        least_propensity=float(propensity.min()),
+        least_propensity=least,
         seconds=time.process_time() - begun,
     )
 
