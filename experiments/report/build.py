@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from experiments.definitions import Experiment
+from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
@@ -95,6 +96,12 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
         Names.of(catalogue),
         prior_of(store, record.definition),
     )
+    if record.definition.allocation is not None:
+        from experiments.report.bandit.build import build_bandit_report
+
+        if phase is not None and phase != phase_of(record, None)[0]:
+            raise InputError(f"{key} learns over all its phases: its report has none of phase {phase}; leave it out")
+        return build_bandit_report(store, repository, declared, now)
     # DuckDB brings an SQLite of its own, and closing its descriptor drops the locks of ours (see Store.close).
     store.close()
     with open_log(store.url) as log:
@@ -102,7 +109,14 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
 
 
 def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None = None) -> Report:
-    """Compute a report from a log in any Ibis connection."""
+    """Compute a report from a log in any Ibis connection.
+
+    Raises:
+        ValueError: for an experiment whose policy learns: its split moves, so neither a split check nor a comparison of
+            plain means would be right. `experiments.report.bandit` reports it.
+    """
+    if declared.record.definition.allocation is not None:
+        raise ValueError(f"the split of {declared.record.key} moves with what is learned: it has no scorecard")
     number, split = phase_of(declared.record, phase)
     variants = variant_order(declared.record, split)
     metrics = measured_metrics(declared)

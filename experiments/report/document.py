@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from experiments.report.bandit.document import Bandit
+
 Text = dict[str, str]
 """A language map."""
 
@@ -473,5 +475,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     software: str
     moments: list[dict[str, object]] = []
     """The inputs: every cell of moments."""
+    bandit: Bandit | None = None
+    """Of an experiment whose policy learns: all its figures. There is no scorecard then, and ``srm`` is about its
+    control group, because the split between variants moves."""
     content_hash: str = ""
     """sha256 of the canonical JSON of everything else, floats at 12 significant digits, no generation times."""
