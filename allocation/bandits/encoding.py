@@ -320,7 +320,8 @@ def _numbers(code: FeatureCode, column: Sequence[Any] | NDArray[Any]) -> NDArray
         # numpy's own log1p may differ from math.log1p in the last bit, and differs between processors.
         logs = np.fromiter(map(math.log1p, np.abs(numbers).tolist()), np.float64, len(numbers))
         numbers = np.copysign(logs, numbers)
-    standard = np.clip((numbers - code.centre) / code.scale, code.low, code.high)
+    with np.errstate(over="ignore"):  # what is beyond every number is clipped as well
+        standard = np.clip((numbers - code.centre) / code.scale, code.low, code.high)
     return np.rint(standard * _STEPS) / _STEPS + 0.0  # -0.0 becomes 0.0, as round() gives
 
 

@@ -1,7 +1,7 @@
 """Policies beside the snapshot that names them: ``policy-SHA256.npz``, copied from the store before the snapshot is.
 
 A node never decides with half of it: a file that is missing, or is not what its name says, makes the whole snapshot
-unusable there, and the one before goes on. The next round of publishing puts the file right.
+unusable there, and the one before goes on. Publishing again, as every start and every change does, puts it right.
 """
 
 from __future__ import annotations
