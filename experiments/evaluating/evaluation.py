@@ -19,8 +19,10 @@ from stats.ope import (
     dr_scores,
     empirical_bernstein,
     estimates,
+    score_mean,
     wald,
 )
+from stats.ope.diagnostics import LEAST_OUTCOMES
 
 MAIN = "dr"
 """The estimate that the sentence speaks of."""
@@ -144,7 +146,7 @@ def _valued(log: DecisionLog, target: Target, q: npt.NDArray[np.float64] | None,
         policy=target.name,
         estimates=found,
         main=main,
-        difference=wald(scores - log.reward, log.unit, how.alpha),
+        difference=score_mean(scores - log.reward, cluster=log.unit, alpha=how.alpha),
         bernstein=_bernstein(log, weight, target, how),
         diagnostics=logged.diagnostics,
         warnings=_warnings(log, target, logged.diagnostics),
@@ -170,6 +172,11 @@ def _warnings(log: DecisionLog, target: Target, found: Diagnostics) -> tuple[str
         said.append(
             f"thin: the weights leave {found.ess:,.0f} effective decisions of {found.rows:,}, and {least:,} are needed "
             "to tell anything"
+        )
+    if found.few and found.outcomes is not None:
+        said.append(
+            f"few outcomes: weighted, they are worth {found.outcomes:.0f} equal ones, and {LEAST_OUTCOMES:.0f} are "
+            "needed for an interval to be trusted"
         )
     if found.off and found.mean_weight is not None:
         said.append(

@@ -81,7 +81,7 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
         share = "" if about.ess_share is None else f" ({about.ess_share:.0%})"
         yield (
             f"  effective decisions {about.ess:,.0f}{share}, greatest weight {_number(about.max_weight)}, "
-            f"mean weight {_number(about.mean_weight)}"
+            f"mean weight {_number(about.mean_weight)}, effective outcomes {about.outcomes or 0:,.0f}"
         )
         yield f"  {_sentence(one, evaluation)}"
         for warning in one.warnings:

@@ -100,7 +100,7 @@ class Logged:
     @property
     def diagnostics(self) -> Diagnostics:
         """What the weights look like."""
-        return diagnostics(self.weight)
+        return diagnostics(self.weight, self.reward)
 
 
 def estimates(
