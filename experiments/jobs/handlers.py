@@ -39,6 +39,7 @@ class Handler(Protocol):
 HANDLERS: dict[str, str] = {
     "assignments": "experiments.assignments.handler:assign",
     "export": "experiments.exports.handler:export",
+    "learn": "experiments.learning.handler:update",
 }
 """Kind of job → ``module:function``."""
 

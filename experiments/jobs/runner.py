@@ -1,4 +1,4 @@
-"""What one process of the deployment does behind the answers: jobs, webhooks, reports, the nightly export, cleaning.
+"""What one process of the deployment does behind the answers: jobs, webhooks, reports, policies, exports, cleaning.
 
 Every worker starts a runner; the one that holds the lease works, the others wait for it. A failure ends nothing: it is
 logged without personal data, and the same is tried again.
@@ -26,6 +26,8 @@ from experiments.jobs.refreshing import Refresher
 from experiments.keeping import idempotency
 from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.repository import Repository
+from experiments.learning import ramping
+from experiments.learning.cadence import ask_for_updates
 from experiments.settings import Settings
 from experiments.store import Patience, failure, open_store
 from experiments.store.clock import database_now
@@ -62,6 +64,8 @@ class Pace:
     """Reports, and what is worth telling."""
     first_s: float = 60.0
     """How long after its start a worker leaves to answering, before the first such round."""
+    policies_s: float = 30.0
+    """Whether a policy's next update is due, or the next step of a version's ramp."""
     lease_s: float = LASTS_S
     """How long a worker that says nothing keeps the lease and its jobs; it says something four times as often."""
 
@@ -206,6 +210,7 @@ class _Term:
         for name, task, seconds in (
             ("reports", self._refresh, pace.round_s),
             ("watch", self._watch, pace.round_s),
+            ("policies", self._learn, pace.policies_s),
             ("clean", self._clean, 3_600.0),
             ("export", self._ask_for_export, 3_600.0),
         ):
@@ -270,6 +275,14 @@ class _Term:
 
     def _refresh(self) -> None:
         self._refresher.run(lambda: self._lease.held)
+
+    def _learn(self) -> None:
+        moved = ramping.advance(self._patient)
+        asked = ask_for_updates(self._store, self._lease.check)
+        if asked:
+            _log.info("updates_asked_for", jobs=len(asked))
+        for version in moved:
+            _log.info("policy_moved", experiment=version.experiment, version=version.version, state=version.state)
 
     def _watch(self) -> None:
         watching.look(self._patient)

@@ -105,7 +105,7 @@ def _assemble(
     for row, number in enumerate(read["d"]):
         if number in earned.sums:
             sums[row] = earned.sums[number]
-    converted, amount = _amounts(sums, declared)
+    converted, amount = _amounts(sums, variant, declared, earned)
     at_hand = np.abs(p[np.arange(n), variant] - propensity) <= SAME
     if not at_hand.all():
         left_out = dict(sorted({**left_out, "propensity_differs": int((~at_hand).sum())}.items()))
@@ -134,13 +134,21 @@ def _assemble(
     return rows if at_hand.all() else rows.take(at_hand)
 
 
-def _amounts(sums: npt.NDArray[np.float64], declared: Declared) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return whether each decision converted, and what it earned before contact costs, in major units."""
+def _amounts(
+    sums: npt.NDArray[np.float64], variant: npt.NDArray[np.intp], declared: Declared, earned: Rewards
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return whether each decision converted, and what it earned before contact costs, in major units.
+
+    Where nobody reports redemptions, a conversion that has a worth is taken to redeem its offer.
+    """
     if declared.is_yes_or_no:
         converted = sums[:, 0] > 0
         if declared.worth is None:
             return converted, converted.astype(np.float64)
-        return converted, np.where(converted, declared.worth, 0.0) + sums[:, 1] / declared.unit
+        if earned.redemptions:
+            return converted, np.where(converted, declared.worth, 0.0) + sums[:, 1] / declared.unit
+        left = declared.worth - np.array([declared.redemption(key) for key in declared.variants])
+        return converted, np.where(converted, left[variant], 0.0)
     amount = sums[:, 0] / declared.unit
     if declared.metric.winsorise is not None and len(amount):
         amount = np.minimum(amount, np.quantile(amount, declared.metric.winsorise))

@@ -33,6 +33,8 @@ class Rewards:
     """Of these, how many lie in the windows of several decisions."""
     last_event: int | None
     """When the latest event of the kinds that count happened."""
+    redemptions: bool
+    """Whether the log tells of redemptions at all."""
 
 
 def rewards(decided: Decided, declared: Declared, until: int) -> Rewards:
@@ -63,7 +65,7 @@ def rewards(decided: Decided, declared: Declared, until: int) -> Rewards:
             shared = earned.filter(earned.windows > 1)
             outcomes += fetch(earned.aggregate(n=earned.thing.nunique()))[0]["n"]
             overlaps += fetch(shared.aggregate(n=shared.thing.nunique()))[0]["n"]
-    return Rewards(sums, outcomes, overlaps, census.last_us)
+    return Rewards(sums, outcomes, overlaps, census.last_us, redemptions=bool(census.events.get(REDEEMED)))
 
 
 def _branches(decided: Decided, declared: Declared, facts: Facts, census: Census) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.learning.rows import LearningRows, matured
 from experiments.log.rows import AliasRow, DecisionRow, EventRow
+from experiments.measure.parts import REDEEMED
 from experiments.store import Store
 from tests.experiments.learning_shop import KEY, VARIANTS, allocation, bandit, by_decision, days, drawn, shop
 from tests.experiments.measuring import NOW_US, START_US, happened, record
@@ -86,21 +87,26 @@ def test_conversions_may_have_a_worth_and_then_costs_count(store: Store) -> None
         bandit("visit", primary="visits"),
         bandit("spent", primary="spend"),
     )
-    made = {key: [drawn("m-1", "save", START_US, key=key), drawn("m-2", "control", START_US, key=key)]
+    made = {key: [drawn("m-1", "save", START_US, key=key), drawn("m-2", "control", START_US, key=key),
+                  drawn("m-3", "gift", START_US, key=key)]
             for key in (KEY, "worth", "visit", "spent")}  # fmt: skip
     events = [
         happened("Order Completed", "m-1", START_US + days(2), 20_000, object_id="1"),
         happened("Order Completed", "m-1", START_US + days(3), 30_000, object_id="2"),
         happened("Coupon Redeemed", "m-1", START_US + days(2), object_id="1"),
+        happened("Order Completed", "m-3", START_US + days(1), 20_000, object_id="3"),
         *[happened("Visit", "m-2", START_US + days(day)) for day in (1, 2, 3, 40)],
     ]
-    record(store, [*[row for rows in made.values() for row in rows], *events])
+    record(store, [*[row for rows in made.values() for row in rows], *[e for e in events if e.name != REDEEMED]])
+    # Where nobody reports redemptions, an order is taken to redeem what its decision gave.
+    assert by_decision(read(store, "worth"), made["worth"], "amount") == [20.0, 0.0, 32.0]
+    record(store, [event for event in events if event.name == REDEEMED])
     plain, worth, visits, spent = (read(store, key) for key in made)
-    assert by_decision(plain, made[KEY], "amount") == by_decision(plain, made[KEY], "reward") == [1.0, 0.0]
-    assert by_decision(worth, made["worth"], "amount") == [20.0, 0.0]  # ¥40 less the coupon of ¥20
-    assert by_decision(worth, made["worth"], "reward") == [19.5, 0.0]
-    assert by_decision(visits, made["visit"], "amount") == [0.0, 3.0]
-    assert by_decision(spent, made["spent"], "reward") == [500.0, 0.0]  # revenue: no costs
+    assert by_decision(plain, made[KEY], "amount") == by_decision(plain, made[KEY], "reward") == [1.0, 0.0, 1.0]
+    assert by_decision(worth, made["worth"], "amount") == [20.0, 0.0, 40.0]  # ¥40 less the coupon of ¥20
+    assert by_decision(worth, made["worth"], "reward") == [19.5, 0.0, 39.5]
+    assert by_decision(visits, made["visit"], "amount") == [0.0, 3.0, 0.0]
+    assert by_decision(spent, made["spent"], "reward") == [500.0, 0.0, 200.0]  # revenue: no costs
 
 
 def test_only_matured_drawn_decisions_count_and_the_others_are_counted(store: Store) -> None:
