@@ -16,6 +16,8 @@ TIE = 1e-9
 def igw(scores: Sequence[float], gamma: float) -> list[float]:
     """Return inverse-gap weights: 1 / (K + γ · gap) for each variant but the best, and the rest for the best.
 
+    The best of equal ones share the rest: which stands first says nothing.
+
     Abe & Long 1999; Foster & Rakhlin, Beyond UCB, arXiv 2002.04926, algorithm 1 (SquareCB).
 
     Args:
@@ -29,11 +31,11 @@ def igw(scores: Sequence[float], gamma: float) -> list[float]:
     """
     count = len(scores)
     top = max(scores)
-    best = scores.index(top)
-    weights = [1.0 / (count + gamma * (top - score)) for score in scores]
-    weights[best] = 0.0
-    weights[best] = 1.0 - sum(weights)
-    return weights
+    least = top - TIE
+    others = [1.0 / (count + gamma * (top - score)) for score in scores if score < least]
+    rest = (1.0 - sum(others)) / (count - len(others))
+    left = iter(others)
+    return [rest if score >= least else next(left) for score in scores]
 
 
 def greedy(scores: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ bits. Many members are done as arrays, in chunks, and agree with that to the twe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -238,7 +238,7 @@ class Scorer:
         top = masked.max(axis=1, keepdims=True)
         gap = np.where(mask, np.where(np.isfinite(top), top, 0.0) - scores, np.inf)
         if policy.rule == "igw":
-            return _igw(gap, masked.argmax(axis=1), mask, self._gamma)
+            return _igw(gap, mask, self._gamma)
         if policy.rule == "softmax" and policy.optimism > 0:
             weights = np.exp(-gap / policy.optimism)
         else:
@@ -341,13 +341,13 @@ def _even(mask: Mask) -> Floats:
     return shares
 
 
-def _igw(gap: Floats, best: NDArray[np.intp], mask: Mask, gamma: Any) -> Floats:
+def _igw(gap: Floats, mask: Mask, gamma: Callable[[Floats], Floats]) -> Floats:
     count = np.maximum(mask.sum(axis=1, keepdims=True), 1).astype(np.float64)
-    weights = np.where(mask, 1.0 / (count + gamma(count) * np.where(mask, gap, 0.0)), 0.0)
-    rows = np.arange(len(weights))
-    weights[rows, best] = 0.0
-    weights[rows, best] = np.where(mask.any(axis=1), 1.0 - weights.sum(axis=1), 0.0)
-    return weights
+    best = gap <= TIE  # nobody's gap is so small who is not eligible
+    others = mask & ~best
+    weights = np.where(others, 1.0 / (count + gamma(count) * np.where(others, gap, 0.0)), 0.0)
+    rest = (1.0 - weights.sum(axis=1, keepdims=True)) / np.maximum(best.sum(axis=1, keepdims=True), 1)
+    return np.where(best, rest, weights)
 
 
 def _squares(packed: NDArray[np.float32] | None) -> Floats | None:
