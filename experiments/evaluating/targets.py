@@ -103,7 +103,7 @@ def _among_eligible(log: DecisionLog, name: str, wanted: Floats, notes: tuple[st
     none = total[:, 0] <= 0
     out = np.where(total > 0, kept / np.where(total > 0, total, 1.0), _even(log))
     if none.any():
-        notes = (*notes, f"nothing it would draw was eligible in {int(none.sum()):,} decisions: there it draws evenly")
+        notes = (*notes, f"nothing it would draw was eligible in decisions it draws evenly in: {int(none.sum()):,}")
     return Target(name, out, notes)
 
 
