@@ -244,7 +244,7 @@ def _nothing_yet(
         return None, {}
     ramping = versions.standing(stands.known, "ramping")
     if ramping is not None:
-        return "ramping", {"version": ramping.version}
+        return "ramping", {"ramping": ramping.version}
     before = max((version.data_until for version in stands.known), default=0)
     fresh = int((chosen.at > before).sum()) + (all_rows.n - chosen.n if not stands.known else 0)
     if fresh < allocation.update.min_rows or not all_rows.n:
