@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from experiments.definitions import Experiment, Problem
+from experiments.definitions.allocation import Allocation
 
 State = Literal["draft", "review", "testing", "running", "paused", "ended", "decided"]
 STATES: tuple[State, ...] = ("draft", "review", "testing", "running", "paused", "ended", "decided")
@@ -37,6 +38,13 @@ ACTIVE: frozenset[State] = frozenset({"testing", "running", "paused"})
 _WORDS = frozenset({"name", "hypothesis", "description", "owner"})
 _LISTS = frozenset({"overrides", "exclude"})
 _RUNNING = _WORDS | _LISTS | {"traffic", "on_split_change"}
+
+_LEARNING: dict[str, str] = {
+    "reward": "what is learned was declared before launch, and earlier versions were judged by it",
+    "control": "members would move between the control group and the policy",
+}
+"""What of a policy that learns stays as it was at launch, and why; the rest reaches the next version, or the next
+draw."""
 
 _WHY_FROZEN = {
     "audience": "who is in the test would change under way; end it and start a new experiment",
@@ -75,6 +83,8 @@ def refused_changes(state: State, old: Experiment, new: Experiment, *, has_phase
                 yield Problem(f"cannot change: the experiment is {state}", "/variants")
         elif name == "metrics":
             yield from _metrics(old, new)
+        elif name == "allocation" and not over:
+            yield from _allocation(old.allocation, new.allocation)
         elif name == "schedule" and not over:
             if old.schedule.start != new.schedule.start:
                 yield Problem("cannot change while the experiment runs; only the end can", "/schedule/start")
@@ -82,6 +92,22 @@ def refused_changes(state: State, old: Experiment, new: Experiment, *, has_phase
             why = _WHY_FROZEN.get(name, "end the experiment and start a new one")
             when = f"the experiment is {state}" if over else f"the experiment is {state}: {why}"
             yield Problem(f"cannot change, {when}", f"/{name}")
+
+
+def _allocation(old: Allocation | None, new: Allocation | None) -> Iterator[Problem]:
+    if old is None or new is None:
+        what = "begins" if old is None else "stops"
+        yield Problem(f"cannot change: who draws {what} to learn; end it and start a new experiment", "/allocation")
+        return
+    for name, why in _LEARNING.items():
+        if getattr(old, name) != getattr(new, name):
+            yield Problem(
+                f"cannot change after launch: {why}; end it and start a new experiment", f"/allocation/{name}"
+            )
+    gone = [name for name in old.attributes if name not in new.attributes]
+    if gone:
+        advice = f"versions that draw read {', '.join(gone)}; leave it, later ones learn whether it matters"
+        yield Problem(f"features can be added, not removed: {advice}", "/allocation/features")
 
 
 def _metrics(old: Experiment, new: Experiment) -> Iterator[Problem]:

@@ -86,7 +86,9 @@ def test_a_version_learns_who_should_get_what_and_says_from_what(store: Store) -
     assert kept(store, learned) == 1
     (version,) = listed(store)
     assert (version.state, version.policy, version.origin, version.rows) == ("candidate", "igw", "learned", mine)
-    assert sum(version.about["rows_by_variant"].values()) == mine < 800  # those of the control group are not learned from
+    assert (
+        sum(version.about["rows_by_variant"].values()) == mine < 800
+    )  # those of the control group are not learned from
     assert version.about["settings"]["model"] == "hurdle"
     assert version.about["settings"]["contact"] == [0.0, 0.5, 0.5]
     with store.read() as connection:
@@ -250,9 +252,8 @@ def test_a_worker_killed_at_any_moment_leaves_no_half_version(store: Store, tmp_
     shop(store, bandit(allocation=allocation(update=LONG)))
     record(store, happening(3_000))
     settings, stop = Settings(tmp_path, store.url), threading.Event()
-    chance = random.Random(5)
     killed = 0
-    for attempt in range(12):
+    for attempt in range(30):
         with store.begin() as connection:
             connection.execute(sa.text("UPDATE jobs SET attempts = 0, not_before = 0 WHERE state = 'queued'"))
         job = a_job(store) if not attempt else queue.claim(store, "here", ["learn"])
@@ -261,7 +262,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_half_version(store: Store, tmp_
         worker = threading.Thread(target=lambda job=job, ended=ended: ended.append(
             running.run(store, settings, job, stop, beat_s=0.1)))  # fmt: skip
         worker.start()
-        time.sleep(chance.uniform(1.0, 4.0))
+        time.sleep(0.6 + 0.35 * attempt)  # later and later, until it is done before
         for child in multiprocessing.active_children():
             if child.name == "equipoise-job" and child.pid is not None:
                 os.kill(child.pid, signal.SIGKILL)
