@@ -51,7 +51,8 @@ def bandit(key: str = KEY, primary: str = "profit", **fields: Any) -> dict[str, 
         {"key": "gift", "offer": "a-gift", "channel": "sms"},
     ]
     more = {"key": key, "variants": variants, "allocation": allocation(), "enrolment": "rolling"}
-    return experiment({"primary": [primary]}, **(more | fields))
+    metrics = fields.pop("metrics", {"primary": [primary]})
+    return experiment(metrics, **(more | fields))
 
 
 def shop(store: Store, *experiments: Mapping[str, Any], started_at: int = START_US) -> None:
