@@ -15,6 +15,7 @@ from experiments.keeping.repository import Repository
 from experiments.learning import versions
 from experiments.learning.declared import Declared, declared
 from experiments.learning.gating import gate_candidate, watch_ramp
+from experiments.learning.guardrails import take_out_broken
 from experiments.learning.plan import masked
 from experiments.learning.reading import read_rows
 from experiments.learning.rows import LearningRows
@@ -69,6 +70,7 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
         until = database_now(connection)
     known = read(store, record, until)
     progress(known.rows.n, None)
+    taken_out = take_out_broken(store, record, until)
     taken_back = watch_ramp(store, record, known.rows)
     with store.read() as connection:
         stands = Stands(tuple(versions.read(connection, record.key)), masked(connection, record.key))
@@ -79,6 +81,7 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
         "overlaps": known.rows.overlaps,
         "left_out": dict(known.rows.left_out),
         "not_warm": known.not_warm,
+        "taken_out": list(taken_out),
         "taken_back": None if taken_back is None else taken_back[0].version,
     }
     number = next((each.version for each in stands.known if each.about.get("job") == job.id), None)
