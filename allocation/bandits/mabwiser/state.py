@@ -20,6 +20,7 @@ COUNTERS = frozenset({"epsilon_greedy", "popularity", "random", "softmax", "thom
 """Learners that keep a number for each arm."""
 RIDGES = frozenset({"lingreedy", "lints", "linucb"})
 """Learners that keep a ridge regression for each arm."""
+_PARAMETER = {"softmax": "tau", "ucb1": "alpha", "lints": "alpha", "linucb": "alpha"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Counts:
 
     def __post_init__(self) -> None:
         _one_of(self.learner, COUNTERS)
+        _has(self.learner, self.parameters)
         _finite(count=self.count, total=self.total)
         if self.count.shape != self.total.shape or self.count.ndim != 1:
             raise ValueError("count and total must have one number for each arm")
@@ -81,6 +83,7 @@ class Ridges:
 
     def __post_init__(self) -> None:
         _one_of(self.learner, RIDGES)
+        _has(self.learner, self.parameters)
         _finite(gram=self.gram, moment=self.moment, centre=self.centre, scale=self.scale)
         arms, width = self.moment.shape
         if self.gram.shape != (arms, width, width) or not self.centre.shape == self.scale.shape == (arms, width):
@@ -170,6 +173,7 @@ class Trees:
 
     def __post_init__(self) -> None:
         _one_of(self.learner, frozenset({"epsilon_greedy", "thompson", "ucb1"}))
+        _has(self.learner, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +225,18 @@ def width_of(learned: Counts | Ridges | Clusters | Trees) -> int | None:
 def _one_of(learner: str, known: frozenset[str]) -> None:
     if learner not in known:
         raise ValueError(f'learner "{learner}" must be one of {", ".join(sorted(known))}')
+
+
+def _has(learner: str, parameters: Mapping[str, float]) -> None:
+    """Check the one parameter that serving a learner needs, and that ε is a share."""
+    needed = _PARAMETER.get(learner)
+    if needed is not None and needed not in parameters:
+        raise ValueError(f"{learner} needs the parameter {needed}")
+    least = 0.0 if learner != "softmax" else 1e-300
+    if needed is not None and not least <= parameters[needed] < np.inf:
+        raise ValueError(f"{needed} of {learner} must be {'at least' if least == 0 else 'above'} 0")
+    if not 0 <= parameters.get("epsilon", 0.0) <= 1:
+        raise ValueError("epsilon must be from 0 to 1")
 
 
 def _finite(**arrays: Floats) -> None:

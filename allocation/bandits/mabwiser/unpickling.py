@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 _SAFE = frozenset({
     ("builtins", "set"), ("builtins", "frozenset"), ("builtins", "slice"), ("builtins", "complex"),
     ("collections", "defaultdict"), ("collections", "OrderedDict"), ("functools", "partial"),
-    ("copyreg", "_reconstructor"), ("builtins", "object"),
+    ("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode"),
     ("numpy", "ndarray"), ("numpy", "dtype"),
     ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"),
