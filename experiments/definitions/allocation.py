@@ -54,8 +54,8 @@ class Reward(Described):
     attribution: Literal["last", "all"] = "last"
     """Whose an outcome is: the unit's ``last`` decision before it, or ``all`` decisions whose windows it falls into."""
     worth: Amount | None = None
-    """proportion: what a conversion earns before the offer's costs, such as the margin of a usual order; by default
-    1 of the project's currency."""
+    """proportion: what a conversion earns before the offer's costs, such as the margin of a usual order: then costs of
+    redeeming and of contacts count. By default conversions alone count, 1 each, whatever the offer costs."""
 
 
 class Update(Described):
@@ -65,7 +65,8 @@ class Update(Described):
     min_rows: Annotated[int, Field(ge=1)] = 200
     """New matured decisions that a new version needs."""
     min_rows_per_variant: Annotated[int, Field(ge=0)] = 20
-    """Until each variant has so many matured decisions, the policy draws evenly; a new variant is forced until then."""
+    """Until each variant has so many matured decisions, the policy draws evenly; a new variant is forced until then. One
+    that fewer than a twentieth of the decisions could draw holds nothing up."""
     window_days: Annotated[float, Field(gt=0, le=3650)] = 180.0
     """Decisions older than this are not learned from."""
     half_life_days: Annotated[float, Field(gt=0, le=3650)] | None = None
