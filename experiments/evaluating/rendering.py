@@ -119,14 +119,14 @@ def _interval(estimate: Estimate, evaluation: Evaluation, *, sign: bool = False)
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:
-    """Write a number with five significant digits, a very small one with three.
+    """Write a number with four significant digits, a very small one with three.
 
     >>> _number(0.0069), _number(1234567.8), _number(-0.00123456, sign=True), _number(None)
-    ('0.0069', '1,234,568', '-0.0012346', '–')
+    ('0.0069', '1,234,568', '-0.001235', '–')
     """
     if value is None:
         return "–"
     plus = "+" if sign else ""
     if abs(value) >= 10_000:
         return format(value, f"{plus},.0f")
-    return format(value, f"{plus}.3g" if abs(value) < 1e-4 else f"{plus}.5g")
+    return format(value, f"{plus}.3g" if abs(value) < 1e-4 else f"{plus}.4g")
