@@ -36,6 +36,10 @@ class Declared:
     """Units that take no part."""
     attributes: Mapping[str, str]
     """Attribute → type, of the project."""
+    attribution: Literal["last", "all"] = "last"
+    """Whose an outcome is."""
+    stated_worth: str | None = None
+    """What a conversion earns before costs, as decimal text; ``None`` where conversions alone count."""
 
     @property
     def allocation(self) -> Allocation | None:
@@ -46,11 +50,6 @@ class Declared:
     def variants(self) -> tuple[str, ...]:
         """Keys of all variants, in order."""
         return tuple(variant.key for variant in self.record.definition.variants)
-
-    @property
-    def attribution(self) -> Literal["last", "all"]:
-        """Whose an outcome is."""
-        return self.allocation.reward.attribution if self.allocation else "last"
 
     @cached_property
     def window_us(self) -> tuple[int, int]:
@@ -64,9 +63,8 @@ class Declared:
 
     @property
     def worth(self) -> float | None:
-        """What a conversion earns before costs, in major units; ``None`` where conversions alone count."""
-        text = self.allocation.reward.worth if self.allocation and self.is_yes_or_no else None
-        return None if text is None else float(Fraction(text))
+        """The same as ``stated_worth``, in major units."""
+        return None if self.stated_worth is None or not self.is_yes_or_no else float(Fraction(self.stated_worth))
 
     @property
     def counts_costs(self) -> bool:
@@ -121,19 +119,28 @@ class Declared:
         return parts_of(self.metric, "reward", "primary", exponent(self.currency)).parts
 
 
-def declared(repository: Repository, record: ExperimentRecord, *, metric: Metric | None = None) -> Declared:
+def declared(
+    repository: Repository, record: ExperimentRecord, *, metric: Metric | None = None, like: Declared | None = None
+) -> Declared:
     """Read what an experiment's decisions are to earn.
 
     Args:
         repository: the definitions.
         record: the experiment.
-        metric: what is learned; by default what its allocation says, else its first primary metric.
+        metric: what is asked for; by default what its allocation says, else its first primary metric. For another one
+            than that, outcomes belong to decisions in the same way, and have no worth.
+        like: another experiment's, whose metric, attribution and worth are asked for.
 
     Raises:
         InputError: when nothing can be learned from the metric.
     """
     project = repository.project()
     definition = record.definition
+    reward = definition.allocation.reward if definition.allocation else None
+    attribution = reward.attribution if reward else "last"
+    worth = reward.worth if reward and (metric is None or metric.key == reward_key(record)) else None
+    if like is not None:
+        metric, attribution, worth = like.metric, like.attribution, like.stated_worth
     if metric is None:
         metric = repository.experiment_metrics(record)[reward_key(record)]
     if why := not_learnable(metric):
@@ -145,6 +152,8 @@ def declared(repository: Repository, record: ExperimentRecord, *, metric: Metric
         record.pinned.currency if record.pinned else project.currency,
         (*definition.exclude, *project.exclude.get(definition.unit_type, ())),
         project.attribute_types(),
+        attribution,
+        worth,
     )
 
 

@@ -46,9 +46,10 @@ class Known:
 def update(store: Store, settings: Settings, job: Job, progress: Progress, stop: threading.Event) -> Mapping[str, Any]:
     """Make and keep a new version of an experiment's policy, where there is enough to learn from, and judge it.
 
-    The version that is being ramped up is looked at first: one that does harm is taken back. Until the new version is
-    in the database, with its file, in one transaction, nothing of it is there: a process that is killed before that
-    leaves nothing, and the job begins anew. One that is killed afterwards finds its version, and has it judged.
+    What may do harm is looked at first: a variant that breaks a guardrail is taken out, a version that is being ramped
+    up and earns less than the live one is taken back. Until the new version is in the database, with its file, in one
+    transaction, nothing of it is there: a process that is killed before that leaves nothing, and the job begins anew.
+    One that is killed afterwards finds its version, and has it judged.
 
     Args:
         store: definitions and log; in a process of its own, see ``Store.close``.
@@ -68,9 +69,9 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
         return {"version": None, "why": "not_running", "state": record.state}
     with store.read() as connection:
         until = database_now(connection)
+    taken_out = take_out_broken(store, record, until)
     known = read(store, record, until)
     progress(known.rows.n, None)
-    taken_out = take_out_broken(store, record, until)
     taken_back = watch_ramp(store, record, known.rows)
     with store.read() as connection:
         stands = Stands(tuple(versions.read(connection, record.key)), masked(connection, record.key))
@@ -130,7 +131,7 @@ def read(store: Store, record: ExperimentRecord, until: int) -> Known:
     if allocation.warm_start is not None:
         found = repository.experiment(allocation.warm_start)
         if found.state in OVER:
-            earlier = declared(repository, found, metric=about.metric)
+            earlier = declared(repository, found, like=about)
         else:
             why = f"{found.key} is {found.state}: it is learned from when it has ended"
     store.close()

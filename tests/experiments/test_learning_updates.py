@@ -185,6 +185,18 @@ def test_a_finished_test_gives_a_warm_start(store: Store) -> None:
     assert int(np.argmax(chances)) == VARIANTS.index("save")
 
 
+def test_what_an_earlier_conversion_is_worth_is_what_it_is_worth_now(store: Store) -> None:
+    earlier = bandit("ab", primary="buys")
+    del earlier["allocation"]
+    declared = allocation(reward={"worth": "60", "attribution": "all"}, warm_start="ab", update=LONG)
+    shop(store, earlier, bandit(primary="buys", allocation=declared))
+    record(store, happening(200, key="ab", hashed=True))
+    walk(store, "ab", "ended")
+    known = read(store, Repository(store).experiment(KEY), NOW_US)
+    assert known.warm is not None
+    assert set(np.unique(known.warm.amount).tolist()) == {0.0, 40.0, 52.0, 60.0}  # less what each offer costs
+
+
 def replace_frozen(row: DecisionRow) -> DecisionRow:
     """The earlier experiment froze no number of orders."""
     import json
@@ -253,7 +265,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_half_version(store: Store, tmp_
     record(store, happening(3_000))
     settings, stop = Settings(tmp_path, store.url), threading.Event()
     killed = 0
-    for attempt in range(30):
+    for attempt in range(14):
         with store.begin() as connection:
             connection.execute(sa.text("UPDATE jobs SET attempts = 0, not_before = 0 WHERE state = 'queued'"))
         job = a_job(store) if not attempt else queue.claim(store, "here", ["learn"])
@@ -262,7 +274,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_half_version(store: Store, tmp_
         worker = threading.Thread(target=lambda job=job, ended=ended: ended.append(
             running.run(store, settings, job, stop, beat_s=0.1)))  # fmt: skip
         worker.start()
-        time.sleep(0.6 + 0.35 * attempt)  # later and later, until it is done before
+        time.sleep(1.4**attempt)  # later and later, until it is done before
         for child in multiprocessing.active_children():
             if child.name == "equipoise-job" and child.pid is not None:
                 os.kill(child.pid, signal.SIGKILL)
