@@ -68,7 +68,7 @@ def test_every_door_draws_the_same_and_logs_how(tmp_path: Path) -> None:
                     front,
                     "POST",
                     "/v1/decide/batch",
-                    {"experiment": "offers", "members": [{"unit": unit, "attributes": {"city": "Oslo", "age": 33}}]},
+                    {"experiment": "offers", "units": [{"unit": unit, "attributes": {"city": "Oslo", "age": 33}}]},
                 )
             ).json()
             decided = await alone(front, unit)
