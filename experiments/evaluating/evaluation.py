@@ -120,8 +120,13 @@ def _check(log: DecisionLog, how: EvaluationOptions) -> None:
         raise InputError(f"--alpha {how.alpha:g} must lie between 0 and 1: write 0.05 or 5%")
     if how.folds < 0 or how.folds == 1:
         raise InputError(f"--folds {how.folds} must be 0 (no model) or at least 2")
+    for name, value in (("tau", how.tau), ("strength", how.strength)):
+        if not 0 <= value < np.inf:
+            raise InputError(f"--{name} {value:g} must be a number from 0 upwards")
     if how.bounds is not None:
         low, high = how.bounds
+        if not np.isfinite(how.bounds).all():
+            raise InputError(f"--bounds {low:g} {high:g}: both must be finite")
         if not low < high:
             raise InputError(f"--bounds {low:g} {high:g}: the first must be below the second")
         if log.reward.min() < low or log.reward.max() > high:

@@ -23,6 +23,8 @@ from experiments.sources.file import ROW, FileTable, open_file
 
 OPEN_BANDIT = ("item_id", "position", "click", "propensity_score")
 PROBABILITY = "p:"
+LARGEST = 1e15
+"""Rewards beyond this, infinity among them, are mistakes."""
 NOT_FEATURES = frozenset(
     {
         "decision_id", "experiment", "revision", "phase", "unit_type", "unit", "occasion", "kind", "variant", "reason",
@@ -96,7 +98,9 @@ def _decisions(file: FileTable, asked: LogColumns) -> DecisionLog:
         keep &= ~rows
     _need_rows(file, keep)
     _need_propensities(file, propensity, keep, named["propensity"])
+    _need_sizes(file, reward, named["reward"])
     policies = _parsed(file, found["policy"], keep, "policy") if "policy" in found else None
+    _need_lists(file, policies, keep)
     probabilities = {name.removeprefix(PROBABILITY): found[name][keep] for name in shares}
     keys = set(drawn[keep].tolist()) | set(probabilities)
     for policy in policies or ():
@@ -145,6 +149,7 @@ def _open_bandit(file: FileTable, asked: LogColumns) -> DecisionLog:
     keep = ~np.isnan(reward) & ~_absent(found["item"])
     _need_rows(file, keep)
     _need_propensities(file, propensity, keep, chance_name)
+    _need_sizes(file, reward, reward_name)
     items = found["item"][keep].tolist()
     variants = tuple(sorted(set(items), key=_natural))
     index = {key: place for place, key in enumerate(variants)}
@@ -190,6 +195,13 @@ def _fetched(file: FileTable, texts: Mapping[str, str], numbers: Sequence[str]) 
     return out
 
 
+def _need_sizes(file: FileTable, reward: npt.NDArray[np.float64], name: str) -> None:
+    wrong = np.abs(reward) > LARGEST
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{file.path}: row {row + 1}, column {name!r} is {reward[row]:g}: no reward is that large")
+
+
 def _absent(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.fromiter((value is None for value in values.tolist()), np.bool_, values.size)
 
@@ -226,6 +238,14 @@ def _parsed(
             raise InputError(f"{file.path}: row {row + 1}, column {name!r} is not a JSON object")
         documents.append(document)
     return documents
+
+
+def _need_lists(file: FileTable, policies: list[dict[str, Any] | None] | None, keep: npt.NDArray[np.bool_]) -> None:
+    for place, policy in enumerate(policies or ()):
+        eligible = (policy or {}).get("eligible", [])
+        if not isinstance(eligible, list) or not all(isinstance(key, str) for key in eligible):
+            row = int(np.flatnonzero(keep)[place])
+            raise InputError(f"{file.path}: row {row + 1}, column 'policy': 'eligible' is not a list of variants")
 
 
 def _eligible(

@@ -38,7 +38,7 @@ def render_json(evaluation: Evaluation) -> str:
         "options": asdict(evaluation.options),
         "policies": [_policy(one) for one in evaluation.policies],
     }
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def _policy(one: Valued) -> dict[str, Any]:

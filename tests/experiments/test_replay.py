@@ -189,13 +189,18 @@ def test_thompson_from_a_table_of_betas(tmp_path: Path, log_csv: Path) -> None:
         ({"propensity": 0.0}, "row 2, column 'propensity' is 0"),
         ({"propensity": 1.5}, "row 2, column 'propensity' is 1.5"),
         ({"propensity": ""}, "row 2, column 'propensity' is missing"),
+        ({"reward": "inf"}, "row 2, column 'reward' is inf: no reward is that large"),
+        ({"policy": "{"}, "row 2, column 'policy' is not JSON"),
+        ({"policy": "[1]"}, "row 2, column 'policy' is not a JSON object"),
+        ({"policy": '{"eligible": 3}'}, "row 2, column 'policy': 'eligible' is not a list of variants"),
+        ({"policy": '{"eligible": ["a"]}'}, "row 2: its variant is not among those that were eligible"),
         ({"reward": "many"}, "row 2, column 'reward': 'many' is not a number"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
     rows: dict[str, list[object]] = {"variant": ["a", "b"], "propensity": [0.5, 0.5], "reward": [1, 0]}
     for name, value in change.items():
-        rows[name][1] = value
+        rows.setdefault(name, ["", ""])[1] = value
     with pytest.raises(InputError) as raised:
         read_log(as_csv(tmp_path / "log.csv", rows))
     assert words in str(raised.value)
@@ -224,6 +229,10 @@ def test_policies_that_cannot_be_used_say_why(tmp_path: Path, log_csv: Path) -> 
         evaluate(log, [], EvaluationOptions(folds=1))
     with pytest.raises(InputError, match="lie outside --bounds"):
         evaluate(log, [], EvaluationOptions(bounds=(0.0, 0.5)))
+    with pytest.raises(InputError, match="both must be finite"):
+        evaluate(log, [], EvaluationOptions(bounds=(0.0, float("inf"))))
+    with pytest.raises(InputError, match="--tau nan"):
+        evaluate(log, [], EvaluationOptions(tau=float("nan")))
 
 
 def test_the_command_prints_text_and_json(log_csv: Path) -> None:
