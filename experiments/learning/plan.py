@@ -78,7 +78,10 @@ def forced(record: ExperimentRecord, allocation: Allocation, known: list[Version
     phase = record.phase
     weights = phase.weights if phase else record.definition.split()
     drawn = [key for key in record.definition.split() if weights.get(key, 0) > 0]
-    counts = known[-1].about.get("rows_by_variant", {})
+    # One that was brought in from elsewhere says nothing of what is known here.
+    counts = next((counted for each in reversed(known) if (counted := each.about.get("rows_by_variant"))), None)
+    if counts is None:
+        return {}
     least = allocation.update.min_rows_per_variant
     new = [key for key in drawn if counts.get(key, 0) < least]
     if not new:
