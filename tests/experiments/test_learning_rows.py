@@ -17,6 +17,7 @@ import pytest
 from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.learning.rows import LearningRows, matured
+from experiments.log.absorb import absorb
 from experiments.log.rows import AliasRow, DecisionRow, EventRow
 from experiments.measure.parts import REDEEMED
 from experiments.store import Store
@@ -152,7 +153,9 @@ def test_the_ids_of_one_member_share_outcomes(store: Store) -> None:
     made = [drawn("m-1", "save", START_US), drawn("app-1", "gift", START_US + days(3))]
     link = AliasRow("crm", "member", "m-1", "app-1", START_US, START_US)
     events = [happened("Order Completed", "m-1", START_US + days(4), 10_000, object_id="1")]
-    record(store, [*made, link, *events])
+    record(store, [*made, *events])
+    with store.begin() as connection:
+        absorb(connection, [link], NOW_US)
     rows = read(store)
     assert by_decision(rows, made, "amount") == [0.0, 40.0]
     assert len(set(rows.unit.tolist())) == 1
@@ -224,14 +227,14 @@ def random_orders(chance: random.Random, units: Sequence[str]) -> list[Order]:
 def events_of(orders: Sequence[Order]) -> list[EventRow]:
     rows = []
     for number, order in enumerate(orders):
-        about = {"object_id": f"order-{number}"}
+        key = f"order-{number}"
         for n, (at, value) in enumerate(order.stated):
-            rows.append(happened("Order Updated" if n else "Order Completed", order.unit, at, value, **about))
-        rows += [happened("Order Refunded", order.unit, at, value, **about) for at, value in order.refunds]
+            rows.append(happened("Order Updated" if n else "Order Completed", order.unit, at, value, object_id=key))
+        rows += [happened("Order Refunded", order.unit, at, value, object_id=key) for at, value in order.refunds]
         if order.cancelled:
-            rows.append(happened("Order Cancelled", order.unit, order.placed_at + days(1), **about))
+            rows.append(happened("Order Cancelled", order.unit, order.placed_at + days(1), object_id=key))
         if order.redeemed:
-            rows.append(happened("Coupon Redeemed", order.unit, order.placed_at + 1, **about))
+            rows.append(happened("Coupon Redeemed", order.unit, order.placed_at + 1, object_id=key))
     return rows
 
 

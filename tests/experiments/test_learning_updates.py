@@ -213,7 +213,11 @@ def test_worth_is_what_conversions_earned_drawn_to_what_was_known(store: Store) 
     assert learned.settings.model == "logistic"
     assert learned.settings.worth == (60.0, 40.0, 52.0)  # nobody reports redemptions: each order redeems
     converted = [row.unit for row in happening(400) if isinstance(row, EventRow)]
-    given = {row.unit: row.variant for row in happening(400) if isinstance(row, DecisionRow) and "policy" in row.policy}
+    given = {
+        row.unit: row.variant
+        for row in happening(400)
+        if isinstance(row, DecisionRow) and "policy" in (row.policy or "")
+    }
     redeemed = [unit for unit in converted if given.get(unit) == "save"][::2]
     record(store, [happened("Coupon Redeemed", unit, START_US + days(12)) for unit in redeemed])
     worth = made(store).settings.worth
