@@ -224,6 +224,14 @@ def test_contexts_must_be_named() -> None:
         from_mabwiser(fitted(LINEAR["linucb"]), features=["age", "age", "visits"])
 
 
+def test_a_file_that_names_its_columns_is_believed() -> None:
+    mab = fitted(LINEAR["linucb"])
+    named = load(documents.dumps(read(mab, features=FEATURES)), features=FEATURES[::-1])
+    assert to_bytes(named.policy) == to_bytes(from_mabwiser(mab, features=FEATURES))
+    with pytest.raises(ValueError, match="2 features are named"):
+        read(mab, features=["age", "spend"])
+
+
 def test_an_object_fitted_on_an_encoders_design_keeps_the_encoder() -> None:
     rng = np.random.default_rng(4)
     codes = (

@@ -64,7 +64,7 @@ def load(
         data: the file's bytes.
         variants: the experiment's variants in order; by default the arms as text, in theirs.
         names: arm as text → variant, where they differ.
-        features: names of the attributes that are the contexts' columns.
+        features: names of the attributes that are the contexts' columns; a file that names them itself is believed.
         encoder: instead of features: the encoder whose design the object was fitted on.
         pickles: whether the operator named this local file and trusts it. Never set this for what came over a network.
 
@@ -194,7 +194,7 @@ def _columns(
                 "the encoder that it was fitted with, or the columns' names as features"
             )
         return encoder, list(range(len(encoder.columns)))
-    named = features if features is not None else state.features
+    named = state.features if state.features is not None else features
     if named is None:
         raise ValueError("name the attributes that are the contexts' columns as features, in their order")
     if width is not None and len(named) != width:

@@ -7,6 +7,7 @@ elsewhere, a LinUCB or LinGreedy is still read through what is public, see `prob
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,12 @@ _NEIGHBOURS = {"KNearest": "each row it was fitted on", "Radius": "each row it w
 _NEIGHBOURS["LSHNearest"] = _NEIGHBOURS["Radius"]
 
 
-def read(mab: Any) -> State:
+def read(mab: Any, features: Sequence[str] | None = None) -> State:
     """Return what a fitted ``mabwiser.mab.MAB`` knows; the object stays as it is.
+
+    Args:
+        mab: the object.
+        features: names of its contexts' columns, in their order.
 
     Raises:
         ValueError: an object that is no fitted ``MAB``, one whose state is not a number somewhere (mabwiser accepts
@@ -62,7 +67,8 @@ def read(mab: Any) -> State:
                 f"this version of mabwiser keeps its state elsewhere ({missing}); use {SUPPORTED}"
             ) from missing
         learned = probed
-    return State(tuple(mab.arms), learned, warnings=tuple(_warnings(learned)))
+    names = None if features is None else tuple(features)
+    return State(tuple(mab.arms), learned, names, tuple(_warnings(learned)))
 
 
 def _learned(imp: Any, mab: Any) -> Counts | Ridges | Clusters | Trees:
