@@ -30,7 +30,7 @@ from api.node.state import Node
 from api.security import guard
 from api.security.door import Caller
 from api.services import Services
-from api.web import api_page, key_pages, session_pages
+from api.web import api_page, key_pages, policy_pages, session_pages
 from api.web.astray import Astray
 from api.web.blueprint import create_blueprint as create_pages
 from api.web.listing import Listing
@@ -100,6 +100,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
             refused=listing.refused,
         ),
         key_pages.create_blueprint(services, listing.site, account),
+        policy_pages.create_blueprint(services, report_service, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
         api_page.create_blueprint(lambda: cast("dict[str, Any]", app.spec), listing.site, account),
     ):

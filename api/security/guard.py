@@ -31,7 +31,7 @@ UNGUARDED = _FILES | frozenset(
     {"openapi.spec", "api_pages.api"} | {f"session_pages.{name}" for name in ("sign_in", "try_key", "sign_out")}
 )
 """Endpoints that need no caller: what the API looks like, how the pages look, and the way in."""
-MANAGING_PAGES = frozenset({"key_pages"})
+MANAGING_PAGES = frozenset({"key_pages", "policy_pages"})
 """Blueprints of pages that only show themselves to who may manage."""
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test")

@@ -15,10 +15,11 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from api.web.bandit_view import BanditView, build_bandit_view
 from api.web.language import LANGUAGES, language
 from api.web.list_view import build_list_view
 from api.web.numbers import Numbers
-from api.web.report_view import build_report_view, facts_of, title_of
+from api.web.report_view import ReportView, build_report_view, facts_of, title_of
 from api.web.views import Account, ExperimentListRow, Site
 from api.web.vocabulary import state_badge
 from experiments.report.document import Plan, Report
@@ -125,10 +126,25 @@ def render_report(
     key = report.plan.experiment or key
     words = language(lang)
     numbers = Numbers(words, report.plan.currency, report.plan.time_zone)
-    view = build_report_view(report, words, numbers, key=key)
+    template, may_change = "report.html", False
+    view: BanditView | ReportView
+    if report.bandit is None:
+        view = build_report_view(report, words, numbers, key=key)
+    else:
+        template, view = "bandit.html", build_bandit_view(report, report.bandit, words, numbers)
+        may_change = bool(page.account.keys_url) and not standalone and key is not None
     style = Markup((HERE / "static" / "app.css").read_text("utf-8")) if standalone else ""  # noqa: S704 - our own file
     return render(
-        "report.html", lang, page, view=view, key=key, plan=report.plan, standalone=standalone, style=style, section=""
+        template,
+        lang,
+        page,
+        view=view,
+        key=key,
+        plan=report.plan,
+        standalone=standalone,
+        style=style,
+        section="",
+        may_change=may_change,
     )
 
 
