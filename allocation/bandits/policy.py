@@ -38,6 +38,10 @@ _ARRAYS = {
     "table": "<f8", "samples": "<f8", "centroids": "<f8", "tree_roots": "<i4", "tree_column": "<i4",
     "tree_threshold": "<f8", "tree_left": "<i4", "tree_right": "<i4", "tree_cell": "<i4",
 }  # fmt: skip
+_PLACES = "spread_places"
+"""Array of the places of a triangle that are not zero for every variant; where that is shorter, the file has only these.
+Indicators of values that were never missing have nothing but their diagonal: three quarters of the places, where all
+features are numeric."""
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -177,6 +181,10 @@ def to_bytes(policy: Policy) -> bytes:
     header = _Header(FORMAT, **{name: getattr(policy, name) for name in _Header.__struct_fields__[1:]})
     text = np.frombuffer(msgspec.json.encode(header), np.uint8)
     arrays = {"header": text, **{name: getattr(policy, name) for name in _ARRAYS}}
+    if policy.spread is not None:
+        places = np.flatnonzero((policy.spread != 0).any(axis=0)).astype("<i4")
+        if len(places) < 0.75 * policy.spread.shape[1]:
+            arrays |= {"spread": np.ascontiguousarray(policy.spread[:, places]), _PLACES: places}
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -226,10 +234,25 @@ def _read(data: bytes) -> Policy:
     header = msgspec.json.decode(arrays.pop("header").tobytes(), type=_Header)
     if header.format > FORMAT:
         raise ValueError(f"it has format {header.format} and this version reads up to {FORMAT}; upgrade this node")
+    places = arrays.pop(_PLACES, None)
     for name, array in arrays.items():
         if _ARRAYS.get(name) != array.dtype.str:
             raise ValueError(f"array {name} is unknown, or of another type")
+    if places is not None:
+        arrays["spread"] = _unpacked(arrays["spread"], places, len(header.encoder.columns))
     return Policy(**{name: getattr(header, name) for name in _Header.__struct_fields__[1:]}, **arrays)
+
+
+def _unpacked(short: NDArray[np.float32], places: NDArray[np.int32], columns: int) -> NDArray[np.float32]:
+    """Return the triangles of which only some places are in the file."""
+    size = columns * (columns + 1) // 2
+    if short.ndim != 2 or places.dtype.str != "<i4" or places.shape != short.shape[1:]:
+        raise ValueError("the places of its spread do not fit")
+    if len(short) * size * short.itemsize > MAX_BYTES or (len(places) and not 0 <= places.min() <= places.max() < size):
+        raise ValueError("the places of its spread lie outside")
+    spread = np.zeros((len(short), size), np.float32)
+    spread[:, places] = short
+    return spread
 
 
 def _check(policy: Policy) -> None:

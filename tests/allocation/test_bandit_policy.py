@@ -253,6 +253,32 @@ def test_damaged_files_are_refused() -> None:
             from_bytes(broken)
 
 
+def test_triangles_that_are_mostly_zero_are_short_and_come_back() -> None:
+    """100 offers of 100 features that were never missing: a quarter of the 16.2 MB that mabwiser pickles, and less."""
+    encoder = Encoder(tuple(FeatureCode(f"f{i}", "numeric") for i in range(100)))
+    columns, rng = len(encoder.columns), np.random.default_rng(14)
+    known = np.array([column.group != "missing" for column in encoder.columns])
+    triangle = np.where(known[:, None] & known, rng.normal(size=(columns, columns)), np.eye(columns))
+    policy = Policy(
+        variants=tuple(f"v{k}" for k in range(100)),
+        kind="contextual",
+        rule="linucb",
+        encoder=encoder,
+        coef=rng.normal(size=(100, columns)),
+        spread=np.tile(triangle[np.tril_indices(columns)], (100, 1)),
+    )
+    data = to_bytes(policy)
+    assert len(data) < 16.2e6 / 4
+    again = from_bytes(data)
+    assert np.array_equal(np.asarray(again.spread), np.asarray(policy.spread))
+    assert to_bytes(again) == data
+    parts = dict(np.load(io.BytesIO(data), allow_pickle=False))
+    file = io.BytesIO()
+    np.savez(file, **{**parts, "spread_places": parts["spread_places"] + 100_000})
+    with pytest.raises(ValueError, match="lie outside"):
+        from_bytes(file.getvalue())
+
+
 def test_a_pickle_in_the_file_is_not_opened() -> None:
     file = io.BytesIO()
     np.savez(file, header=np.array([{"x": print}], dtype=object), allow_pickle=True)
