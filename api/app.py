@@ -23,6 +23,7 @@ from api.management import (
     jobs,
     keys,
     openapi,
+    policies,
     reports,
     webhooks,
 )
@@ -87,6 +88,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(dead_letters.create_blueprint(services))
     app.register_blueprint(audit.create_blueprint(services))
     app.register_blueprint(jobs.create_blueprint(services))
+    app.register_blueprint(policies.create_blueprint(services))
     app.register_blueprint(webhooks.create_blueprint(services))
     listing = Listing(services, report_service)
     account = key_pages.account_of(services)
