@@ -39,7 +39,7 @@ _ARRAYS = {
     "tree_threshold": "<f8", "tree_left": "<i4", "tree_right": "<i4", "tree_cell": "<i4",
 }  # fmt: skip
 _PLACES = "spread_places"
-"""Array of the places of a triangle that are not zero for every variant; where that is shorter, the file has only these.
+"""Array of the places of a triangle that are not zero for every variant; where that is shorter, the file has no others.
 Indicators of values that were never missing have nothing but their diagonal: three quarters of the places, where all
 features are numeric."""
 
