@@ -204,6 +204,8 @@ def list_row(
 
 def hidden_reason(report: Report) -> Text:
     """Say why no effect of the first decision metric is shown."""
+    if report.bandit is not None:
+        return report.bandit.sentence
     if report.srm.status == "fail":
         return {"en": "Hidden while the split is off", "zh-CN": "流量比例异常，暂不显示"}
     for metric in report.metrics:

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import Any
 
+from experiments.report.bandit.render_csv import bandit_csv
 from experiments.report.document import Comparison, MetricResult, Report
 
 COLUMNS = (
@@ -20,7 +21,12 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render_csv(report: Report) -> str:
-    """Return the scorecard; a missing figure is an empty cell, its reason stands in ``why``."""
+    """Return the scorecard; a missing figure is an empty cell, its reason stands in ``why``.
+
+    Of an experiment whose policy learns, which has none: what each variant earns.
+    """
+    if report.bandit is not None:
+        return bandit_csv(report.bandit, safe_text)
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()

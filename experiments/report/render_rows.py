@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from experiments.report.bandit.render_csv import bandit_rows
 from experiments.report.document import Estimate, Interaction, Report
 from experiments.report.render_csv import safe_text
 
@@ -25,7 +26,8 @@ class _Place(NamedTuple):
     variant: str = ""
     item: str = ""
     """Level, wave, factors or other experiment."""
-    day: float | None = None
+    day: float | str | None = None
+    """A number of days, or a date."""
 
 
 _Rows = Iterator[tuple[_Place, Figures, str | None]]
@@ -48,6 +50,9 @@ def render_rows_csv(report: Report) -> str:
 
 
 def _all(report: Report) -> _Rows:
+    if report.bandit is not None:
+        for section, variant, item, day, found, why in bandit_rows(report.bandit):
+            yield _Place(section, report.bandit.reward.metric, variant, item, day), found, why
     yield from _curves(report)
     yield from _breakdowns(report)
     yield from _looks(report)

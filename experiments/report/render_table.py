@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.report import figures
+from experiments.report.bandit.render_table import summary_lines
+from experiments.report.bandit.render_table import tables as bandit_tables
 from experiments.report.document import Breakdown, BreakdownRow, Comparison, Estimate, MetricResult, Report
 from experiments.report.outlook import outlook_lines
 from experiments.report.render_narrow import fitted, width_of
@@ -72,7 +74,7 @@ def print_report(report: Report, console: Console | None = None, *, lang: str = 
     plain = functools.partial(Console, highlight=False, markup=False, emoji=False)
     target = console or plain()
     if not target.is_terminal and console is None:
-        tables = [_scorecard(report, lang), *(_breakdown(report, b, lang) for b in report.breakdowns)]
+        tables = [*_main_tables(report, lang), *(_breakdown(report, b, lang) for b in report.breakdowns)]
         tables += section_tables(report, lang)
         target = plain(width=max(PIPED_WIDTH, *map(width_of, tables)))
     target.print(render_table(report, lang=lang, width=target.width))
@@ -83,7 +85,11 @@ def render_table(report: Report, *, lang: str = "en", width: int | None = None) 
     parts: list[RenderableType] = [Text(""), _heading(report, lang), Text("")]
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in _summary(report, lang)]
     parts += [Text(""), *(Padding(line, (0, 0, 0, 2), expand=False) for line in _health(report, lang)), Text("")]
-    parts.append(fitted(_scorecard(report, lang), width, name=2))
+    if report.bandit is None:
+        parts.append(fitted(_scorecard(report, lang), width, name=2))
+    else:
+        tables = bandit_tables(report, report.bandit, lang)
+        parts += [Padding(fitted(table, width, name=0), (0, 0, 1, 0), expand=False) for table in tables]
     for breakdown in report.breakdowns:
         table = fitted(_breakdown(report, breakdown, lang), width, name=1)
         parts.append(Padding(table, (1, 0, 1, 0), expand=False))
@@ -92,6 +98,10 @@ def render_table(report: Report, *, lang: str = "en", width: int | None = None) 
     ]
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in _notes(report, lang)]
     return Group(*parts)
+
+
+def _main_tables(report: Report, lang: str) -> list[Table]:
+    return [_scorecard(report, lang)] if report.bandit is None else bandit_tables(report, report.bandit, lang)
 
 
 def _heading(report: Report, lang: str) -> Text:
@@ -113,6 +123,9 @@ def _unit_word(report: Report, lang: str) -> str:
 
 
 def _summary(report: Report, lang: str) -> Iterator[Text]:
+    if report.bandit is not None:
+        yield from summary_lines(report.bandit, lang)
+        return
     for sentence in report.summary:
         yield Text(say(sentence, lang), style="bold")
     if report.verdict is not None:
@@ -125,7 +138,10 @@ def _health(report: Report, lang: str) -> Iterator[Text]:
     srm = report.srm
     line = Text()
     line.append(f"{CHECK_GLYPHS[srm.status]} ", style=CHECK_STYLES[srm.status])
-    line.append(say({"en": "Split (SRM) ", "zh-CN": "流量比例 (SRM) "}, lang), style="bold")
+    label = {"en": "Split (SRM) ", "zh-CN": "流量比例 (SRM) "}
+    if report.bandit is not None:
+        label = {"en": "Control group (SRM) ", "zh-CN": "对照组比例 (SRM) "}
+    line.append(say(label, lang), style="bold")
     word = {
         "ok": {"en": "as planned", "zh-CN": "符合计划"},
         "caution": {"en": "doubtful", "zh-CN": "存疑"},

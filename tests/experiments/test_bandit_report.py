@@ -17,7 +17,7 @@ from experiments.learning.versions import NewVersion
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.report import archive
 from experiments.report.bandit.arms import arms_of
-from experiments.report.bandit.build import build_bandit_report, floored, logged_of, made_of
+from experiments.report.bandit.build import build_bandit_report, logged_of, made_of
 from experiments.report.bandit.document import Arm, Gain, PolicyValue
 from experiments.report.bandit.gain import gain_of
 from experiments.report.bandit.policies import Other, even, single, values_of
@@ -154,23 +154,6 @@ def test_other_policies_are_valued_on_the_same_decisions() -> None:
     assert (paired.std_error or 0) < np.hypot(found["uniform"].value.std_error or 0, found["live"].value.std_error or 0)
     assert found["live"].against_live is None
     assert 0 < (found["live"].ess or 0) <= log.n
-
-
-def test_the_floor_of_many_is_the_floor_of_one() -> None:
-    from allocation.bandits.probabilities import floor
-
-    rng = np.random.default_rng(3)
-    eligible = rng.random((200, 4)) < 0.7
-    eligible[~eligible.any(axis=1), 0] = True
-    p = np.where(eligible, rng.dirichlet([0.3] * 4, 200) + 1e-9, 0)
-    p /= p.sum(axis=1, keepdims=True)
-    least = np.array([0.0, 0.2, 0.0, 0.1])
-    found = floored(p, eligible, 0.05, least)
-    for row in range(200):
-        can = np.flatnonzero(eligible[row])
-        expected = floor(p[row, can].tolist(), 0.05, least[can].tolist())
-        assert found[row, can].tolist() == pytest.approx(expected, abs=1e-12)
-        assert found[row].sum() == pytest.approx(1)
 
 
 @pytest.fixture
@@ -335,6 +318,6 @@ def test_the_ordinary_report_refuses_what_learns(shop: Store) -> None:
     shop.close()
     with open_log(shop.url) as log, pytest.raises(ValueError, match="has no scorecard"):
         report_of(log, declared, NOW_US)
-    assert made_of(shop, "winback").versions == []
+    assert made_of(shop, found).versions == []
     assert Allocation.model_validate(ALLOCATION).policy == "greedy"
     assert build_bandit_report(shop, repository, declared, NOW_US).bandit is not None

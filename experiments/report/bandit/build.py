@@ -11,10 +11,13 @@ import numpy as np
 import sqlalchemy as sa
 
 from experiments.definitions.allocation import Allocation
+from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
 from experiments.learning import versions as version_table
+from experiments.learning.as_drawn import Floors, drawn_by
 from experiments.learning.declared import Declared as Learned
 from experiments.learning.declared import declared as learned_of
+from experiments.learning.plan import bandit_plan
 from experiments.learning.versions import Version
 from experiments.measure.days import DAY_US, changes, day_text, moment_text
 from experiments.report.bandit import words
@@ -30,7 +33,6 @@ from experiments.report.bandit.document import (
     Segment,
     VersionLine,
     VersionStart,
-    Words,
 )
 from experiments.report.bandit.gain import gain_of
 from experiments.report.bandit.logged import BINS, Drawn, Logged
@@ -50,9 +52,6 @@ if TYPE_CHECKING:
     from allocation.bandits.policy import Policy
     from experiments.learning.rows import LearningRows
 
-MANY_ROWS = 500_000
-"""Of more matured decisions than this, other policies are valued on the latest."""
-
 
 @dataclass(frozen=True)
 class Made:
@@ -62,6 +61,8 @@ class Made:
     policies: Mapping[int, Policy] | None = None
     """Version → the policy itself, of the live one and of the newest one."""
     masks: Sequence[Mask] = ()
+    floors: Floors = Floors(0.0, (), ())  # noqa: RUF009 - frozen
+    """What every version is drawn with."""
 
     @property
     def live(self) -> Version | None:
@@ -87,7 +88,7 @@ def build_bandit_report(store: Store, repository: Repository, declared: Declared
     Raises:
         InputError: when the database cannot be read, or nothing can be learned from the metric.
     """
-    made = made_of(store, declared.record.key)
+    made = made_of(store, declared.record)
     learned = learned_of(repository, declared.record)
     # DuckDB brings an SQLite of its own, and closing its descriptor drops the locks of ours (see Store.close).
     store.close()
@@ -95,8 +96,9 @@ def build_bandit_report(store: Store, repository: Repository, declared: Declared
         return bandit_report_of(log, declared, learned, made, now)
 
 
-def made_of(store: Store, key: str) -> Made:
+def made_of(store: Store, record: ExperimentRecord) -> Made:
     """Read what an experiment has learned."""
+    key = record.key
     with store.read() as connection:
         known = version_table.read(connection, key)
         made = Made(known)
@@ -106,7 +108,10 @@ def made_of(store: Store, key: str) -> Made:
             sa.select(policy_masks).where(policy_masks.c.experiment == key).order_by(policy_masks.c.variant)
         )
         masks = [Mask(variant=r.variant, since=moment_text(r.since), reason=r.reason) for r in rows]
-    return Made(known, policies, masks)
+        plan = bandit_plan(connection, record)
+    weights = record.phase.weights if record.phase else record.definition.split()
+    in_order = {variant.key: weights.get(variant.key, 0) for variant in record.definition.variants}
+    return Made(known, policies, masks, Floors(0.0, (), ()) if plan is None else Floors.of(plan, in_order))
 
 
 def bandit_report_of(log: LogTables, declared: Declared, learned: Learned, made: Made, now: int) -> Report:
@@ -148,7 +153,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         always_valid=always,
     )
     arms = arms_of(log, counts, guess, plan.alpha, masked=masked, always_valid=always)
-    policies = values_of(log, guess, others_of(log, rows, allocation, made, arms), plan.alpha)
+    policies = values_of(log, guess, others_of(log, rows, made, arms), plan.alpha)
     lines = [_line(version, drawn) for version in made.versions]
     names = {variant.key: variant.name for variant in plan.variants}
     floor = _floor(allocation, [v for v in variants if split.get(v, 0) > 0 and v not in masked])
@@ -272,19 +277,17 @@ def reward_of(learned: Learned, allocation: Allocation) -> Reward:
     )
 
 
-def others_of(log: Logged, rows: LearningRows, allocation: Allocation, made: Made, arms: Sequence[Any]) -> list[Other]:
+def others_of(log: Logged, rows: LearningRows, made: Made, arms: Sequence[Any]) -> list[Other]:
     """Return the policies that are valued: the newest, the live, the best single variant, greedy, and even."""
     if not log.n:
         return []
     keep = rows.group != "hash"
     columns = {name: values[keep] for name, values in rows.columns.items()}
-    explore = float(Fraction(allocation.explore))
-    least = np.array([float(Fraction(allocation.min_share.get(v, "0"))) for v in log.variants])
     found: list[Other] = []
     policies = made.policies or {}
     for code, version in (("candidate", made.newest), ("live", made.live)):
         if version is not None and version.version in policies:
-            served = floored(drawn_by(policies[version.version], columns, log), log.p > 0, explore, least)
+            served = drawn_by(policies[version.version], log.variants, columns, log.p > 0, made.floors)
             found.append(Other(code, served, version=version.version, state=version.state))  # type: ignore[arg-type]
     known = [(arm.value.estimate, w) for w, arm in enumerate(arms) if arm.value.estimate is not None and not arm.masked]
     if known:
@@ -294,19 +297,6 @@ def others_of(log: Logged, rows: LearningRows, allocation: Allocation, made: Mad
         scores = scored_by(policies[made.live.version], columns, log)
         found.append(Other("greedy", _greedy(scores, log.p > 0), version=made.live.version))
     found.append(Other("uniform", even(log)))
-    return found
-
-
-def drawn_by(policy: Policy, columns: Mapping[str, Any], log: Logged) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the probabilities of a policy on logged decisions before any floor, in the log's order of variants."""
-    place = [policy.variants.index(v) for v in log.variants if v in policy.variants]
-    mine = [w for w, v in enumerate(log.variants) if v in policy.variants]
-    eligible = np.zeros((log.n, len(policy.variants)), bool)
-    eligible[:, place] = log.p[:, mine] > 0
-    found = np.zeros_like(log.p)
-    found[:, mine] = policy.probabilities_batch(policy.encoder.encode_columns(columns, log.n), eligible)[:, place]
-    nobody = found.sum(axis=1) <= 0
-    found[nobody] = even(log)[nobody]
     return found
 
 
@@ -328,30 +318,6 @@ def _greedy(
     top &= eligible
     found: np.ndarray[Any, np.dtype[np.float64]] = top / np.maximum(top.sum(axis=1, keepdims=True), 1)
     return found
-
-
-def floored(
-    p: np.ndarray[Any, np.dtype[np.float64]],
-    eligible: np.ndarray[Any, np.dtype[np.bool_]],
-    explore: float,
-    least: np.ndarray[Any, np.dtype[np.float64]],
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return probabilities after the floor, as `allocation.bandits.probabilities.floor` does for one member.
-
-    >>> floored(np.array([[1.0, 0.0, 0.0]]), np.array([[True, True, False]]), 0.02, np.zeros(3)).tolist()
-    [[0.99, 0.01, 0.0]]
-    """
-    share = explore / np.maximum(eligible.sum(axis=1, keepdims=True), 1)
-    mixed = np.where(eligible, (1 - explore) * p + share, 0.0)
-    floors = np.where(eligible, np.maximum(share, least), 0.0)
-    raised = (mixed < floors).any(axis=1)
-    if raised.any():
-        above = np.maximum(mixed[raised] - floors[raised], 0.0)
-        left = 1 - floors[raised].sum(axis=1, keepdims=True)
-        room = above.sum(axis=1, keepdims=True)
-        lifted = floors[raised] + above * np.divide(left, room, out=np.zeros_like(left), where=room > 0)
-        mixed[raised] = lifted / lifted.sum(axis=1, keepdims=True)
-    return mixed
 
 
 def group_split(drawn: Drawn, allocation: Allocation) -> Srm:
@@ -382,8 +348,9 @@ def drift_of(made: Made) -> tuple[str, float] | None:
 
 
 def _line(version: Version, drawn: Drawn) -> VersionLine:
-    features = version.about.get("features")
-    said = version.gate.get("reasons", [])
+    settings = version.about.get("settings")
+    features = settings.get("features") if isinstance(settings, Mapping) else None
+    said = version.gate.get("reasons") if version.state == "blocked" else None
     return VersionLine(
         version=version.version,
         state=version.state,
@@ -394,12 +361,8 @@ def _line(version: Version, drawn: Drawn) -> VersionLine:
         rows=version.rows,
         features=len(features) if isinstance(features, list | tuple | dict) else None,
         decisions=drawn.by_version.get(version.version, 0),
-        reasons=[_text(reason) for reason in said if reason] if isinstance(said, list) else [],
+        reasons=[words.gate_words(str(code)) for code in said] if isinstance(said, list) else [],
     )
-
-
-def _text(reason: object) -> Words:
-    return {str(k): str(v) for k, v in reason.items()} if isinstance(reason, Mapping) else {"en": str(reason)}
 
 
 def _counted(log: LogTables, declared: Declared, learned: Learned, now: int) -> Drawn:

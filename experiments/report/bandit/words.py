@@ -54,6 +54,28 @@ _WHYS: tuple[tuple[str, str], ...] = (
 )
 
 
+GATE: dict[str, Words] = {
+    "harm": {"en": "it would earn less than the live version", "zh-CN": "收益会低于生效中的版本"},
+    "not_better": {"en": "no proof that it earns more (gate: strict)", "zh-CN": "未证明收益更高（严格准入）"},
+    "thin": {"en": "the log says too little about it", "zh-CN": "日志对它的说明力不足"},
+    "drift": {"en": "a feature has drifted", "zh-CN": "有特征发生漂移"},
+    "missing_probability": {"en": "decisions lack their probability", "zh-CN": "有决策缺少抽取概率"},
+    "behind_control": {
+        "en": "the live version earns less than the control group",
+        "zh-CN": "生效中的版本收益低于对照组",
+    },
+}
+
+
+def gate_words(code: str) -> Words:
+    """Return why the gate blocked a version.
+
+    >>> gate_words("drift")["en"], gate_words("other")
+    ('a feature has drifted', {'en': 'other'})
+    """
+    return GATE.get(code, {"en": code.replace("_", " ")})
+
+
 def why_words(why: str | None, lang: str) -> str:
     """Return why a figure is missing, in a language; one that is not known stays as it is.
 
@@ -179,10 +201,12 @@ def reasons(
             said.append(_candidate(policy, against, reward, currency))
     newest = versions[-1] if versions else None
     if newest is not None and newest.state == "blocked":
+        en = ", ".join(reason.get("en", "") for reason in newest.reasons)
+        zh = "、".join(reason.get("zh-CN", reason.get("en", "")) for reason in newest.reasons)
         said.append(
             {
-                "en": f"Version {newest.version} was blocked by the gate; the one before stays.",
-                "zh-CN": f"版本 {newest.version} 被准入检查拦截，沿用之前的版本。",
+                "en": f"v{newest.version} was blocked by the gate{': ' + en if en else ''}.",
+                "zh-CN": f"v{newest.version} 被准入检查拦截{'：' + zh if zh else ''}。",
             }
         )
     for mask in masks:
