@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,20 @@ from experiments.definitions import DefinitionError
 from experiments.definitions.catalogue import Catalogue, check
 from experiments.definitions.loader import load_text
 from experiments.keeping.repository import Repository
-from experiments.store import Store
+from experiments.store import Store, open_store
+from experiments.store.migrate import upgrade
 from tests.experiments.learning_shop import KEY, METRICS, OFFERS, SHOP, allocation, bandit, shop
 from tests.experiments.measuring import experiment
 from tests.experiments.small_shop import walk
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Store]:
+    """A fresh embedded store, for what does not depend on the database."""
+    opened = open_store(f"sqlite:///{tmp_path / 'local.sqlite'}")
+    upgrade(opened)
+    yield opened
+    opened.close()
 
 
 def problems(*experiments: dict[str, Any]) -> list[str]:
@@ -85,10 +97,10 @@ def changed(store: Store, **fields: Any) -> None:
     Repository(store).apply(load_text(json.dumps(document)), "ann")
 
 
-def test_how_it_learns_may_change_while_it_runs(store: Store) -> None:
-    shop(store, bandit())
+def test_how_it_learns_may_change_while_it_runs(local: Store) -> None:
+    shop(local, bandit())
     changed(
-        store,
+        local,
         policy="thompson",
         explore="0.05",
         features=[{"attribute": "orders"}, {"attribute": "stage", "min_rows": 50}],
@@ -98,7 +110,7 @@ def test_how_it_learns_may_change_while_it_runs(store: Store) -> None:
         min_share={"control": "0.1"},
         eligible={"gift": {"attribute": "orders", "op": "gte", "value": 3}},
     )
-    record = Repository(store).experiment(KEY)
+    record = Repository(local).experiment(KEY)
     assert record.revision == 2
     assert record.phase is not None
     assert record.phase.number == 1  # nobody is drawn by another salt
@@ -115,18 +127,18 @@ def test_how_it_learns_may_change_while_it_runs(store: Store) -> None:
         ),
     ],
 )
-def test_what_earlier_versions_stand_on_may_not(store: Store, fields: dict[str, Any], message: str) -> None:
-    shop(store, bandit())
+def test_what_earlier_versions_stand_on_may_not(local: Store, fields: dict[str, Any], message: str) -> None:
+    shop(local, bandit())
     with pytest.raises(DefinitionError, match=message):
-        changed(store, **fields)
+        changed(local, **fields)
 
 
-def test_who_draws_never_changes_under_way_and_nothing_after_the_end(store: Store) -> None:
+def test_who_draws_never_changes_under_way_and_nothing_after_the_end(local: Store) -> None:
     plain = bandit()
     del plain["allocation"]
-    shop(store, bandit())
+    shop(local, bandit())
     with pytest.raises(DefinitionError, match="/allocation: cannot change: who draws stops to learn"):
-        Repository(store).apply(load_text(json.dumps(plain)), "ann")
-    walk(store, KEY, "ended")
+        Repository(local).apply(load_text(json.dumps(plain)), "ann")
+    walk(local, KEY, "ended")
     with pytest.raises(DefinitionError, match="/allocation: cannot change, the experiment is ended"):
-        changed(store, explore="0.05")
+        changed(local, explore="0.05")

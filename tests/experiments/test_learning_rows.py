@@ -7,8 +7,9 @@ experiments.learning or experiments.measure.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,21 @@ from experiments.learning.rows import LearningRows, matured
 from experiments.log.absorb import absorb
 from experiments.log.rows import AliasRow, DecisionRow, EventRow
 from experiments.measure.parts import REDEEMED
-from experiments.store import Store
+from experiments.store import Store, open_store
+from experiments.store.migrate import upgrade
 from tests.experiments.learning_shop import KEY, VARIANTS, allocation, bandit, by_decision, days, drawn, shop
 from tests.experiments.measuring import NOW_US, START_US, happened, record
 
 DAY_14 = days(14)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Store]:
+    """A fresh embedded store, for what does not depend on the database."""
+    opened = open_store(f"sqlite:///{tmp_path / 'local.sqlite'}")
+    upgrade(opened)
+    yield opened
+    opened.close()
 
 
 def read(store: Store, key: str = KEY, until: int = NOW_US, **more: Any) -> LearningRows:
@@ -55,8 +66,8 @@ def test_an_order_belongs_to_the_last_decision_before_it_or_to_all(store: Store)
     assert (last.n, last.immature, dict(last.left_out)) == (3, 0, {})
 
 
-def test_refunds_and_redemptions_go_with_their_order_however_late(store: Store) -> None:
-    shop(store, bandit())
+def test_refunds_and_redemptions_go_with_their_order_however_late(local: Store) -> None:
+    shop(local, bandit())
     made = [drawn(f"m-{i}", variant, START_US) for i, variant in enumerate(["save", "save", "gift", "control"])]
     late = START_US + days(30)
     events = [
@@ -64,25 +75,25 @@ def test_refunds_and_redemptions_go_with_their_order_however_late(store: Store) 
         *[happened("Order Completed", f"m-{i}", START_US + days(2), 20_000, object_id=str(i)) for i in range(4)],
         *[happened("Coupon Redeemed", f"m-{i}", START_US + days(2), object_id=str(i)) for i in range(3)],
     ]
-    record(store, [*made, *events])
-    before = read(store)
+    record(local, [*made, *events])
+    before = read(local)
     assert by_decision(before, made, "amount") == [60.0, 60.0, 72.0, 80.0]
-    record(store, [
+    record(local, [
         happened("Order Refunded", "m-0", late, 5_000, object_id="0"),
         happened("Order Refunded", "m-1", late, object_id="1"),
         happened("Order Refunded", "m-2", late, object_id="2"),
         happened("Order Updated", "m-3", late, 30_000, object_id="3"),
     ])  # fmt: skip
-    after = read(store)
+    after = read(local)
     # The coupon comes back with a refunded order, the gift does not (refund_returns_cost: false).
     assert by_decision(after, made, "amount") == [40.0, 0.0, -8.0, 120.0]
     assert by_decision(after, made, "converted") == [True, False, True, True]
-    assert read(store, until=late - 1).amount.tolist() == before.amount.tolist()  # as it was known then
+    assert read(local, until=late - 1).amount.tolist() == before.amount.tolist()  # as it was known then
 
 
-def test_conversions_may_have_a_worth_and_then_costs_count(store: Store) -> None:
+def test_conversions_may_have_a_worth_and_then_costs_count(local: Store) -> None:
     shop(
-        store,
+        local,
         bandit(primary="buys"),
         bandit("worth", primary="buys", allocation=allocation(reward={"worth": "40"})),
         bandit("visit", primary="visits"),
@@ -98,11 +109,11 @@ def test_conversions_may_have_a_worth_and_then_costs_count(store: Store) -> None
         happened("Order Completed", "m-3", START_US + days(1), 20_000, object_id="3"),
         *[happened("Visit", "m-2", START_US + days(day)) for day in (1, 2, 3, 40)],
     ]
-    record(store, [*[row for rows in made.values() for row in rows], *[e for e in events if e.name != REDEEMED]])
+    record(local, [*[row for rows in made.values() for row in rows], *[e for e in events if e.name != REDEEMED]])
     # Where nobody reports redemptions, an order is taken to redeem what its decision gave.
-    assert by_decision(read(store, "worth"), made["worth"], "amount") == [20.0, 0.0, 32.0]
-    record(store, [event for event in events if event.name == REDEEMED])
-    plain, worth, visits, spent = (read(store, key) for key in made)
+    assert by_decision(read(local, "worth"), made["worth"], "amount") == [20.0, 0.0, 32.0]
+    record(local, [event for event in events if event.name == REDEEMED])
+    plain, worth, visits, spent = (read(local, key) for key in made)
     assert by_decision(plain, made[KEY], "amount") == by_decision(plain, made[KEY], "reward") == [1.0, 0.0, 1.0]
     assert by_decision(worth, made["worth"], "amount") == [20.0, 0.0, 40.0]  # ¥40 less the coupon of ¥20
     assert by_decision(worth, made["worth"], "reward") == [19.5, 0.0, 39.5]
@@ -161,8 +172,8 @@ def test_the_ids_of_one_member_share_outcomes(store: Store) -> None:
     assert len(set(rows.unit.tolist())) == 1
 
 
-def test_windows_may_start_at_the_send(store: Store) -> None:
-    shop(store, bandit(windows_start="send"))
+def test_windows_may_start_at_the_send(local: Store) -> None:
+    shop(local, bandit(windows_start="send"))
     made = [
         drawn("m-1", "save", START_US, send_at=START_US + days(2)),
         drawn("m-2", "save", START_US, send_at=START_US + days(2)),
@@ -172,27 +183,27 @@ def test_windows_may_start_at_the_send(store: Store) -> None:
         *[happened("Order Completed", f"m-{i}", START_US + days(2.5), 10_000, object_id=str(i)) for i in (1, 2, 3)],
         happened("Message Sent", "m-2", START_US + days(3), decision_id=made[1].decision_id),
     ]
-    record(store, [*made, *events])
-    assert by_decision(read(store), made, "amount") == [40.0, 0.0, 40.0]
-    assert read(store, until=START_US + days(15)).n == 1
+    record(local, [*made, *events])
+    assert by_decision(read(local), made, "amount") == [40.0, 0.0, 40.0]
+    assert read(local, until=START_US + days(15)).n == 1
 
 
-def test_an_experiment_without_a_policy_is_read_too(store: Store) -> None:
+def test_an_experiment_without_a_policy_is_read_too(local: Store) -> None:
     hashed = bandit("ab", variants=[{"key": "control", "weight": 3}, {"key": "save", "offer": "save-20"}])
     del hashed["allocation"]
-    shop(store, hashed)
+    shop(local, hashed)
     made = [drawn("m-1", "save", START_US, key="ab", policy=None, propensity=0.25, occasion="")]
-    record(store, made)
-    rows = read(store, "ab")
+    record(local, made)
+    rows = read(local, "ab")
     assert (rows.group.tolist(), rows.p.tolist()) == (["hash"], [[0.75, 0.25]])
 
 
-def test_what_cannot_be_learned_is_refused(store: Store) -> None:
+def test_what_cannot_be_learned_is_refused(local: Store) -> None:
     hashed = bandit("ab", primary="gone")
     del hashed["allocation"]
-    shop(store, hashed)
+    shop(local, hashed)
     with pytest.raises(InputError, match="nothing can be learned from metric gone: less of it is better"):
-        read(store, "ab")
+        read(local, "ab")
 
 
 # a random log -------------------------------------------------------------------------------------------------------

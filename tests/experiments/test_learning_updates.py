@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from experiments.learning.handler import read, update
 from experiments.learning.updating import Learned, Stands, keep, learn
 from experiments.log.rows import DecisionRow, EventRow
 from experiments.settings import Settings
-from experiments.store import Store
+from experiments.store import Store, open_store
+from experiments.store.migrate import upgrade
 from experiments.store.policy_tables import policies, policy_files
 from tests.experiments.learning_shop import KEY, VARIANTS, allocation, bandit, days, drawn, shop
 from tests.experiments.measuring import NOW_US, START_US, happened, record
@@ -35,6 +37,15 @@ from tests.experiments.small_shop import walk
 BEST = {"new": "save", "old": "control"}
 LONG = {"window_days": 3650, "min_rows": 50}
 HOUR = cadence.HOUR_US
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Store]:
+    """A fresh embedded store, for what does not depend on the database."""
+    opened = open_store(f"sqlite:///{tmp_path / 'local.sqlite'}")
+    upgrade(opened)
+    yield opened
+    opened.close()
 
 
 def happening(number: int, seed: int = 1, *, key: str = KEY, hashed: bool = False) -> list[DecisionRow | EventRow]:
@@ -100,30 +111,27 @@ def test_a_version_learns_who_should_get_what_and_says_from_what(store: Store) -
     assert (last.action, last.actor) == ("policy_learned", "ann")
 
 
-def test_a_version_is_a_function_of_the_rows_whatever_their_order(store: Store, tmp_path: Path) -> None:
-    from experiments.store import open_store
-    from experiments.store.migrate import upgrade
-
+def test_a_version_is_a_function_of_the_rows_whatever_their_order(local: Store, tmp_path: Path) -> None:
     rows = happening(400)
     refunds = [
         happened("Order Refunded", row.unit, row.at + days(5), 9_000, object_id=row.object_id)
         for row in rows[::3]
         if isinstance(row, EventRow)
     ]
-    shop(store, bandit())
-    record(store, rows)
-    early = made(store)
-    record(store, refunds)
+    shop(local, bandit())
+    record(local, rows)
+    early = made(local)
+    record(local, refunds)
     other = open_store(f"sqlite:///{tmp_path / 'other.sqlite'}")
     upgrade(other)
     shop(other, bandit())
     backwards = [*refunds, *rows][::-1]
     for start in range(0, len(backwards), 100):
         record(other, backwards[start : start + 100])
-    salt = Repository(store).experiment(KEY).salt
+    salt = Repository(local).experiment(KEY).salt
     with other.begin() as connection:  # the salt names the seed of frozen draws: another experiment, another seed
         connection.execute(sa.text("UPDATE definition_heads SET salt = :salt WHERE key = 'winback'"), {"salt": salt})
-    one, two = made(store), made(other)
+    one, two = made(local), made(other)
     other.close()
     assert one.new is not None
     assert two.new is not None
@@ -134,22 +142,27 @@ def test_a_version_is_a_function_of_the_rows_whatever_their_order(store: Store, 
     assert early.new.rows == one.new.rows
 
 
-def test_nothing_is_made_before_there_is_enough(store: Store) -> None:
-    shop(store, bandit(allocation=allocation(update={"min_rows": 100})))
-    record(store, [row for row in happening(300) if getattr(row, "variant", "") != "gift"])
-    early = made(store)
+def test_nothing_is_made_before_there_is_enough(local: Store) -> None:
+    shop(local, bandit(allocation=allocation(update={"min_rows": 100})))
+    record(local, [row for row in happening(300) if getattr(row, "variant", "") != "gift"])
+    early = made(local)
     assert (early.new, early.why, early.detail) == (
         None, "too_few_by_variant", {"rows": {"gift": 0}, "needed": 20},
     )  # fmt: skip
-    assert made(store, stands=Stands(masked=("gift",))).why is None  # taken out, it holds nothing up
-    record(store, happening(300, seed=2))
-    assert kept(store, made(store)) == 1
-    again = made(store, stands=Stands(tuple(listed(store))))
+    assert made(local, stands=Stands(masked=("gift",))).why is None  # taken out, it holds nothing up
+    record(local, happening(300, seed=2))
+    known = read(local, Repository(local).experiment(KEY), NOW_US)
+
+    def now(*, force: bool = False) -> Learned:
+        return learn(known.rows, known.declared, Stands(tuple(listed(local))), NOW_US, force=force)
+
+    assert kept(local, now()) == 1
+    again = now()
     assert (again.why, again.detail) == ("too_few_rows", {"rows": 0, "needed": 100})
-    assert made(store, stands=Stands(tuple(listed(store))), force=True).why is None
-    with store.begin() as connection:
+    assert now(force=True).why is None
+    with local.begin() as connection:
         versions.move(connection, KEY, 1, "ramping", share="0.1", now=NOW_US)
-    while_ramping = made(store, stands=Stands(tuple(listed(store))))
+    while_ramping = now()
     assert (while_ramping.why, while_ramping.detail) == ("ramping", {"ramping": 1})
 
 
@@ -161,23 +174,23 @@ def test_of_two_updates_at_once_one_is_kept(store: Store) -> None:
     assert len(listed(store)) == 1
 
 
-def test_a_finished_test_gives_a_warm_start(store: Store) -> None:
+def test_a_finished_test_gives_a_warm_start(local: Store) -> None:
     earlier = bandit("ab")
     del earlier["allocation"]
-    shop(store, earlier | {"breakdowns": ["stage"]}, bandit(allocation=allocation(warm_start="ab", update=LONG)))
+    shop(local, earlier | {"breakdowns": ["stage"]}, bandit(allocation=allocation(warm_start="ab", update=LONG)))
     for row in (rows := happening(400, key="ab", hashed=True)):
         if isinstance(row, DecisionRow):
             rows[rows.index(row)] = replace_frozen(row)
-    record(store, rows)
-    running_still = read(store, Repository(store).experiment(KEY), NOW_US)
+    record(local, rows)
+    running_still = read(local, Repository(local).experiment(KEY), NOW_US)
     assert running_still.warm is None
     assert running_still.not_warm == "ab is running: it is learned from when it has ended"
-    walk(store, "ab", "ended")
-    learned = made(store)
+    walk(local, "ab", "ended")
+    learned = made(local)
     assert learned.new is not None
     assert learned.new.about["warm_rows"] == learned.new.rows == 400
-    record(store, happening(100))
-    learned = made(store)
+    record(local, happening(100))
+    learned = made(local)
     assert learned.new is not None
     assert learned.new.rows - learned.new.about["warm_rows"] == sum(learned.new.about["rows_by_variant"].values()) > 80
     assert learned.policy is not None
@@ -185,14 +198,14 @@ def test_a_finished_test_gives_a_warm_start(store: Store) -> None:
     assert int(np.argmax(chances)) == VARIANTS.index("save")
 
 
-def test_what_an_earlier_conversion_is_worth_is_what_it_is_worth_now(store: Store) -> None:
+def test_what_an_earlier_conversion_is_worth_is_what_it_is_worth_now(local: Store) -> None:
     earlier = bandit("ab", primary="buys")
     del earlier["allocation"]
     declared = allocation(reward={"worth": "60", "attribution": "all"}, warm_start="ab", update=LONG)
-    shop(store, earlier, bandit(primary="buys", allocation=declared))
-    record(store, happening(200, key="ab", hashed=True))
-    walk(store, "ab", "ended")
-    known = read(store, Repository(store).experiment(KEY), NOW_US)
+    shop(local, earlier, bandit(primary="buys", allocation=declared))
+    record(local, happening(200, key="ab", hashed=True))
+    walk(local, "ab", "ended")
+    known = read(local, Repository(local).experiment(KEY), NOW_US)
     assert known.warm is not None
     assert set(np.unique(known.warm.amount).tolist()) == {0.0, 40.0, 52.0, 60.0}  # less what each offer costs
 
@@ -206,10 +219,10 @@ def replace_frozen(row: DecisionRow) -> DecisionRow:
     return msgspec.structs.replace(row, frozen=json.dumps({"stage": json.loads(row.frozen)["stage"]}))
 
 
-def test_worth_is_what_conversions_earned_drawn_to_what_was_known(store: Store) -> None:
-    shop(store, bandit(primary="buys", allocation=allocation(reward={"worth": "60"}, update=LONG)))
-    record(store, happening(400))
-    learned = made(store)
+def test_worth_is_what_conversions_earned_drawn_to_what_was_known(local: Store) -> None:
+    shop(local, bandit(primary="buys", allocation=allocation(reward={"worth": "60"}, update=LONG)))
+    record(local, happening(400))
+    learned = made(local)
     assert learned.settings.model == "logistic"
     assert learned.settings.worth == (60.0, 40.0, 52.0)  # nobody reports redemptions: each order redeems
     converted = [row.unit for row in happening(400) if isinstance(row, EventRow)]
@@ -219,8 +232,8 @@ def test_worth_is_what_conversions_earned_drawn_to_what_was_known(store: Store) 
         if isinstance(row, DecisionRow) and "policy" in (row.policy or "")
     }
     redeemed = [unit for unit in converted if given.get(unit) == "save"][::2]
-    record(store, [happened("Coupon Redeemed", unit, START_US + days(12)) for unit in redeemed])
-    worth = made(store).settings.worth
+    record(local, [happened("Coupon Redeemed", unit, START_US + days(12)) for unit in redeemed])
+    worth = made(local).settings.worth
     assert worth is not None
     assert 40 < worth[1] < 60
     assert worth[2] > 52
@@ -247,19 +260,19 @@ def test_the_job_makes_a_version_once_and_judges_it(store: Store, tmp_path: Path
     assert nothing_new["why"] in {"too_few_rows", "ramping"}
 
 
-def test_a_job_that_cannot_be_done_says_why(store: Store, tmp_path: Path) -> None:
+def test_a_job_that_cannot_be_done_says_why(local: Store, tmp_path: Path) -> None:
     hashed = bandit(primary="buys")
     del hashed["allocation"]
-    shop(store, hashed)
-    job = a_job(store)
+    shop(local, hashed)
+    job = a_job(local)
     with pytest.raises(InputError, match="winback has no policy that learns"):
-        update(store, Settings(tmp_path, store.url), job, lambda *_: None, threading.Event())
+        update(local, Settings(tmp_path, local.url), job, lambda *_: None, threading.Event())
 
 
-def test_an_ended_experiment_learns_no_more(store: Store, tmp_path: Path) -> None:
-    shop(store, bandit())
-    walk(store, KEY, "ended")
-    came_to = update(store, Settings(tmp_path, store.url), a_job(store), lambda *_: None, threading.Event())
+def test_an_ended_experiment_learns_no_more(local: Store, tmp_path: Path) -> None:
+    shop(local, bandit())
+    walk(local, KEY, "ended")
+    came_to = update(local, Settings(tmp_path, local.url), a_job(local), lambda *_: None, threading.Event())
     assert (came_to["version"], came_to["why"]) == (None, "not_running")
 
 
