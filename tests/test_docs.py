@@ -20,7 +20,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LONG = {"analyze.md", "assignments.md", "http-api.md", "keys.md", "openfeature.md", "planning.md", "validate.md"}
+LONG = {
+    "analyze.md",
+    "assignments.md",
+    "http-api.md",
+    "keys.md",
+    "openfeature.md",
+    "planning.md",
+    "simulate.md",
+    "validate.md",
+}
 """Pages whose shell examples take longest: they run in the slow suite."""
 BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
 

@@ -122,7 +122,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="offers",
             title={
                 "en": "Offers that cost 0 to 30 of a margin of 100, for members whose tastes differ strongly",
-                "zh-CN": "毛利 100,优惠成本 0 至 30;会员偏好差异很大",
+                "zh-CN": "毛利 100，优惠成本 0 至 30；会员偏好差异很大",
             },
             variants=FIVE,
             features=SHOP,
@@ -137,7 +137,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="orders",
             title={
                 "en": "0.5 to 2 % conversions, orders with a heavy tail, offers paid from their margin",
-                "zh-CN": "转化率 0.5 至 2 %,订单金额长尾,优惠成本从毛利中扣除",
+                "zh-CN": "转化率 0.5 至 2 %，订单金额长尾，优惠成本从毛利中扣除",
             },
             variants=("none", "coupon-12", "percent-8", "coupon-25"),
             features=SHOP,
@@ -151,7 +151,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="stores",
             title={
                 "en": "200 stores of very different size, each with its own tastes, 3 to 8 % conversions",
-                "zh-CN": "200 家规模悬殊的门店,偏好各异,转化率 3 至 8 %",
+                "zh-CN": "200 家规模悬殊的门店，偏好各异，转化率 3 至 8 %",
             },
             variants=FIVE,
             features=(
@@ -173,7 +173,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="drift",
             title={
                 "en": "Half-way every taste goes to another offer; a new offer joins at two fifths",
-                "zh-CN": "中途所有偏好转向另一优惠;进行到五分之二时加入新优惠",
+                "zh-CN": "中途所有偏好转向另一优惠；进行到五分之二时加入新优惠",
             },
             variants=FIVE,
             features=SHOP,
@@ -189,7 +189,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="pairs",
             title={
                 "en": "What an offer does depends on pairs: stage with channel, spend with basket",
-                "zh-CN": "优惠效果取决于特征组合:阶段与渠道、消费额与购物篮",
+                "zh-CN": "优惠效果取决于特征组合：阶段与渠道、消费额与购物篮",
             },
             variants=FIVE,
             features=SHOP,
@@ -206,7 +206,7 @@ ENVIRONMENTS: dict[str, Environment] = _named(
             name="delayed",
             title={
                 "en": "Who may get what differs, a variant is out for a while, conversions come days later",
-                "zh-CN": "可发放的优惠因人而异,有一个变体停用一段时间,转化延迟数日",
+                "zh-CN": "可发放的优惠因人而异，有一个变体停用一段时间，转化延迟数日",
             },
             variants=FIVE,
             features=SHOP,

@@ -25,7 +25,7 @@ STYLE = """
 WORDS = {
     "aria": {"en": "Regret after {:,.0f} decisions", "zh-CN": "{:,.0f} 次决策后的遗憾值"},
     "decisions": {"en": "decisions", "zh-CN": "决策次数"},
-    "lost": {"en": "lost against the best choice (lower is better)", "zh-CN": "与最优选择相比的累计损失(越低越好)"},
+    "lost": {"en": "lost against the best choice (lower is better)", "zh-CN": "与最优选择相比的累计损失（越低越好）"},
 }
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from experiments.simulating.comparing import Standing
 from experiments.simulating.environment import Environment
 
+PIPED_WIDTH = 110
 WORDS: Mapping[str, Mapping[str, str]] = {
     "policy": {"en": "policy", "zh-CN": "策略"},
     "percent": {"en": "% of best", "zh-CN": "占最优 %"},
@@ -22,7 +23,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "seconds": {"en": "CPU s", "zh-CN": "CPU 秒"},
     "caption": {
         "en": "{decisions:,} decisions, an update every {every:,}, {seeds} worlds; ± one standard error",
-        "zh-CN": "{decisions:,} 次决策,每 {every:,} 次更新一次,{seeds} 个模拟世界;± 为一个标准误",
+        "zh-CN": "{decisions:,} 次决策，每 {every:,} 次更新一次,{seeds} 个模拟世界；± 为一个标准误",
     },
     "held_out": {"en": "held out from tuning", "zh-CN": "未用于任何调参"},
 }
@@ -37,7 +38,7 @@ def print_standings(environment: Environment, standings: Sequence[Standing], *, 
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(word("policy"), overflow="fold", min_width=min(30, max(len(one.policy) for one in standings)))
     for key in ("percent", "versus", "regret", "least", "seconds"):
-        table.add_column(word(key), justify="right")
+        table.add_column(word(key), justify="right", no_wrap=True)
     for one in standings:
         first = one is standings[0]
         table.add_row(
@@ -50,6 +51,8 @@ def print_standings(environment: Environment, standings: Sequence[Standing], *, 
         )
     said = {"decisions": environment.decisions, "every": environment.every, "seeds": len(standings[0].by_seed)}
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     console.print(f"{environment.name}: {titled(environment, lang)}", soft_wrap=True)
     console.print(table)
     console.print(word("caption").format(**said), style="dim", soft_wrap=True)
