@@ -23,7 +23,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "seconds": {"en": "CPU s", "zh-CN": "CPU 秒"},
     "caption": {
         "en": "{decisions:,} decisions, an update every {every:,}, {seeds} worlds; ± one standard error",
-        "zh-CN": "{decisions:,} 次决策，每 {every:,} 次更新一次,{seeds} 个模拟世界；± 为一个标准误",
+        "zh-CN": "{decisions:,} 次决策，每 {every:,} 次更新一次，{seeds} 个模拟世界；± 为一个标准误",
     },
     "held_out": {"en": "held out from tuning", "zh-CN": "未用于任何调参"},
 }
