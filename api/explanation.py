@@ -108,8 +108,23 @@ def _traffic(goes_on: bool | None, detail: dict[str, Any]) -> str:
 
 
 def _variant(_goes_on: bool | None, detail: dict[str, Any]) -> str:
+    if "group" in detail:
+        return _policy(detail)
     split = " : ".join(f"{variant} {weight}" for variant, weight in detail["weights"].items())
     return f"at {place(detail['digits'])} of {split} → {detail['variant']}"
+
+
+def _policy(detail: dict[str, Any]) -> str:
+    """Return how a policy drew: who drew, from which probabilities, and what came out."""
+    if detail["group"] == "uniform":
+        who = "in the control group, for whom nothing is learned"
+    elif detail["version"]:
+        who = f"version {detail['version']} of the policy draws"
+    else:
+        who = "nothing is learned yet: every eligible variant is as likely"
+    chances = ", ".join(f"{key} {p:.1%}" for key, p in zip(detail["eligible"], detail["p"], strict=True))
+    out = f"; taken out: {', '.join(detail['masked'])}" if detail["masked"] else ""
+    return f"{who}: {chances}{out} → {detail['variant']}"
 
 
 def _refused(_goes_on: bool | None, detail: dict[str, Any]) -> str:
