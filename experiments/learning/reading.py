@@ -94,9 +94,12 @@ def _assemble(
             p[row] = splits.get(read["phase"][row], even)
             eligible[row] = p[row] > 0
             continue
-        drawn = _drawn.decode(text)
+        try:
+            drawn = _drawn.decode(text)
+        except msgspec.DecodeError:  # it stays without probabilities, and is left out for it
+            continue
         version[row], group[row] = drawn.version, drawn.group
-        for key, probability in zip(drawn.eligible, drawn.p, strict=True):
+        for key, probability in zip(drawn.eligible, drawn.p, strict=False):
             if key in index:
                 eligible[row, index[key]], p[row, index[key]] = True, probability
         if not drawn.eligible:  # nobody was eligible: control, for sure

@@ -135,6 +135,7 @@ def test_only_matured_drawn_decisions_count_and_the_others_are_counted(store: St
         drawn("m-5", "gift", START_US, propensity=None),
         drawn("m-6", "gift", START_US, propensity=0.5),  # not what its probabilities say
         drawn("m-7", "other", START_US),
+        drawn("m-9", "gift", START_US, policy='{"version":3}'),
         drawn("m-8", "save", START_US, occasion="x"),
         drawn("m-8", "gift", START_US + 1, occasion="x"),  # contradicts the one before
     ]
@@ -150,7 +151,7 @@ def test_only_matured_drawn_decisions_count_and_the_others_are_counted(store: St
     assert rows.columns["orders"].tolist() == [2, None, None]
     assert rows.immature == 1
     assert dict(rows.left_out) == {
-        "conflicting": 1, "excluded": 1, "no_propensity": 1, "not_drawn": 1, "override": 1, "propensity_differs": 1,
+        "conflicting": 1, "excluded": 1, "no_propensity": 1, "not_drawn": 1, "override": 1, "propensity_differs": 2,
     }  # fmt: skip
     learned = rows.rows()
     assert (learned.n, rows.rows("uniform").n, rows.rows(None).n) == (2, 1, 3)

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from experiments.errors import InputError
 from experiments.jobs import queue, running
 from experiments.jobs.queue import Job
+from experiments.jobs.runner import Pace, start
 from experiments.keeping import audit
 from experiments.keeping.repository import Repository
 from experiments.learning import cadence, versions
@@ -126,8 +127,8 @@ def test_a_version_is_a_function_of_the_rows_whatever_their_order(local: Store, 
     upgrade(other)
     shop(other, bandit())
     backwards = [*refunds, *rows][::-1]
-    for start in range(0, len(backwards), 100):
-        record(other, backwards[start : start + 100])
+    for begin in range(0, len(backwards), 100):
+        record(other, backwards[begin : begin + 100])
     salt = Repository(local).experiment(KEY).salt
     with other.begin() as connection:  # the salt names the seed of frozen draws: another experiment, another seed
         connection.execute(sa.text("UPDATE definition_heads SET salt = :salt WHERE key = 'winback'"), {"salt": salt})
@@ -336,3 +337,25 @@ def test_each_turn_asks_once_and_only_while_it_runs(store: Store) -> None:
         asked = cadence.ask_for_update(connection, Repository(store).experiment("warm"), "ann")
     job = queue.get(store, asked)
     assert (job.kind, job.experiment, job.params, job.created_by) == ("learn", "warm", {"force": True}, "ann")
+
+
+@pytest.mark.slow
+def test_a_worker_learns_when_a_turn_has_come_and_ramps_what_passes(store: Store, tmp_path: Path) -> None:
+    terms = {"update": LONG | {"every_hours": 1}, "gate": {"ramp": ["0.5", "1"], "ramp_hours": 0}}
+    shop(store, bandit(allocation=allocation(**terms)))
+    record(store, happening(900))
+    pace = Pace(poll_s=0.2, round_s=3600, first_s=0, policies_s=0.5)
+    runner = start(Settings(tmp_path, store.url), pace=pace)
+    try:
+        deadline = time.monotonic() + 90
+        while not (there := listed(store)) or there[0].state != "live":
+            assert time.monotonic() < deadline, [(each.state, each.gate) for each in there]
+            time.sleep(0.2)
+    finally:
+        runner.stop()
+    (job,) = queue.listed(store, kind="learn")
+    assert (job.state, job.created_by) == ("done", "schedule")
+    assert job.result is not None
+    assert job.result["version"] == 1
+    done = [row.action for row in audit.rows(store, "experiment", KEY)][-4:]
+    assert done == ["policy_learned", "policy_passed", "policy_ramped", "policy_live"]
