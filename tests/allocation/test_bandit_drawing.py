@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from allocation import Enrolment, MemberState, compile_snapshot, decide, explain
+from allocation import Enrolment, MemberState, compile_snapshot, decide, explain, sql
 from allocation.bandits.policy import Policy
 from allocation.bandits.probabilities import floor, igw
 from allocation.compiled import CompiledSnapshot
+from allocation.dialects import DialectError
 from allocation.hashing import u
 from allocation.plan import BanditPlan, PhasePlan, PolicyPlan, Snapshot
 from tests.allocation.bandit_plans import ATTRIBUTES, TYPES, bandit, learned
@@ -340,3 +341,9 @@ def test_traffic_and_the_draw_use_other_digits() -> None:
     enrolled = sum(counts.values())
     assert abs(Fraction(enrolled, 10_000) - Fraction(1, 2)) < Fraction(2, 100)
     assert stats.chisquare(list(counts.values())).pvalue > 0.001
+
+
+def test_a_query_cannot_draw() -> None:
+    plan = learned().source.experiments["x"]
+    with pytest.raises(DialectError, match="draws its variants by 'bandit', which SQL cannot"):
+        sql(plan, "duckdb")
