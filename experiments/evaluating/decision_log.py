@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Format = Literal["decisions", "open_bandit"]
+from experiments.learning.as_drawn import Floors
+
+Format = Literal["decisions", "open_bandit", "experiment"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,7 @@ class DecisionLog:
 
     Attributes:
         path: where it comes from, as it is printed.
-        format: ``decisions`` (ours) or ``open_bandit``.
+        format: ``decisions`` (a file of ours), ``open_bandit``, or ``experiment`` (of this deployment).
         variants: keys of the K variants.
         variant: index of the drawn one, shape (n,).
         reward: what each decision earned, shape (n,).
@@ -28,6 +30,7 @@ class DecisionLog:
         position: place on the page as codes, shape (n,), or ``None``: there was one place.
         features: attribute → values, each of shape (n,): floats with NaN, or texts with ``None``, for missing.
         left_out: why rows were left out → how many.
+        floors: what versions are drawn with, of an experiment whose definition says so.
     """
 
     path: str
@@ -41,6 +44,7 @@ class DecisionLog:
     position: npt.NDArray[np.intp] | None = None
     features: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    floors: Floors | None = None
 
     @property
     def n(self) -> int:

@@ -1,13 +1,14 @@
 """The policy to value, from what an operator writes: its probabilities for every logged decision.
 
 ``uniform``; ``variant:KEY``; a policy's file, drawn from as the service would; ``greedy:FILE``, its best variant alone;
-``log:FILE``, what another log drew, as shares; ``beta:FILE``, Thompson sampling from a table of Beta distributions.
+``log:FILE``, what another log drew, as shares; ``beta:FILE``, Thompson sampling from a table of Beta distributions;
+``version:N``, a version of the policy of the experiment whose decisions are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from allocation.bandits.probabilities import TIE
 from experiments.errors import InputError, unknown_name
 from experiments.evaluating.decision_log import DecisionLog
 from experiments.evaluating.reading import LogColumns, read_log
+from experiments.learning.as_drawn import Floors, drawn_by
 from experiments.sources.columns import read_columns
 from experiments.sources.file import ROW, open_file
 
@@ -44,15 +46,22 @@ class Target:
 
 
 def make_target(
-    log: DecisionLog, asked: str, *, explore: float | None = None, columns: LogColumns | None = None
+    log: DecisionLog,
+    asked: str,
+    *,
+    explore: float | None = None,
+    columns: LogColumns | None = None,
+    versions: Mapping[int, Policy] | None = None,
 ) -> Target:
     """Return the probabilities of a policy for a log's decisions.
 
     Args:
         log: the decisions.
         asked: one of the forms above.
-        explore: mass that is spread over those eligible. Default: .02 for a policy's file, 0 otherwise.
+        explore: mass that is spread over those eligible. Default: the experiment's, or .02, for a policy's file or
+            version; 0 otherwise.
         columns: which columns hold what in another log.
+        versions: number → policy, of the experiment's versions.
 
     Raises:
         InputError: for a policy that cannot be used on this log.
@@ -70,13 +79,16 @@ def make_target(
         found = Target(asked, _even(log))
     elif colon and kind in kinds and rest:
         found = kinds[kind](rest)
+    elif kind == "version" and rest:
+        if not rest.isdecimal() or int(rest) not in (versions or {}):
+            raise InputError(f"--policy {asked!r}: versions are those of an experiment, LOG being experiment:KEY")
+        return _as_drawn(log, asked, (versions or {})[int(rest)], explore)
     elif Path(asked).is_file():
-        found = _file(log, asked)
-        explore = EXPLORE if explore is None else explore
+        return _as_drawn(log, asked, _load(asked), explore)
     else:
         raise InputError(
             f"--policy {asked!r} is neither a policy's file nor one of uniform, variant:KEY, greedy:FILE, log:FILE, "
-            "beta:FILE"
+            "beta:FILE, version:N"
         )
     if not explore:
         return found
@@ -107,40 +119,47 @@ def _among_eligible(log: DecisionLog, name: str, wanted: Floats, notes: tuple[st
     return Target(name, out, notes)
 
 
-def _load(log: DecisionLog, path: str) -> tuple[Policy, list[int]]:
-    """Return a policy and, for each of its variants, its index in the log."""
+def _load(path: str) -> Policy:
     try:
-        policy = from_bytes(Path(path).read_bytes())
+        return from_bytes(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    missing = [key for key in log.variants if key not in policy.variants]
-    if missing and log.eligible is None and len(missing) == len(log.variants):
-        raise InputError(f"{path}: knows none of the variants of {log.path}: {', '.join(log.variants[:8])}")
+
+
+def _fitting(log: DecisionLog, name: str, policy: Policy) -> list[int]:
+    """Return the index in the log of each of a policy's variants.
+
+    Raises:
+        InputError: when it draws or reads what the log does not have.
+    """
     unseen = [key for key in policy.variants if key not in log.variants]
     if unseen:
         raise InputError(
-            f"{path}: draws variant {unseen[0]!r}, which {log.path} never did: this log cannot tell what it earns"
+            f"{name}: draws variant {unseen[0]!r}, which {log.path} never did: this log cannot tell what it earns"
         )
     absent = [code.attribute for code in policy.encoder.features if code.attribute not in log.features]
     if absent:
         raise InputError(
-            f"{path}: reads attribute {absent[0]!r}, which {log.path} does not have as a column or in 'frozen'"
+            f"{name}: reads attribute {absent[0]!r}, which {log.path} does not have as a column or in 'frozen'"
         )
-    return policy, [log.variants.index(key) for key in policy.variants]
+    return [log.variants.index(key) for key in policy.variants]
 
 
-def _file(log: DecisionLog, path: str) -> Target:
-    policy, places = _load(log, path)
-    encoded = policy.encoder.encode_columns(log.features, log.n)
-    out = np.zeros((log.n, len(log.variants)))
-    out[:, places] = policy.probabilities_batch(encoded, np.ascontiguousarray(log.allowed[:, places]))
-    return _among_eligible(log, path, out)
+def _as_drawn(log: DecisionLog, name: str, policy: Policy, explore: float | None) -> Target:
+    """Return what the service would draw from, floors and all."""
+    _fitting(log, name, policy)
+    k = len(log.variants)
+    floors = log.floors or Floors(EXPLORE, (0.0,) * k, (1.0,) * k)
+    if explore is not None:
+        floors = replace(floors, explore=explore)
+    return Target(name, drawn_by(policy, log.variants, log.features, log.allowed, floors))
 
 
 def _greedy(log: DecisionLog, path: str) -> Target:
-    policy, places = _load(log, path)
+    policy = _load(path)
+    places = _fitting(log, path, policy)
     encoded = policy.encoder.encode_columns(log.features, log.n)
     scores = np.where(log.allowed[:, places], policy.scores_batch(encoded), -np.inf)
     best = scores >= scores.max(axis=1, keepdims=True) - TIE
