@@ -77,13 +77,23 @@ def load(
     elif not pickles:
         raise ValueError("not JSON; a pickled MAB is read only where pickles are allowed, because reading one runs it")
     else:
-        state = read(unpickling.loads(data))
+        state = _unpickled(data)
         warnings = (PICKLE_WARNING,)
     policy = to_policy(state, variants=variants, names=names, features=features, encoder=encoder)
     epsilon = explore_of(state)
     if epsilon is not None:
         warnings += (f'epsilon {epsilon:g} is not in the policy: write explore: "{epsilon:g}" in the experiment',)
     return Imported(policy, epsilon, warnings + state.warnings)
+
+
+def _unpickled(data: bytes) -> State:
+    mab = unpickling.loads(data)
+    try:
+        return read(mab)
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged object raises whatever is missing in it
+        raise ValueError(f"not a readable MAB: {type(error).__name__}: {error}") from None
 
 
 def from_mabwiser(

@@ -48,7 +48,7 @@ def counts_table(
             drawn = drawn * worth
         if contact is not None:
             drawn = drawn - contact
-        return {"kind": "table", "rule": "samples", "samples": drawn}
+        return {"kind": "table", "rule": "samples", "samples": drawn, "table": drawn.mean(axis=1)}
     table = np.stack([cell.mean[picked] for cell in cells])
     if learner == "ucb1":
         counts = np.stack([cell.count[picked] for cell in cells])
@@ -112,7 +112,7 @@ def trees_table(
             drawn = drawn * worth[variant][:, None, None]
         if contact is not None:
             drawn = drawn - contact[variant][:, None, None]
-        return {**fields, "rule": "samples", "samples": drawn}
+        return {**fields, "rule": "samples", "samples": drawn, "table": drawn.mean(axis=1)}
     seen = count.sum()
     mean = np.full(len(count), total.sum() / seen if seen else 0.0)
     np.divide(total, count, out=mean, where=count > 0)
