@@ -26,6 +26,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 _CHUNK = 1 << 14
 _CELLS = 1 << 22  # numbers of a working array: 32 MB
+_KEPT = 4096  # kinds of members whose shares of samples are kept
 _DENSE = 1 << 22  # triangles of up to so many numbers are kept as squares, which are read faster
 
 
@@ -38,6 +39,12 @@ class Scorer:
         zeros = np.zeros(self.count)
         self._contact = zeros if policy.contact is None else policy.contact / policy.scale
         self._contacts: list[float] = self._contact.tolist()
+        self._means: Floats | None = None
+        self._trees: list[list[Any]] = []
+        if policy.cells == "trees":
+            nodes = ("tree_roots", "tree_column", "tree_threshold", "tree_left", "tree_right", "tree_cell")
+            self._trees = [held(getattr(policy, name)).tolist() for name in nodes]
+        self._counted: dict[tuple[bytes, tuple[int, ...]], list[float]] = {}
         if policy.kind == "contextual" and policy.coef is not None:
             self._weights = np.ascontiguousarray(policy.coef.T)  # (P, K)
             self._taken: tuple[list[int], Floats] = [0], self._weights[:1]
@@ -79,7 +86,7 @@ class Scorer:
         if len(eligible) < 2 or policy.kind == "uniform":
             return scores, [1.0 / len(eligible)] * len(eligible)
         if policy.rule == "samples":
-            return scores, _wins(self._cell_samples(self._cell(x))[:, list(eligible)]).tolist()
+            return scores, self._share_of_samples(self._cell(x), eligible)
         of = scores if len(eligible) == self.count else [scores[k] for k in eligible]
         if policy.rule == "igw":
             return scores, single.igw(of, self._gamma(len(eligible)))
@@ -152,11 +159,22 @@ class Scorer:
         """Return one member's cell, shape (1,), or that of each variant's own tree, shape (K,)."""
         if self.policy.cells == "none":
             return np.zeros(1, np.intp)
-        row = np.zeros((1, len(self.policy.encoder.columns)))
+        row = np.zeros(len(self.policy.encoder.columns))
         columns, values = self.policy.encoder.sparse(x)
-        row[0, columns] = values
-        cells: NDArray[np.intp] = self._cells(row)[0]
-        return cells
+        row[columns] = values
+        if self.policy.cells == "centroids":
+            return np.array([((row - held(self.policy.centroids)) ** 2).sum(axis=1).argmin()], np.intp)
+        return np.array(self._leaves(row.astype(np.float32).tolist()), np.intp)
+
+    def _leaves(self, row: list[float]) -> list[int]:
+        """Return the cell of each tree's leaf; for one member, plain lists are faster than arrays."""
+        roots, column, threshold, left, right, cell = self._trees
+        found = []
+        for node in roots:
+            while (at := column[node]) >= 0:
+                node = left[node] if row[at] <= threshold[node] else right[node]
+            found.append(cell[node])
+        return found
 
     def _cell_scores(self, cell: NDArray[np.intp]) -> Floats:
         table = self._preferences()
@@ -166,6 +184,16 @@ class Scorer:
         ranks = np.arange(self.count) if table.shape[1] > 1 else 0
         own: Floats = table[cell, ranks] / self.policy.scale - self._contact
         return own
+
+    def _share_of_samples(self, cell: NDArray[np.intp], eligible: Sequence[int]) -> list[float]:
+        """Return the share of a cell's frozen samples in which each eligible variant is best; counted once for each."""
+        key = (cell.tobytes(), tuple(eligible))
+        shares = self._counted.get(key)
+        if shares is None:
+            shares = _wins(self._cell_samples(cell)[:, list(eligible)]).tolist()
+            if len(self._counted) < _KEPT:
+                self._counted[key] = shares
+        return list(shares)
 
     def _cell_samples(self, cell: NDArray[np.intp]) -> Floats:
         samples = held(self.policy.samples)
@@ -177,10 +205,9 @@ class Scorer:
         return own
 
     def _preferences(self) -> Floats:
-        if self.policy.table is not None:
-            return self.policy.table
-        preferences: Floats = held(self.policy.samples).mean(axis=1)
-        return preferences
+        if self._means is None:
+            self._means = held(self.policy.samples).mean(axis=1) if self.policy.table is None else self.policy.table
+        return self._means
 
     # Many members
 
@@ -252,11 +279,15 @@ class Scorer:
         found = np.empty(mask.shape)
         if policy.kind == "table":
             samples, cells = held(policy.samples), self._chunk_cells(encoded)
+            # Members of the same cell who may get the same are alike: there are few kinds, and each is counted once.
+            kinds, place = np.unique(np.column_stack([cells, mask]), axis=0, return_inverse=True)
+            cells, mask = kinds[:, : cells.shape[1]], kinds[:, cells.shape[1] :].astype(bool)
             ranks = np.arange(self.count) if samples.shape[2] > 1 else 0
+            counted = np.empty(mask.shape)
             for rows in _chunks(len(mask), _CELLS // (samples.shape[1] * self.count)):
                 drawn = samples.transpose(0, 2, 1)[cells[rows], ranks].transpose(0, 2, 1)
-                found[rows] = _wins(drawn / policy.scale - self._contact, mask[rows])
-            return found
+                counted[rows] = _wins(drawn / policy.scale - self._contact, mask[rows])
+            return counted[place.ravel()]
         normals = held(policy.normals)
         eta = self._products(encoded, self._weights)
         wide = policy.optimism * self._chunk_deviations(encoded)
