@@ -76,7 +76,7 @@ def _simulate(
     from experiments.simulating.comparing import compare
     from experiments.simulating.named import learner_named
     from experiments.simulating.picture import picture
-    from experiments.simulating.telling import print_standings, standings_json, titled
+    from experiments.simulating.telling import print_standings, standings_json
 
     names = dict.fromkeys(policies)
     for name in names:  # said at once what is wrong, before anything takes its time
@@ -91,7 +91,9 @@ def _simulate(
     standings = compare(environment, makers, seeds, tell=tell)
     if svg is not None:
         try:
-            Path(svg).write_text(picture(titled(environment, lang), standings, lang=lang), encoding="utf-8")
+            Path(svg).write_text(
+                picture(f"{environment.name}: {environment.title[lang]}", standings, lang=lang), encoding="utf-8"
+            )
         except OSError as error:
             raise UserError(f"{svg} cannot be written: {error.strerror}") from error
     if output == "json":

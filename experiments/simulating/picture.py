@@ -10,12 +10,12 @@ from experiments.simulating.comparing import Standing
 from experiments.simulating.environment import FloatArray
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 74, 190, 46, 52
+LEFT, TOP, BOTTOM = 74, 60, 52
 COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7c3aed", "#a16207", "#be185d", "#0e7490", "#57534e")
 DASHES = ("", "7 4", "2 3", "10 3 2 3")
 STYLE = """
   text { font: 12px system-ui, "Noto Sans CJK SC", sans-serif; fill: #1c1917 }
-  .title { font-size: 14px; font-weight: 600 } .soft { fill: #57534e } .grid { stroke: #e7e5e4 }
+  .title { font-size: 13px; font-weight: 600 } .soft { fill: #57534e } .grid { stroke: #e7e5e4 }
   .paper { fill: #ffffff }
   @media (prefers-color-scheme: dark) {
     text { fill: #f5f5f4 } .soft { fill: #a8a29e } .grid { stroke: #44403c } .paper { fill: #1c1917 }
@@ -41,12 +41,14 @@ def picture(title: str, standings: Sequence[Standing], *, lang: str = "en") -> s
         An SVG document.
     """
     decisions = float(standings[0].at[-1])
+    # Names stand right of the curves, each sign about 7 pixels wide.
+    end_x = WIDTH - 48 - 7 * max(len(one.policy) for one in standings)
     highest = max(float((one.regret + _error(one)).max()) for one in standings) or 1.0
     step = nice_step(highest)
     top = math.ceil(highest / step) * step
 
     def x(value: float) -> float:
-        return LEFT + value / decisions * (WIDTH - LEFT - RIGHT)
+        return LEFT + value / decisions * (end_x - LEFT)
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
@@ -57,23 +59,23 @@ def picture(title: str, standings: Sequence[Standing], *, lang: str = "en") -> s
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">',
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
-        f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>',
+        f'<text class="title" x="12" y="22">{escape(title)}</text>',
     ]
     for index in range(round(top / step) + 1):
         value = index * step
         out.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+            f'<line class="grid" x1="{LEFT}" x2="{end_x}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
             f'<text class="soft" x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:,.10g}</text>'
         )
     across, under = nice_step(decisions), HEIGHT - BOTTOM + 18
     for index in range(int(decisions / across) + 1):
         value = index * across
         out.append(f'<text class="soft" x="{x(value):.1f}" y="{under}" text-anchor="middle">{value:,.10g}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (LEFT + end_x) / 2
     out.append(
         f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{WORDS["decisions"][lang]}</text>'
     )
-    out.append(f'<text class="soft" x="{LEFT - 62}" y="{TOP - 8}">{WORDS["lost"][lang]}</text>')
+    out.append(f'<text class="soft" x="12" y="42">{WORDS["lost"][lang]}</text>')
     ends = _apart([y(float(one.regret[-1])) for one in standings], TOP + 4, HEIGHT - BOTTOM)
     for index, (one, end) in enumerate(zip(standings, ends, strict=True)):
         colour = COLOURS[index % len(COLOURS)]
@@ -87,9 +89,9 @@ def picture(title: str, standings: Sequence[Standing], *, lang: str = "en") -> s
         out.append(
             f'<polyline points="{" ".join(line)}" fill="none" stroke="{colour}" stroke-width="2" '
             f'stroke-dasharray="{dash}"/>'
-            f'<line x1="{WIDTH - RIGHT + 6}" x2="{WIDTH - RIGHT + 30}" y1="{end:.1f}" y2="{end:.1f}" '
+            f'<line x1="{end_x + 6}" x2="{end_x + 30}" y1="{end:.1f}" y2="{end:.1f}" '
             f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
-            f'<text x="{WIDTH - RIGHT + 36}" y="{end + 4:.1f}">{escape(one.policy)}</text>'
+            f'<text x="{end_x + 36}" y="{end + 4:.1f}">{escape(one.policy)}</text>'
         )
     return "\n".join([*out, "</svg>"]) + "\n"
 
