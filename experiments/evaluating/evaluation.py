@@ -24,6 +24,7 @@ from stats.ope import (
 )
 from stats.ope.diagnostics import LEAST_OUTCOMES
 
+MOST_FOLDS = 50
 MAIN = "dr"
 """The estimate that the sentence speaks of."""
 
@@ -118,8 +119,8 @@ def evaluate(log: DecisionLog, targets: Sequence[Target], options: EvaluationOpt
 def _check(log: DecisionLog, how: EvaluationOptions) -> None:
     if not 0 < how.alpha < 1:
         raise InputError(f"--alpha {how.alpha:g} must lie between 0 and 1: write 0.05 or 5%")
-    if how.folds < 0 or how.folds == 1:
-        raise InputError(f"--folds {how.folds} must be 0 (no model) or at least 2")
+    if how.folds != 0 and not 2 <= how.folds <= MOST_FOLDS:
+        raise InputError(f"--folds {how.folds} must be 0 (no model) or 2 to {MOST_FOLDS}")
     for name, value in (("tau", how.tau), ("strength", how.strength)):
         if not 0 <= value < np.inf:
             raise InputError(f"--{name} {value:g} must be a number from 0 upwards")
