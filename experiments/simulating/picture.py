@@ -42,7 +42,7 @@ def picture(title: str, standings: Sequence[Standing], *, lang: str = "en") -> s
     """
     decisions = float(standings[0].at[-1])
     # Names stand right of the curves, each sign about 7 pixels wide.
-    end_x = WIDTH - 48 - 7 * max(len(one.policy) for one in standings)
+    end_x = max(WIDTH - 48 - 7 * max(len(one.policy) for one in standings), WIDTH // 2)
     highest = max(float((one.regret + _error(one)).max()) for one in standings) or 1.0
     step = nice_step(highest)
     top = math.ceil(highest / step) * step
