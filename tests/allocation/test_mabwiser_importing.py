@@ -283,7 +283,6 @@ def test_epsilon_is_handed_on_as_explore() -> None:
     for policy, around in ((LearningPolicy.EpsilonGreedy(0.25), None), (LearningPolicy.EpsilonGreedy(0.25), CLUSTERS)):
         brought = load(documents.dumps(read(fitted(policy, around))), features=FEATURES)
         assert brought.explore == 0.25
-        assert any('explore: "0.25"' in warning for warning in brought.warnings)
     assert load(documents.dumps(read(fitted(COUNTERS["ucb1"])))).explore is None
 
 

@@ -37,7 +37,6 @@ def dumps(state: State) -> bytes:
         "arms": list(state.arms),
         "features": None if state.features is None else list(state.features),
         "learned": _written(state.learned),
-        "warnings": list(state.warnings),
     }
     return msgspec.json.encode(document)
 
@@ -59,7 +58,6 @@ def loads(data: bytes) -> State:
             tuple(_arm(arm) for arm in document["arms"]),
             _read(document["learned"]),
             None if features is None else tuple(str(name) for name in features),
-            tuple(str(text) for text in document.get("warnings", ())),
         )
     except KeyError as missing:
         raise ValueError(f"not a MAB as JSON: {missing.args[0]} is missing") from None

@@ -22,7 +22,7 @@ import numpy as np
 from allocation.bandits.encoding import Encoder, FeatureCode
 from allocation.bandits.mabwiser import documents, unpickling
 from allocation.bandits.mabwiser.reading import read
-from allocation.bandits.mabwiser.state import Clusters, Counts, Floats, Ridges, State, Trees, width_of
+from allocation.bandits.mabwiser.state import Clusters, Counts, Floats, Ridges, State, Trees, parts_of, width_of
 from allocation.bandits.mabwiser.tables import counts_table, trees_table
 from allocation.bandits.policy import NOTHING, Policy
 
@@ -75,15 +75,14 @@ def load(
     if data.lstrip()[:1] == b"{":
         state = documents.loads(data)
     elif not pickles:
-        raise ValueError("not JSON; a pickled MAB is read only where pickles are allowed, because reading one runs it")
+        raise ValueError(
+            "not JSON; a pickled MAB is read only where pickles are allowed (--pickle): reading one can run code"
+        )
     else:
         state = _unpickled(data)
         warnings = (PICKLE_WARNING,)
     policy = to_policy(state, variants=variants, names=names, features=features, encoder=encoder)
-    epsilon = explore_of(state)
-    if epsilon is not None:
-        warnings += (f'epsilon {epsilon:g} is not in the policy: write explore: "{epsilon:g}" in the experiment',)
-    return Imported(policy, epsilon, warnings + state.warnings)
+    return Imported(policy, explore_of(state), warnings + warnings_of(state))
 
 
 def _unpickled(data: bytes) -> State:
@@ -137,6 +136,27 @@ def explore_of(state: State) -> float | None:
     first = learned.learners[0] if isinstance(learned, Clusters) else learned
     epsilon = first.parameters.get("epsilon", 0.0)
     return epsilon or None
+
+
+def warnings_of(state: State) -> tuple[str, ...]:
+    """Return what whoever serves an object instead of asking its ``predict()`` should know."""
+    warnings: list[str] = []
+    first = parts_of(state.learned)[0]
+    if isinstance(first, Ridges) and first.learner == "lints":
+        warnings.append(
+            "LinTS: predict() of this object draws the same noise for every arm, so it explores less than Thompson "
+            "sampling does; served, each arm has noise of its own, and its choices will differ"
+        )
+    if isinstance(first, Ridges) and ((first.centre != 0).any() or (first.scale != 1).any()):
+        warnings.append(
+            "scale=True: if partial_fit was called, the sums mix differently scaled contexts; fit once on all rows"
+        )
+    if isinstance(first, Counts) and first.learner in {"popularity", "softmax"}:
+        warnings.append(
+            f"{first.learner}: predict() draws shares from a Dirichlet distribution and takes the largest, which "
+            "prefers large shares more than they say; served are the shares themselves"
+        )
+    return tuple(warnings)
 
 
 def to_policy(

@@ -21,7 +21,6 @@ from allocation.bandits.mabwiser.state import (
     State,
     Tree,
     Trees,
-    parts_of,
 )
 
 SUPPORTED = "mabwiser 2.7.4 and later 2.7"
@@ -68,7 +67,7 @@ def read(mab: Any, features: Sequence[str] | None = None) -> State:
             ) from missing
         learned = probed
     names = None if features is None else tuple(features)
-    return State(tuple(mab.arms), learned, names, tuple(_warnings(learned)))
+    return State(tuple(mab.arms), learned, names)
 
 
 def _learned(imp: Any, mab: Any) -> Counts | Ridges | Clusters | Trees:
@@ -147,23 +146,3 @@ def _tree(imp: Any, arm: Any) -> Tree:
 
 def _by_arm(numbers: dict[Any, Any], arms: list[Any]) -> Floats:
     return np.array([float(numbers[arm]) for arm in arms])
-
-
-def _warnings(learned: Counts | Ridges | Clusters | Trees) -> list[str]:
-    warnings = []
-    first = parts_of(learned)[0]
-    if isinstance(first, Ridges) and first.learner == "lints":
-        warnings.append(
-            "LinTS: predict() of this object draws the same noise for every arm, so it explores less than Thompson "
-            "sampling does; served, each arm has noise of its own, and its choices will differ"
-        )
-    if isinstance(first, Ridges) and ((first.centre != 0).any() or (first.scale != 1).any()):
-        warnings.append(
-            "scale=True: if partial_fit was called, the sums mix differently scaled contexts; fit once on all rows"
-        )
-    if isinstance(first, Counts) and first.learner in {"popularity", "softmax"}:
-        warnings.append(
-            f"{first.learner}: predict() draws shares from a Dirichlet distribution and takes the largest, which "
-            "prefers large shares more than they say; served are the shares themselves"
-        )
-    return warnings

@@ -7,7 +7,7 @@ Everything that comes in or goes out passes through it: `reading` makes it from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -184,13 +184,11 @@ class State:
         arms: in the object's order.
         learned: what it learned about them.
         features: names of the contexts' columns, where known.
-        warnings: what whoever imports it should know.
     """
 
     arms: tuple[Arm, ...]
     learned: Counts | Ridges | Clusters | Trees
     features: tuple[str, ...] | None = None
-    warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         names = [str(arm) for arm in self.arms]
