@@ -151,8 +151,9 @@ def paired_scores(
 def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alpha: float = 0.05) -> Safety:
     """Test whether the mean of paired scores is below zero.
 
-    Rare rewards on rare variants make scores skewed, whose mean is more often too low than too high; both bounds are
-    moved by Johnson's correction, which keeps harmless versions from being held back for it.
+    Rare rewards on rare variants make scores skewed, whose mean is more often too low than too high: the bound on that
+    side is moved out by Johnson's correction, which keeps harmless versions from being held back for it. No bound is
+    moved in, because the skewness is itself estimated, and a single score can make it.
 
     Args:
         scores: of `paired_scores`, shape (n,).
@@ -183,7 +184,14 @@ def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alp
     shift = third / (6 * found.std_error**2) * (1 + 2 * z**2)
     reach = z * found.std_error
     return Safety(
-        mean, found.std_error, mean + shift - reach, mean + shift + reach, alpha, rows, found.clusters, same=False
+        mean,
+        found.std_error,
+        mean + min(shift, 0.0) - reach,
+        mean + max(shift, 0.0) + reach,
+        alpha,
+        rows,
+        found.clusters,
+        same=False,
     )
 
 

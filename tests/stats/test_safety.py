@@ -10,7 +10,7 @@ from stats.ope.drift import level_drift, numeric_drift, stability_index
 from stats.ope.safety import difference_of_groups, mixed, paired_scores, paired_test
 
 
-def test_the_bounds_are_those_of_a_mean_with_johnsons_correction() -> None:
+def test_the_bounds_are_those_of_a_mean_moved_out_by_johnsons_correction() -> None:
     """Johnson (1978), eq. 2.7: the mean is moved by the third moment / (6 s² n) · (1 + 2 z²)."""
     rng = np.random.default_rng(1)
     scores = rng.exponential(1.0, 500) - 0.9
@@ -21,7 +21,9 @@ def test_the_bounds_are_those_of_a_mean_with_johnsons_correction() -> None:
     shift = third / (6 * scores.var(ddof=1) * 500) * (1 + 2 * z**2)
     assert found.std_error == pytest.approx(error)
     assert found.ci_high == pytest.approx(scores.mean() + shift + z * error)
-    assert found.ci_low == pytest.approx(scores.mean() + shift - z * error)
+    assert found.ci_low == pytest.approx(scores.mean() - z * error)  # no bound is moved in
+    assert shift > 0
+    assert paired_test(-scores).ci_low == pytest.approx(-(found.ci_high or 0))
     assert found.noticed(2 * error) == pytest.approx(scipy_stats.norm.cdf(2 - z))
     assert found.noticed(found.noticeable(0.9) or 0) == pytest.approx(0.9)
 
