@@ -248,7 +248,7 @@ def _tick(value: float, bandit: Bandit, ticks: tuple[float, ...], numbers: Numbe
     return ("\u2212" if value < 0 else "") + sign + figures.plain(abs(value), step_digits(step))
 
 
-def _cut(text: str, most: int = 16) -> str:
+def _cut(text: str, most: int = 20) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -87,6 +87,7 @@ class BanditView:
     propensity_note: str
     policies: tuple[PolicyLine, ...]
     policies_axis: Markup
+    policies_note: str
     versions: tuple[VersionRow, ...]
     methods: tuple[str, ...]
     counted: tuple[tuple[str, str], ...]
@@ -151,6 +152,7 @@ def build_bandit_view(report: Report, bandit: Bandit, language: Language, number
         propensity_note=_floor_note(bandit, language),
         policies=policies,
         policies_axis=policies_axis,
+        policies_note=_valued_note(bandit, language, numbers),
         versions=_versions(bandit, language, numbers),
         methods=tuple(language.text(m) for m in report.methods if language.text(m)),
         counted=_counted(report, bandit, language, numbers),
@@ -217,6 +219,16 @@ def _floor_note(bandit: Bandit, language: Language) -> str:
     if lowest >= floor * (1 - 1e-9):
         return _("Nothing below the floor of %(floor)s, so every policy can be valued later.", floor=said)
     return _("Some lie below the floor of %(floor)s: what those decisions say of other policies is thin.", floor=said)
+
+
+def _valued_note(bandit: Bandit, language: Language, numbers: Numbers) -> str:
+    _ = language.gettext
+    count = numbers.count(bandit.valued_decisions)
+    if bandit.valued_on == "held_out":
+        return _("On %(count)s decisions that no version has learned from.", count=count)
+    return _(
+        "On all %(count)s decisions, most of them learned from: new versions look better than they are.", count=count
+    )
 
 
 def _versions(bandit: Bandit, language: Language, numbers: Numbers) -> tuple[VersionRow, ...]:

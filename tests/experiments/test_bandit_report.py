@@ -261,6 +261,10 @@ def test_an_experiment_that_learns_gets_no_scorecard_but_its_own_report(shop: St
         json.loads(row.policy or "{}")["version"] == 1 for row in log_of() if isinstance(row, DecisionRow)
     )
     assert [value.code for value in bandit.policies] == ["candidate", "live", "best_single", "greedy", "uniform"]
+    # Nothing was learned from the control group and from what came after the newest version.
+    assert bandit.valued_on == "held_out"
+    later = [row.at > START_US + 9 * DAY_US for row in log_of() if isinstance(row, DecisionRow)]
+    assert bandit.valued_decisions == sum(late or i % 10 < 4 for i, late in enumerate(later))
     assert sum(bandit.propensities.counts) == 3_000
     assert bandit.propensities.lowest == pytest.approx(0.2 / 3)
     assert {check.code: check.status for check in report.checks}["decision_log"] == "ok"

@@ -70,5 +70,5 @@ def histogram(
         marks.append(element("text", f"{value:g}", x=place, y=BOTTOM + 16, class_="t3", text_anchor=anchor))
     marks.append(element("text", axis, x=(LEFT + RIGHT) / 2, y=HEIGHT - 2, class_="t3", text_anchor="middle"))
     return Chart(
-        drawing(WIDTH, HEIGHT, *marks, label=label, class_="curve", fluid=True), DataTable(label, columns, rows)
+        drawing(WIDTH, HEIGHT, *marks, label=label, class_="curve hist", fluid=True), DataTable(label, columns, rows)
     )

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from experiments.learning.rows import LearningRows
 
 
+LEAST_HELD_OUT = 200
+"""Decisions that nothing was learned from, below which other policies are valued on all."""
+
+
 @dataclass(frozen=True)
 class Made:
     """What an experiment has learned so far: its versions, those worth valuing as policies, and what is taken out."""
@@ -153,7 +157,11 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         always_valid=always,
     )
     arms = arms_of(log, counts, guess, plan.alpha, masked=masked, always_valid=always)
-    policies = values_of(log, guess, others_of(log, rows, made, arms), plan.alpha)
+    held = held_out(log, made)
+    apart = int(np.count_nonzero(held)) >= LEAST_HELD_OUT
+    keep = held if apart else np.ones(log.n, bool)
+    valued = log.take(keep)
+    policies = values_of(valued, guess[keep], others_of(valued, made, arms), plan.alpha)
     lines = [_line(version, drawn) for version in made.versions]
     names = {variant.key: variant.name for variant in plan.variants}
     floor = _floor(allocation, [v for v in variants if split.get(v, 0) > 0 and v not in masked])
@@ -166,7 +174,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         reward=reward,
         variants=list(log.variants),
         sentence=words.sentence(gain, reward, plan.currency, day=day, level=level),
-        reasons=words.reasons(policies, lines, made.masks, reward, plan.currency, names),
+        reasons=words.reasons(policies if apart else [], lines, made.masks, reward, plan.currency, names),
         gain=gain,
         arms=arms,
         days=[
@@ -193,6 +201,8 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
             floor=floor,
         ),
         policies=policies,
+        valued_on="held_out" if apart else "all",
+        valued_decisions=valued.n,
         versions=lines,
         live=None if made.live is None else made.live.version,
         masks=list(made.masks),
@@ -201,6 +211,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
     )
     checks = checks_of(
         log,
+        valued.n,
         drawn,
         policies,
         floor=floor,
@@ -226,7 +237,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         metrics=[],
         verdict=None,
         summary=[bandit.sentence, *bandit.reasons],
-        methods=words.methods(gain, reward),
+        methods=words.methods(gain, reward, held_out=apart),
         data_time=None if rows.last_event is None else moment_text(rows.last_event),
         software=software(),
         bandit=bandit,
@@ -249,6 +260,7 @@ def logged_of(rows: LearningRows, time_zone: str) -> Logged:
         p=rows.p[keep],
         reward=rows.reward[keep],
         converted=rows.converted[keep],
+        columns={name: values[keep] for name, values in rows.columns.items()},
     )
 
 
@@ -277,32 +289,41 @@ def reward_of(learned: Learned, allocation: Allocation) -> Reward:
     )
 
 
-def others_of(log: Logged, rows: LearningRows, made: Made, arms: Sequence[Any]) -> list[Other]:
+def held_out(log: Logged, made: Made) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which decisions no valued version has learned from, shape (n,).
+
+    A version looks better than it is on those that it learned from: it prefers what happened to be lucky there. The
+    control group is never learned from.
+    """
+    known = max((v.data_until for v in (made.live, made.newest) if v is not None), default=0)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = log.uniform | (log.at > known)
+    return found
+
+
+def others_of(log: Logged, made: Made, arms: Sequence[Any]) -> list[Other]:
     """Return the policies that are valued: the newest, the live, the best single variant, greedy, and even."""
     if not log.n:
         return []
-    keep = rows.group != "hash"
-    columns = {name: values[keep] for name, values in rows.columns.items()}
     found: list[Other] = []
     policies = made.policies or {}
     for code, version in (("candidate", made.newest), ("live", made.live)):
         if version is not None and version.version in policies:
-            served = drawn_by(policies[version.version], log.variants, columns, log.p > 0, made.floors)
+            served = drawn_by(policies[version.version], log.variants, dict(log.columns), log.p > 0, made.floors)
             found.append(Other(code, served, version=version.version, state=version.state))  # type: ignore[arg-type]
     known = [(arm.value.estimate, w) for w, arm in enumerate(arms) if arm.value.estimate is not None and not arm.masked]
     if known:
         best = max(known)[1]
         found.append(Other("best_single", single(log, best), variant=log.variants[best]))
     if made.live is not None and made.live.version in policies:
-        scores = scored_by(policies[made.live.version], columns, log)
+        scores = scored_by(policies[made.live.version], log)
         found.append(Other("greedy", _greedy(scores, log.p > 0), version=made.live.version))
     found.append(Other("uniform", even(log)))
     return found
 
 
-def scored_by(policy: Policy, columns: Mapping[str, Any], log: Logged) -> np.ndarray[Any, np.dtype[np.float64]]:
+def scored_by(policy: Policy, log: Logged) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a policy's scores in the log's order of variants; −∞ for variants that it does not know."""
-    scores = policy.scores_batch(policy.encoder.encode_columns(columns, log.n))
+    scores = policy.scores_batch(policy.encoder.encode_columns(dict(log.columns), log.n))
     found = np.full(log.p.shape, -np.inf)
     for w, variant in enumerate(log.variants):
         if variant in policy.variants:

@@ -17,6 +17,7 @@ SUMS_TO = 1e-6
 
 def checks_of(
     log: Logged,
+    valued: int,
     drawn: Drawn,
     policies: Sequence[PolicyValue],
     *,
@@ -30,6 +31,7 @@ def checks_of(
 
     Args:
         log: matured decisions.
+        valued: how many of them other policies are valued on.
         drawn: all of them, counted.
         policies: values of others, for their effective samples.
         floor: the least probability that the declared exploration gives.
@@ -42,7 +44,7 @@ def checks_of(
         _logged(drawn),
         _sums(log),
         _lowest(drawn, floor),
-        _effective(log, policies),
+        _effective(valued, policies),
         _open(drawn, open_, window_days),
         *([] if drift is None else [_drift(drift, max_drift)]),
     ]
@@ -87,15 +89,15 @@ def _lowest(drawn: Drawn, floor: float) -> Check:
     )
 
 
-def _effective(log: Logged, policies: Sequence[PolicyValue]) -> Check:
+def _effective(valued: int, policies: Sequence[PolicyValue]) -> Check:
     found = next((p for code in ("candidate", "live") for p in policies if p.code == code), None)
     label = {"en": "Effective sample", "zh-CN": "有效样本"}
-    if found is None or found.ess is None or not log.n:
+    if found is None or found.ess is None or not valued:
         said = {"en": "no version yet", "zh-CN": "尚无版本"}
         return Check(code="effective_sample", status="info", label=label, value={"en": "–", "zh-CN": "–"}, detail=said)
-    share = found.ess / log.n
+    share = found.ess / valued
     written = f"{100 * share:.0f}%"
-    thin = found.ess < max(LEAST_EFFECTIVE, 0.01 * log.n)
+    thin = found.ess < max(LEAST_EFFECTIVE, 0.01 * valued)
     return Check(
         code="effective_sample",
         status="caution" if thin else "ok",

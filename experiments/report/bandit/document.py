@@ -196,6 +196,10 @@ class Bandit(msgspec.Struct, frozen=True, kw_only=True):
     """How many days ``segments`` covers."""
     propensities: Histogram
     policies: list[PolicyValue]
+    valued_on: Literal["held_out", "all"]
+    """``held_out``: ``policies`` rest on decisions that no version has learned from: those of the control group, and
+    later ones than the newest version knew. ``all``: there were too few, and new versions look better than they are."""
+    valued_decisions: int
     versions: list[VersionLine]
     live: int | None
     masks: list[Mask]

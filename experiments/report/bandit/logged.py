@@ -50,6 +50,12 @@ class Logged:
         """Number of units."""
         return int(self.unit.max()) + 1 if self.n else 0
 
+    def take(self, keep: Flags) -> Logged:
+        """Return some of the decisions; units keep their codes."""
+        columns = ("at", "day", "unit", "variant", "uniform", "version", "p", "reward", "converted")
+        found = {name: getattr(self, name)[keep] for name in columns}
+        return Logged(self.variants, **found, columns={k: v[keep] for k, v in self.columns.items()})
+
     @cached_property
     def propensity(self) -> Floats:
         """Return the probability of the variant that was drawn, shape (n,)."""

@@ -286,7 +286,7 @@ def _reversed(value: Value) -> Value:
     return Value(estimate=turned[0], std_error=value.std_error, ci_low=turned[1], ci_high=turned[2], why=value.why)
 
 
-def methods(gain: Gain, reward: Reward) -> list[Words]:
+def methods(gain: Gain, reward: Reward, *, held_out: bool = True) -> list[Words]:
     """Return how the figures came about."""
     always = gain.always_valid
     return [
@@ -305,9 +305,18 @@ def methods(gain: Gain, reward: Reward) -> list[Words]:
             "由于由策略决定谁得到什么，简单均值会误导；出于同样原因，不检查方案之间的流量比例。",
         },
         {
-            "en": "Other policies: doubly robust on all matured decisions, paired with the live one, clustered by "
-            "unit; weights are not clipped.",
-            "zh-CN": "其他策略：在所有窗口已结束的决策上做双重稳健估计，与当前版本配对比较，按单元聚类；权重不截断。",
+            "en": "Other policies: doubly robust, paired with the live one, clustered by unit, weights not clipped; on "
+            + (
+                "decisions that no version has learned from: the control group's, and later ones than the newest knew."
+                if held_out
+                else "all matured decisions, because few were not learned from: new versions look better than they are."
+            ),
+            "zh-CN": "其他策略：双重稳健估计，与当前版本配对比较，按单元聚类，权重不截断；"
+            + (
+                "只用没有任何版本学习过的决策：对照组的，以及晚于最新版本所知的。"
+                if held_out
+                else "使用所有窗口已结束的决策，因为未被学习过的太少：新版本看起来会比实际更好。"
+            ),
         },
         {
             "en": f"A decision counts once its window of {reward.window_days:g} days is over; an outcome belongs to "
