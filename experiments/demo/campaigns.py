@@ -28,6 +28,7 @@ HOME_PAGE_DAYS_AGO = 22
 REMINDER_DAYS_AGO = 16
 SHIPPING_DAYS_AGO = 12
 EARLY_DAYS_AGO = 10
+CART_DAYS_AGO = 28
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Calendar:
     def early_us(self) -> int:
         """When loyal members are told of the sale."""
         return self.morning(EARLY_DAYS_AGO)
+
+    @property
+    def cart_us(self) -> int:
+        """When the cart page begins to learn."""
+        return self.morning(CART_DAYS_AGO)
 
 
 @dataclass

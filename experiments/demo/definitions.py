@@ -12,6 +12,7 @@ EARLY_ACCESS = "loyal-early-access"
 WELCOME = "welcome-points"
 HOME_PAGE = "home-page-picks"
 REMINDER = "points-reminder"
+CART = "cart-nudge"
 
 PROJECT_NAME = {"en": "Harbour Retail (simulated)", "zh-CN": "海港零售（模拟数据）"}
 """The project's name says what it is: pages, exports and reports all carry it."""
@@ -117,6 +118,24 @@ key: points-reminder
 name: {en: Reminder of points that expire, zh-CN: 积分到期提醒}
 type: content_only
 contact_cost: {sms: "0.05", push: "0"}
+---
+kind: offer
+key: cart-shipping
+name: {en: "Free shipping is near", zh-CN: 即将免运费提示}
+type: content_only
+contact_cost: {app: "0"}
+---
+kind: offer
+key: cart-reviews
+name: {en: Reviews of these goods, zh-CN: 商品好评}
+type: content_only
+contact_cost: {app: "0"}
+---
+kind: offer
+key: cart-reminder
+name: {en: Reserved for you until tonight, zh-CN: 为您保留至今晚}
+type: content_only
+contact_cost: {app: "0"}
 """
 
 METRICS = """
@@ -204,6 +223,13 @@ type: proportion
 event: Unsubscribed
 window: {days: 7}
 direction: decrease
+---
+kind: metric
+key: cart-completed
+name: {en: Cart completed within a day, zh-CN: 一天内完成购物车}
+type: proportion
+event: Cart Completed
+window: {days: 1}
 """
 
 HOLDOUT = """
@@ -376,11 +402,51 @@ planned_days: 14
 no_effect_within: "1%"
 analysis: {inference: bayesian}
 made: {salt: "@SALT points-reminder@"}
+---
+kind: experiment
+key: cart-nudge
+name:
+  en: "Cart page: which nudge for which cart?"
+  zh-CN: 购物车页：哪种购物车该用哪种提示？
+hypothesis:
+  en: No single nudge is best for every cart; a policy that learns finds who needs which.
+  zh-CN: 没有一种提示适合所有购物车；会学习的策略能找出谁需要哪种。
+owner: App
+enrolment: rolling
+breakdowns: [tier]
+variants:
+  - {key: none, name: {en: No nudge, zh-CN: 无提示}, weight: 1}
+  - {key: shipping, name: {en: Free shipping is near, zh-CN: 即将免运费}, weight: 1, offer: cart-shipping, channel: app}
+  - {key: reviews, name: {en: Reviews, zh-CN: 商品好评}, weight: 1, offer: cart-reviews, channel: app}
+  - {key: reminder, name: {en: Reserved tonight, zh-CN: 保留至今晚}, weight: 1, offer: cart-reminder, channel: app}
+control: none
+metrics:
+  primary: [cart-completed]
+allocation:
+  policy: igw
+  features:
+    - {attribute: tier}
+    - {attribute: cart_minor, transform: log}
+  pairs: [[tier, cart_minor]]
+  reward: {metric: cart-completed, worth: "15"}
+  explore: "0.08"
+  sharpness: 4
+  control: {share: "0.2"}
+  gate: {approval: manual}
+schedule: {start: @CART_START@}
+made: {salt: "@SALT cart-nudge@"}
 """
 
 
 def documents(
-    *, winback_us: int, winback_end_us: int, home_page_us: int, reminder_us: int, shipping_us: int, early_us: int
+    *,
+    winback_us: int,
+    winback_end_us: int,
+    home_page_us: int,
+    reminder_us: int,
+    shipping_us: int,
+    early_us: int,
+    cart_us: int,
 ) -> str:
     """Return all definitions as YAML; the arguments are the starts (and the win-back's end), microseconds UTC."""
     times = {
@@ -390,6 +456,7 @@ def documents(
         "REMINDER_START": reminder_us,
         "SHIPPING_START": shipping_us,
         "EARLY_START": early_us,
+        "CART_START": cart_us,
     }
     experiments = re.sub("@([A-Z_]+)@", lambda place: _iso(times[place[1]]), EXPERIMENTS)
     text = f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from allocation.compiled import compile_snapshot
 from experiments.definitions.loader import load_text
-from experiments.demo import campaigns, definitions, shop
+from experiments.demo import campaigns, definitions, nudges, shop
 from experiments.demo.campaigns import Calendar
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.transition import transition
@@ -32,6 +32,7 @@ STARTED = (
     definitions.REMINDER,
     definitions.FREE_SHIPPING,
     definitions.EARLY_ACCESS,
+    definitions.CART,
 )
 STEP_ROWS = 50_000
 
@@ -99,14 +100,16 @@ def fill(
     calendar = Calendar(now_us)
     tell("definitions")
     _define(store, calendar)
-    snapshot = compile_snapshot(snapshot_of(Repository(store), "demo", now_us), of_store(store))
+    published = snapshot_of(Repository(store), "demo", now_us)
     tell("eight weeks of orders and offers")
-    world = campaigns.run(snapshot, calendar, count=count)
+    world = campaigns.run(compile_snapshot(published, of_store(store)), calendar, count=count)
+    carts = nudges.run(store, published, world.members, calendar.cart_us, now_us)
     tell("decisions, events and members")
     events = list(campaigns.events(world))
     rows: list[DecisionRow | EventRow] = [
-        *(DecisionRow.from_decision(decision) for decision in world.decisions),
+        *(DecisionRow.from_decision(decision) for decision in (*world.decisions, *carts.decisions)),
         *events,
+        *carts.events,
     ]
     for begin in range(0, len(rows), STEP_ROWS):
         with store.begin() as connection:
@@ -121,7 +124,12 @@ def fill(
     tell("snapshot")
     publish_member_states(store, settings, now_us)
     publish(store, settings, now_us)
-    return Filled(len(people), len(world.decisions), len(events), (*STARTED, definitions.WELCOME))
+    return Filled(
+        len(people),
+        len(world.decisions) + len(carts.decisions),
+        len(events) + len(carts.events),
+        (*STARTED, definitions.WELCOME),
+    )
 
 
 def _define(store: Store, calendar: Calendar) -> None:
@@ -132,10 +140,12 @@ def _define(store: Store, calendar: Calendar) -> None:
         reminder_us=calendar.reminder_us,
         shipping_us=calendar.shipping_us,
         early_us=calendar.early_us,
+        cart_us=calendar.cart_us,
     )
     Repository(store).apply(load_text(text), ACTOR, now=calendar.start_us)
     starts = (
         calendar.winback_us, calendar.home_page_us, calendar.reminder_us, calendar.shipping_us, calendar.early_us,
+        calendar.cart_us,
     )  # fmt: skip
     for key, start_us in zip(STARTED, starts, strict=True):
         for state, before_us in (("review", 2 * shop.DAY_US), ("testing", shop.DAY_US), ("running", 0)):
