@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 LEAST_SD = 1e-4
 """No standard deviation of the prior falls below this: in units where the data's own are about one, it is nothing."""
-PRIOR_ROWS = 2.0
+PRIOR_COUNT = 1.0
 """The first guess of a variance counts as so many observed coefficients."""
 
 
@@ -187,9 +187,9 @@ def learn_variances(posterior: Posterior, groups: Groups) -> Prior:
 def _step(squares: FloatArray, determined: FloatArray, groups: Groups, guess: FloatArray) -> FloatArray:
     """Return new standard deviations of the columns, shape (P,)."""
     size = len(guess)
-    total = np.bincount(groups.code, squares, size) + PRIOR_ROWS * guess**2
-    variance = total / (np.bincount(groups.code, determined, size) + PRIOR_ROWS)
+    total = np.bincount(groups.code, squares, size) + PRIOR_COUNT * guess**2
+    variance = total / (np.bincount(groups.code, determined, size) + PRIOR_COUNT)
     by_column = variance[groups.code]
-    alone = (squares + PRIOR_ROWS * by_column) / (determined + PRIOR_ROWS)
+    alone = (squares + PRIOR_COUNT * by_column) / (determined + PRIOR_COUNT)
     by_column = np.where(groups.single[groups.code], alone, by_column)
     return np.maximum(np.sqrt(by_column), LEAST_SD)

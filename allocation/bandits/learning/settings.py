@@ -55,6 +55,7 @@ class Settings:
     optimism: float = 1.0
     """thompson, linucb, ucb1: standard errors; softmax: temperature."""
     min_rows_per_variant: int = 20
+    """What is forced until then is not decided here: a variant with few rows looks like the pooled one by itself."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What mabwiser is told."""
     seed: int = 0
