@@ -12,7 +12,7 @@ from experiments.jobs.handlers import Progress, StoppedError
 from experiments.jobs.queue import Job
 from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
-from experiments.learning import versions
+from experiments.learning import cadence, versions
 from experiments.learning.declared import Declared, declared
 from experiments.learning.gating import gate_candidate, watch_ramp
 from experiments.learning.guardrails import take_out_broken
@@ -26,8 +26,6 @@ from experiments.sources.log import open_log
 from experiments.store import Store
 from experiments.store.clock import database_now
 
-LEARNING = frozenset({"running", "paused"})
-"""States in which a policy goes on learning."""
 OVER = frozenset({"ended", "decided"})
 
 
@@ -65,7 +63,7 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
     record = Repository(store).experiment(job.experiment or "")
     if record.definition.allocation is None:
         raise InputError(f"experiment {record.key} has no policy that learns: it has no allocation")
-    if record.state not in LEARNING:
+    if record.state not in cadence.STATES:
         return {"version": None, "why": "not_running", "state": record.state}
     with store.read() as connection:
         until = database_now(connection)
@@ -73,6 +71,9 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
     known = read(store, record, until)
     progress(known.rows.n, None)
     taken_back = watch_ramp(store, record, known.rows)
+    # One that was brought in, or had to wait for a ramp, is judged before a later one takes its place.
+    made_with = settings_of(known.declared, together(known.rows, known.declared, known.warm))
+    gate_candidate(store, record, known.rows, made_with)
     with store.read() as connection:
         stands = Stands(tuple(versions.read(connection, record.key)), masked(connection, record.key))
     told: dict[str, Any] = {
@@ -99,9 +100,6 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
             number = _keep(store, replace(learned, new=replace(learned.new, about=about)), job.created_by)
             why = "another_was_made" if number is None else None
             told["learned_from"] = learned.new.rows
-        made_with = learned.settings
-    else:
-        made_with = settings_of(known.declared, together(known.rows, known.declared, known.warm))
     gate_candidate(store, record, known.rows, made_with)
     with store.read() as connection:
         state = None if number is None else versions.one(connection, record.key, number).state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,9 +14,11 @@ from experiments.learning.decided import KEPT, Decided, decided
 from experiments.learning.declared import Declared
 from experiments.learning.rewards import Rewards, rewards
 from experiments.learning.rows import LearningRows
-from experiments.sources.duck import fetch
+from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
 
+AT_ONCE = 20_000
+"""Decisions that are taken out of the engine at once."""
 SAME = 1e-9
 """How far the logged propensity may lie from the logged probability of the drawn variant."""
 
@@ -50,9 +53,9 @@ def read_rows(log: LogTables, declared: Declared, until: int, *, since: int | No
     if since is not None:
         kept = kept.filter(kept["at"] >= since)
     matured = kept.filter(kept.t0 + end_us <= until)
-    rows = _columns(matured, ("d", "decision_id", "u", "at", "variant", "propensity", "frozen", "policy", "phase"))
+    read = _read(matured, int(fetch_one(matured.count())), declared)
     left_out = {reason: n for reason, n in sorted(status.items()) if reason != KEPT}
-    return _assemble(rows, declared, earned, until, left_out, immature=status.get(KEPT, 0) - len(rows["d"]))
+    return _assemble(read, declared, earned, until, left_out, immature=status.get(KEPT, 0) - len(read.d))
 
 
 def _by_status(found: Decided, since: int | None) -> Any:
@@ -60,71 +63,107 @@ def _by_status(found: Decided, since: int | None) -> Any:
     return rows.group_by("status").aggregate(n=rows.count())
 
 
-def _columns(table: Any, names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return columns of a table, in order of its decisions, as lists."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What was logged of each decision, in order of time."""
+
+    d: npt.NDArray[np.int64]
+    decision_id: npt.NDArray[np.object_]
+    unit: npt.NDArray[np.intp]
+    at: npt.NDArray[np.int64]
+    variant: npt.NDArray[np.intp]
+    propensity: npt.NDArray[np.float64]
+    version: npt.NDArray[np.int64]
+    group: npt.NDArray[np.object_]
+    eligible: npt.NDArray[np.bool_]
+    p: npt.NDArray[np.float64]
+    attributes: Mapping[str, npt.NDArray[np.object_]]
+
+
+def _read(table: Any, n: int, declared: Declared) -> _Read:
+    """Read decisions some at a time: as text they take many times the memory that they take as numbers."""
+    variants = declared.variants
+    index, count = {key: k for k, key in enumerate(variants)}, len(variants)
+    splits = {phase.number: _split(phase.weights, variants) for phase in declared.record.phases}
+    even = np.full(count, 1 / count)
+    read = _Read(
+        d=np.empty(n, dtype=np.int64),
+        decision_id=np.empty(n, dtype=object),
+        unit=np.empty(n, dtype=np.intp),
+        at=np.empty(n, dtype=np.int64),
+        variant=np.empty(n, dtype=np.intp),
+        propensity=np.empty(n),
+        version=np.zeros(n, dtype=np.int64),
+        group=np.full(n, "hash", dtype=object),
+        eligible=np.zeros((n, count), dtype=np.bool_),
+        p=np.zeros((n, count)),
+        attributes={name: np.full(n, None, dtype=object) for name in declared.record.definition.frozen},
+    )
+    same: dict[Any, Any] = {}  # one object for each level, however many members have it
+    for row, (d, decision_id, u, at, variant, propensity, frozen, policy, phase) in enumerate(_rows(table)):
+        read.d[row], read.decision_id[row], read.unit[row], read.at[row] = d, decision_id, u, at
+        read.variant[row], read.propensity[row] = index[variant], propensity
+        if frozen != "{}":
+            known = _frozen.decode(frozen)
+            for name, column in read.attributes.items():
+                value = known.get(name)
+                column[row] = same.setdefault(value, value) if isinstance(value, str) else value
+        if policy is None:
+            read.p[row] = splits.get(phase, even)
+            read.eligible[row] = read.p[row] > 0
+            continue
+        try:
+            drawn = _drawn.decode(policy)
+        except msgspec.DecodeError:  # it stays without probabilities, and is left out for it
+            continue
+        read.version[row], read.group[row] = drawn.version, same.setdefault(drawn.group, drawn.group)
+        for key, probability in zip(drawn.eligible, drawn.p, strict=False):
+            if key in index:
+                read.eligible[row, index[key]], read.p[row, index[key]] = True, probability
+        if not drawn.eligible:  # nobody was eligible: control, for sure
+            read.eligible[row, index[variant]], read.p[row, index[variant]] = True, 1.0
+    return read
+
+
+def _rows(table: Any) -> Iterator[Sequence[Any]]:
+    """Yield rows in order of decisions."""
+    names = ("d", "decision_id", "u", "at", "variant", "propensity", "frozen", "policy", "phase")
     ordered = table.order_by("d").select(*names)
     connection = ordered.get_backend()
     if connection.name != "duckdb":
-        found: dict[str, list[Any]] = ordered.to_pyarrow().to_pydict()
-        return found
-    rows = connection.raw_sql(connection.compile(ordered)).fetchall()
-    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+        for batch in ordered.to_pyarrow_batches():
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        return
+    cursor = connection.raw_sql(connection.compile(ordered))
+    while some := cursor.fetchmany(AT_ONCE):
+        yield from some
 
 
 def _assemble(
-    read: Mapping[str, list[Any]],
-    declared: Declared,
-    earned: Rewards,
-    until: int,
-    left_out: dict[str, int],
-    *,
-    immature: int,
+    read: _Read, declared: Declared, earned: Rewards, until: int, left_out: dict[str, int], *, immature: int
 ) -> LearningRows:
-    variants = declared.variants
-    index = {key: k for k, key in enumerate(variants)}
-    n, count = len(read["d"]), len(variants)
-    variant = np.fromiter((index[key] for key in read["variant"]), dtype=np.intp, count=n)
-    propensity = np.array(read["propensity"], dtype=np.float64)
-    version, group = np.zeros(n, dtype=np.int64), np.full(n, "hash", dtype=object)
-    eligible, p = np.zeros((n, count), dtype=np.bool_), np.zeros((n, count))
-    splits = {phase.number: _split(phase.weights, variants) for phase in declared.record.phases}
-    even = np.full(count, 1 / count)
-    for row, text in enumerate(read["policy"]):
-        if text is None:
-            p[row] = splits.get(read["phase"][row], even)
-            eligible[row] = p[row] > 0
-            continue
-        try:
-            drawn = _drawn.decode(text)
-        except msgspec.DecodeError:  # it stays without probabilities, and is left out for it
-            continue
-        version[row], group[row] = drawn.version, drawn.group
-        for key, probability in zip(drawn.eligible, drawn.p, strict=False):
-            if key in index:
-                eligible[row, index[key]], p[row, index[key]] = True, probability
-        if not drawn.eligible:  # nobody was eligible: control, for sure
-            eligible[row, variant[row]], p[row, variant[row]] = True, 1.0
+    n = len(read.d)
     sums = np.zeros((n, len(declared.parts)))
-    for row, number in enumerate(read["d"]):
+    for row, number in enumerate(read.d.tolist()):
         if number in earned.sums:
             sums[row] = earned.sums[number]
-    converted, amount = _amounts(sums, variant, declared, earned)
-    at_hand = np.abs(p[np.arange(n), variant] - propensity) <= SAME
+    converted, amount = _amounts(sums, read.variant, declared, earned)
+    at_hand = np.abs(read.p[np.arange(n), read.variant] - read.propensity) <= SAME
     if not at_hand.all():
         left_out = dict(sorted({**left_out, "propensity_differs": int((~at_hand).sum())}.items()))
     rows = LearningRows(
-        variants=variants,
+        variants=declared.variants,
         until=until,
-        decision_id=np.array(read["decision_id"], dtype=object),
-        unit=np.array(read["u"], dtype=np.intp),
-        at=np.array(read["at"], dtype=np.int64),
-        version=version,
-        group=group,
-        variant=variant,
-        eligible=eligible,
-        p=p,
-        propensity=propensity,
-        columns=_attributes(read["frozen"], declared),
+        decision_id=read.decision_id,
+        unit=read.unit,
+        at=read.at,
+        version=read.version,
+        group=read.group,
+        variant=read.variant,
+        eligible=read.eligible,
+        p=read.p,
+        propensity=read.propensity,
+        columns=read.attributes,
         converted=converted,
         amount=amount,
         contact=np.array(declared.contact, dtype=np.float64),
@@ -162,16 +201,3 @@ def _split(weights: Mapping[str, int], variants: Sequence[str]) -> npt.NDArray[n
     parts = np.array([weights.get(key, 0) for key in variants], dtype=np.float64)
     share: npt.NDArray[np.float64] = parts / parts.sum()
     return share
-
-
-def _attributes(frozen: Sequence[str], declared: Declared) -> dict[str, npt.NDArray[np.object_]]:
-    """Return the frozen attributes, one array each."""
-    names = declared.record.definition.frozen
-    columns = {name: np.full(len(frozen), None, dtype=object) for name in names}
-    for row, text in enumerate(frozen):
-        if text == "{}":
-            continue
-        known = _frozen.decode(text)
-        for name, column in columns.items():
-            column[row] = known.get(name)
-    return columns

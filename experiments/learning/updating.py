@@ -92,8 +92,8 @@ def learn(
     from allocation.bandits.policy import to_bytes
 
     policy = train(all_rows, settings)
-    by_variant = np.bincount(chosen.variant, minlength=len(rows.variants)).tolist()
-    converted = np.bincount(chosen.variant[chosen.converted], minlength=len(rows.variants)).tolist()
+    by_variant = np.bincount(all_rows.variant, minlength=len(rows.variants)).tolist()
+    converted = np.bincount(all_rows.variant[all_rows.converted], minlength=len(rows.variants)).tolist()
     new = NewVersion(
         experiment=declared.record.key,
         body=to_bytes(policy),
