@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from allocation.bandits import probabilities as single
 from allocation.bandits.encoding import Encoded, Value
 from allocation.bandits.probabilities import TIE
+from allocation.bandits.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from allocation.bandits.policy import Policy
@@ -25,9 +26,8 @@ Mask = NDArray[np.bool_]
 Number = TypeVar("Number", bound=np.generic)
 
 _CHUNK = 1 << 14
-_CELLS = 1 << 22  # numbers of a working array: 32 MB
+_CELLS = 1 << 17  # numbers of a working array: 1 MB, which stays near the processor
 _KEPT = 4096  # kinds of members whose shares of samples are kept
-_DENSE = 1 << 22  # triangles of up to so many numbers are kept as squares, which are read faster
 
 
 class Scorer:
@@ -57,7 +57,8 @@ class Scorer:
                     self._amounts = np.ascontiguousarray(self._worth.T)
             constant = policy.model != "linear" and self._amounts is None
             self._worths: list[float] = self._worth.tolist() if constant else []
-            self._squares = _squares(policy.spread) if policy.rule in {"thompson", "linucb"} else None
+            if policy.rule in {"thompson", "linucb"}:
+                self._uncertainty = Uncertainty(held(policy.spread))
 
     def scores(self, x: Sequence[Value]) -> list[float]:
         """Return one member's scores, length K."""
@@ -133,7 +134,7 @@ class Scorer:
         policy = self.policy
         columns, values = policy.encoder.sparse(x)
         eta = _sums(self._weights, columns, values)
-        wide = policy.optimism * self._deviations(columns, values)
+        wide = policy.optimism * self._uncertainty.of_one(columns, values)
         scores = self._profits(eta, columns, values)
         if policy.rule == "linucb":
             hopeful = self._profits(eta + wide, columns, values)
@@ -141,19 +142,6 @@ class Scorer:
         worth = None if self._amounts is None else _sums(self._amounts, columns, values)
         drawn = self._profit_array(eta + wide * held(policy.normals), worth)
         return scores, _wins(drawn[:, list(eligible)]).tolist()
-
-    def _deviations(self, columns: list[int], values: list[float]) -> Floats:
-        """Return ‖L_kᵀ row‖ of each variant."""
-        if self._squares is not None:
-            projected = np.add.reduce(self._squares[columns] * np.array(values)[:, None, None], axis=0)
-        else:
-            packed = held(self.policy.spread)
-            projected = np.zeros((self.count, len(self._weights)))
-            for column, value in zip(columns, values, strict=True):
-                start = column * (column + 1) // 2
-                projected[:, : column + 1] += value * packed[:, start : start + column + 1].astype(np.float64)
-        deviations: Floats = np.sqrt(np.add.reduce(projected * projected, axis=1))
-        return deviations
 
     def _cell(self, x: Sequence[Value]) -> NDArray[np.intp]:
         """Return one member's cell, shape (1,), or that of each variant's own tree, shape (K,)."""
@@ -252,7 +240,8 @@ class Scorer:
         if policy.rule == "samples" or (policy.rule == "thompson" and policy.kind == "contextual"):
             return self._chunk_wins(encoded, mask)
         if policy.rule == "linucb":
-            eta = self._products(encoded, self._weights) + policy.optimism * self._chunk_deviations(encoded)
+            wide = policy.optimism * self._uncertainty.of_many(policy.encoder, encoded)
+            eta = self._products(encoded, self._weights) + wide
             worth = None if self._amounts is None else self._products(encoded, self._amounts)
             scores = self._profit_array(eta, worth)
         else:
@@ -290,23 +279,13 @@ class Scorer:
             return counted[place.ravel()]
         normals = held(policy.normals)
         eta = self._products(encoded, self._weights)
-        wide = policy.optimism * self._chunk_deviations(encoded)
+        wide = policy.optimism * self._uncertainty.of_many(policy.encoder, encoded)
         worth = None if self._amounts is None else self._products(encoded, self._amounts)
         for rows in _chunks(len(mask), _CELLS // normals.size):
-            drawn = eta[rows, None] + wide[rows, None] * normals
+            # Variants lie outermost in memory: what is compared is then a handful of long arrays, not many short ones.
+            drawn = eta[rows].T[:, :, None] + wide[rows].T[:, :, None] * normals.T[:, None, :]
+            drawn = np.moveaxis(drawn, 0, -1)
             found[rows] = _wins(self._profit_array(drawn, None if worth is None else worth[rows, None]), mask[rows])
-        return found
-
-    def _chunk_deviations(self, encoded: Encoded) -> Floats:
-        spread, columns = held(self.policy.spread), len(self._weights)
-        lower = np.tril_indices(columns)
-        found = np.empty((len(encoded.numeric), self.count))
-        for rows in _chunks(len(found), _CELLS // columns):
-            design = self.policy.encoder.design(encoded.take(rows))
-            for k in range(self.count):
-                triangle = np.zeros((columns, columns))
-                triangle[lower] = spread[k]
-                found[rows, k] = np.linalg.norm(design @ triangle, axis=1)
         return found
 
     def _chunk_cells(self, encoded: Encoded) -> NDArray[np.intp]:
@@ -358,11 +337,17 @@ def _sigmoid(eta: float) -> float:
 
 def _wins(drawn: Floats, mask: Mask | None = None) -> Floats:
     """Return how often each of the last axis is the best along the axis before it; equals share."""
+    if mask is not None and mask.all():
+        mask = None
     if mask is not None:
         drawn = np.where(mask[..., None, :], drawn, -np.inf)
     best = drawn >= drawn.max(axis=-1, keepdims=True) - TIE
     if mask is not None:
         best &= mask[..., None, :]
+    counts: Floats = np.count_nonzero(best, axis=-2) / best.shape[-2]
+    rows = best.size // (best.shape[-1] * best.shape[-2]) if mask is None else np.count_nonzero(mask.any(axis=-1))
+    if np.count_nonzero(best) == rows * best.shape[-2]:  # no equals: each draw has one best
+        return counts
     shares: Floats = (best / np.maximum(best.sum(axis=-1, keepdims=True), 1)).mean(axis=-2)
     return shares
 
@@ -379,19 +364,6 @@ def _igw(gap: Floats, mask: Mask, gamma: Callable[[Floats], Floats]) -> Floats:
     weights = np.where(others, 1.0 / (count + gamma(count) * np.where(others, gap, 0.0)), 0.0)
     rest = (1.0 - weights.sum(axis=1, keepdims=True)) / np.maximum(best.sum(axis=1, keepdims=True), 1)
     return np.where(best, rest, weights)
-
-
-def _squares(packed: NDArray[np.float32] | None) -> Floats | None:
-    """Return the triangles as (P, K, P), when they are small enough to be kept so."""
-    if packed is None:
-        return None
-    size = (math.isqrt(8 * packed.shape[1] + 1) - 1) // 2
-    if size * size * len(packed) > _DENSE:
-        return None
-    squares = np.zeros((size, len(packed), size))
-    rows, columns = np.tril_indices(size)
-    squares[rows, :, columns] = packed.T
-    return squares
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

@@ -12,7 +12,9 @@ from sklearn.tree import DecisionTreeRegressor
 
 from allocation.bandits.encoding import Encoded, Encoder, FeatureCode
 from allocation.bandits.policy import Policy, from_bytes, sha256_of, to_bytes
+from allocation.bandits.uncertainty import Uncertainty
 from tests.allocation.bandit_policies import (
+    COLUMNS,
     CONTEXTUAL,
     ENCODER,
     TABLES,
@@ -152,28 +154,38 @@ def test_thompson_draws_each_variant_its_own_noise() -> None:
     assert np.corrcoef(np.asarray(equal.normals).T)[0, 1] == pytest.approx(0, abs=0.03)
 
 
+def test_equals_share_draws_beside_members_who_may_get_nothing() -> None:
+    """A member without an eligible variant has no best one, which must not hide that another's are equal."""
+    sure = Policy(
+        variants=("a", "b"), kind="contextual", rule="thompson", coef=np.ones((2, 1)), spread=np.zeros((2, 1)), draws=10
+    )
+    mask = np.array([[True, True], [False, False], [True, False]])
+    assert sure.probabilities_batch(ENCODED.take(slice(0, 3)), mask).tolist() == [[0.5, 0.5], [0, 0], [1, 0]]
+
+
 def test_linucb_adds_what_is_not_known() -> None:
     assert two_normals("linucb", optimism=0.5).probabilities([], [0, 1]) == [0, 1]  # .25 against .4
     assert two_normals("linucb", optimism=1.5).probabilities([], [0, 1]) == [1, 0]  # .75 against .6
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_the_spread_is_a_covariance(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """‖Lᵀx‖² = xᵀ(L Lᵀ)x, in both ways that the triangles are kept."""
-    if not dense:
-        monkeypatch.setattr("allocation.bandits.scoring._DENSE", 0)
-    policy = contextual("linucb", "linear")
-    columns = policy.encoder.columns
-    x = ENCODER.encode(ROWS[3])
-    row = np.zeros(len(columns))
-    for column, value in ENCODER.row(x):
-        row[column] = value
-    assert policy.spread is not None
-    found = policy.scorer._deviations(*ENCODER.sparse(x))
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_spread_is_a_covariance(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """‖Lᵀx‖² = xᵀ(L Lᵀ)x, in both ways that the triangles are kept, alone and together."""
+    if not kept:
+        monkeypatch.setattr("allocation.bandits.uncertainty._KEPT", 0)
+    spread = contextual("linucb", "linear").spread
+    assert spread is not None
+    uncertainty = Uncertainty(spread)
+    design = ENCODER.design(ENCODED)
+    together = uncertainty.of_many(ENCODER, ENCODED)
     for k in range(5):
-        triangle = np.zeros((len(columns), len(columns)))
-        triangle[np.tril_indices(len(columns))] = policy.spread[k]
-        assert found[k] == pytest.approx(np.sqrt(row @ (triangle @ triangle.T) @ row))
+        triangle = np.zeros((COLUMNS, COLUMNS))
+        triangle[np.tril_indices(COLUMNS)] = spread[k]
+        expected = np.sqrt(np.einsum("ni,ij,nj->n", design, triangle @ triangle.T, design, optimize=True))
+        assert together[:, k] == pytest.approx(expected, rel=1e-10)
+        for index in range(20):
+            x = ENCODER.encode(ROWS[index])
+            assert uncertainty.of_one(*ENCODER.sparse(x))[k] == pytest.approx(expected[index], rel=1e-10)
 
 
 def test_a_tree_is_scikit_learns() -> None:
