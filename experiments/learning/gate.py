@@ -101,6 +101,8 @@ class Case:
         expected: q̂, what a model that did not see the decision expects of each variant, shape (n, K).
         features: attribute → ``numeric`` or ``categorical``: those that the policy looks at.
         without_probability: decisions that could not be among the rows because none was logged.
+        half_life_days: after so long a decision counts half, as it does where the version is learned: one that has
+            followed the members' tastes must not be held back for what they liked before.
     """
 
     rows: LearningRows
@@ -113,6 +115,7 @@ class Case:
     expected: Floats
     features: Mapping[str, str]
     without_probability: int = 0
+    half_life_days: float | None = None
 
 
 def judge(case: Case, gate: Gate) -> Verdict:
@@ -137,10 +140,12 @@ def judge(case: Case, gate: Gate) -> Verdict:
     at = np.arange(rows.n)
     propensity = logged_mixture(rows, case)[at, rows.variant]
     scores = paired_scores(rows.reward, rows.variant, propensity, new, live, expected)
-    test = paired_test(scores, rows.unit, gate.alpha)
+    counted = np.ones(rows.n) if case.half_life_days is None else 0.5 ** (rows.age_days / case.half_life_days)
+    test = paired_test(scores, rows.unit, gate.alpha, weight=counted)
     level = paired_scores(rows.reward, rows.variant, propensity, live, np.zeros_like(live), expected)
-    value = float(level.mean()) if rows.n else None
-    weights = diagnostics(new[at, rows.variant] / propensity)
+    value = float(np.average(level, weights=counted)) if rows.n else None
+    odds = new[at, rows.variant] / propensity
+    weights, effective = diagnostics(odds), diagnostics(odds * counted).ess
     needed = max(float(gate.min_effective_sample), THIN_SHARE * rows.n)
     drift = drifted(rows, case.features, case.live_until)
     control = against_control(rows, case.live_version, gate.alpha)
@@ -148,7 +153,7 @@ def judge(case: Case, gate: Gate) -> Verdict:
         blocked.append("harm")
     if gate.strict and not test.better:
         blocked.append("not_better")
-    if weights.ess < needed:
+    if effective < needed:
         blocked.append("thin")
     if any(index is not None and index > gate.max_drift for index in drift.values()):
         blocked.append("drift")
@@ -166,7 +171,7 @@ def judge(case: Case, gate: Gate) -> Verdict:
         ci_low=test.ci_low,
         ci_high=test.ci_high,
         alpha=gate.alpha,
-        effective=weights.ess,
+        effective=effective,
         needed=needed,
         max_weight=weights.max_weight,
         mean_weight=weights.mean_weight,

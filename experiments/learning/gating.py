@@ -74,6 +74,7 @@ def gate_candidate(
         floors=Floors.of(plan, {key: weights.get(key, 0) for key in rows.variants}),
         expected=cross_fitted(mine, settings),
         features={feature.attribute: feature.kind for feature in settings.features},
+        half_life_days=settings.half_life_days,
         without_probability=sum(rows.left_out.get(why, 0) for why in UNWEIGHED),
     )
     verdict = judge(case, allocation.gate)

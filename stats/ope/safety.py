@@ -148,7 +148,13 @@ def paired_scores(
     return np.add(correction, model)
 
 
-def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alpha: float = 0.05) -> Safety:
+def paired_test(
+    scores: npt.ArrayLike,
+    cluster: npt.ArrayLike | None = None,
+    alpha: float = 0.05,
+    *,
+    weight: npt.ArrayLike | None = None,
+) -> Safety:
     """Test whether the mean of paired scores is below zero.
 
     Rare rewards on rare variants make scores skewed, whose mean is more often too low than too high: the bound on that
@@ -159,9 +165,10 @@ def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alp
         scores: of `paired_scores`, shape (n,).
         cluster: what names each decision's member, shape (n,); ``None``: every decision is independent.
         alpha: of each one-sided bound.
+        weight: what each decision counts, shape (n,), such as less for old ones; ``None``: all alike.
 
     Raises:
-        ValueError: a shape does not fit, a score is not finite, or alpha is not between 0 and 1.
+        ValueError: a shape does not fit, a score is not finite, alpha is not between 0 and 1, or weights are negative.
 
     >>> found = paired_test([-1.0, -2.0, -1.5, -2.5])
     >>> found.difference, found.harmful, round(found.ci_high, 3)
@@ -173,12 +180,17 @@ def paired_test(scores: npt.ArrayLike, cluster: npt.ArrayLike | None = None, alp
     rows = values.size
     if not rows:
         return Safety(None, None, None, None, alpha, 0, 0, same=False)
-    mean = float(values.mean())
-    found = normal(mean, values - mean, codes, 2 * alpha if alpha < 0.5 else alpha, size=float(np.abs(values).max()))
+    counted = np.ones(rows) if weight is None else as_float(weight)
+    if counted.shape != (rows,) or not (counted >= 0).all() or not counted.sum() > 0:
+        raise ValueError(f"weights must be {rows}, at least 0, and some above 0")
+    counted = counted * (rows / counted.sum())
+    mean = float((counted * values).mean())
+    influence = counted * (values - mean)
+    found = normal(mean, influence, codes, 2 * alpha if alpha < 0.5 else alpha, size=float(np.abs(values).max()))
     if found.std_error is None:
         return Safety(mean, None, None, None, alpha, rows, found.clusters, same=bool((values == 0).all()))
     z = float(normal_quantile(1 - alpha))
-    sums = values - mean if codes is None else np.bincount(codes, weights=values - mean)
+    sums = influence if codes is None else np.bincount(codes, weights=influence)
     # On the scale of the mean: Σ(sum/rows)³ is the third central moment of the estimate.
     third = float(np.sum((sums / rows) ** 3))
     shift = third / (6 * found.std_error**2) * (1 + 2 * z**2)

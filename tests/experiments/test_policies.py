@@ -355,6 +355,22 @@ def test_the_verdict_does_not_depend_on_the_unit_of_money_or_the_order_of_varian
     assert fen.noticeable == pytest.approx(one.noticeable)
 
 
+def test_a_version_that_follows_the_members_is_judged_by_what_they_like_now() -> None:
+    """First save earns, then gift: over all days the new one loses, with the half-life it is learned with it gains."""
+    rng = np.random.default_rng(9)
+    before = logged(rng, 12_000, 1, 1, (0.1, 0.4, 0.1))
+    after = logged(rng, 6_000, 1, 1, (0.1, 0.1, 0.4))
+    names = ("decision_id", "unit", "version", "group", "variant", "eligible", "p", "propensity", "converted", "amount")
+    joined = {name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in names}
+    at = START_US + np.r_[np.full(12_000, 0), np.full(6_000, days(29))]
+    columns = {name: np.concatenate([before.columns[name], after.columns[name]]) for name in before.columns}
+    rows = replace(before, at=at, columns=columns, **joined)
+    assert judge(case(rows, 2), GATE).reasons == ("harm",)
+    found = judge(case(rows, 2, half_life_days=5.0), GATE)
+    assert found.reasons == ()
+    assert (found.ci_low or 0) > 0
+
+
 def test_decisions_of_the_control_group_stand_beside_the_version_of_the_policys_before() -> None:
     rows = logged(np.random.default_rng(6), 600, 1, 1, (0.2, 0.2, 0.2)).take(np.arange(6))
     rows = replace(

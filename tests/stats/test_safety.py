@@ -47,6 +47,19 @@ def test_repeats_of_a_member_tell_nothing_new() -> None:
     assert thrice.ci_high == pytest.approx(once.ci_high)
 
 
+def test_weights_count_as_repeats_of_members_do_in_the_mean() -> None:
+    """A weight of 2 is two decisions of one member: the same mean and error."""
+    rng = np.random.default_rng(8)
+    scores, weight = rng.normal(0.1, 1, 300), rng.integers(1, 4, 300)
+    weighted = paired_test(scores, weight=weight)
+    repeated = paired_test(np.repeat(scores, weight), np.repeat(np.arange(300), weight))
+    assert weighted.difference == pytest.approx(repeated.difference)
+    assert weighted.std_error == pytest.approx(repeated.std_error)
+    assert weighted.ci_high == pytest.approx(repeated.ci_high)
+    with pytest.raises(ValueError, match="weights must be 300"):
+        paired_test(scores, weight=np.zeros(300))
+
+
 def test_equal_versions_are_the_same_and_harmless() -> None:
     p = np.full((10, 2), 0.5)
     found = paired_test(paired_scores(np.ones(10), np.zeros(10, int), np.full(10, 0.5), p, p, np.zeros((10, 2))))
