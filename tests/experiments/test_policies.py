@@ -361,7 +361,7 @@ def test_a_version_that_follows_the_members_is_judged_by_what_they_like_now() ->
     before = logged(rng, 12_000, 1, 1, (0.1, 0.4, 0.1))
     after = logged(rng, 6_000, 1, 1, (0.1, 0.1, 0.4))
     names = ("decision_id", "unit", "version", "group", "variant", "eligible", "p", "propensity", "converted", "amount")
-    joined = {name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in names}
+    joined: dict[str, Any] = {name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in names}
     at = START_US + np.r_[np.full(12_000, 0), np.full(6_000, days(29))]
     columns = {name: np.concatenate([before.columns[name], after.columns[name]]) for name in before.columns}
     rows = replace(before, at=at, columns=columns, **joined)
