@@ -65,8 +65,8 @@ class Update(Described):
     min_rows: Annotated[int, Field(ge=1)] = 200
     """New matured decisions that a new version needs."""
     min_rows_per_variant: Annotated[int, Field(ge=0)] = 20
-    """Until each variant has so many matured decisions, the policy draws evenly; a new variant is forced until then. One
-    that fewer than a twentieth of the decisions could draw holds nothing up."""
+    """Until each variant has so many matured decisions, the policy draws evenly; a new variant is forced until then.
+    One that fewer than a twentieth of the decisions could draw holds nothing up."""
     window_days: Annotated[float, Field(gt=0, le=3650)] = 180.0
     """Decisions older than this are not learned from."""
     half_life_days: Annotated[float, Field(gt=0, le=3650)] | None = None

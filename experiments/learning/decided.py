@@ -1,4 +1,4 @@
-"""Which decisions of an experiment count, and whose turn each moment is: a table of the engine, one row a decision."""
+"""Which decisions of an experiment count, and when their windows begin: a table of the engine, one row a decision."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Decided:
     log: LogTables
     """With every id replaced by the one that stands for its unit."""
     table: Any
-    """Ibis table: d (0, 1, 2 … by time), u (number of the unit), variant, at, t0 (when its window begins), ends (when
-    the next decision's begins; NULL for a unit's last), status, and what was logged."""
+    """Ibis table: d (0, 1, 2 … by time), u (number of the unit), variant, at, t0 (when its window begins), status,
+    and what was logged."""
     units: Any
     """Ibis table for `experiments.measure.facts.Facts`: u, unit, an empty variant, and t0 = 0, so that times after
     the entry are times."""
@@ -66,11 +66,7 @@ def decided(log: LogTables, declared: Declared, until: int) -> Decided:
     )
     units = log.keep(units, "equipoise_decided_units")
     joined = kept.join(units.select("u", linked="unit"), kept.unit == units.unit).drop("linked")
-    window = ibis.window(group_by=joined.u, order_by=[joined.t0, joined.decision_id])
-    joined = joined.mutate(
-        d=ibis.row_number().over(order_by=[joined["at"], joined.decision_id]),
-        ends=joined.t0.lead().over(window),
-    ).drop("unit")
+    joined = joined.mutate(d=ibis.row_number().over(order_by=[joined["at"], joined.decision_id])).drop("unit")
     return Decided(log, log.keep(joined, "equipoise_decided", whole=("d",)), units)
 
 

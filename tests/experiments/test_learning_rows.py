@@ -23,8 +23,21 @@ from experiments.log.rows import AliasRow, DecisionRow, EventRow
 from experiments.measure.parts import REDEEMED
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
-from tests.experiments.learning_shop import KEY, VARIANTS, allocation, bandit, by_decision, days, drawn, shop
-from tests.experiments.measuring import NOW_US, START_US, happened, record
+from tests.experiments.learning_shop import (
+    KEY,
+    METRICS,
+    OFFERS,
+    SHOP,
+    VARIANTS,
+    allocation,
+    bandit,
+    by_decision,
+    days,
+    drawn,
+    shop,
+)
+from tests.experiments.measuring import NOW_US, START_US, define, happened, metric, record
+from tests.experiments.small_shop import walk
 
 DAY_14 = days(14)
 
@@ -171,6 +184,17 @@ def test_the_ids_of_one_member_share_outcomes(store: Store) -> None:
     rows = read(store)
     assert by_decision(rows, made, "amount") == [0.0, 40.0]
     assert len(set(rows.unit.tolist())) == 1
+
+
+def test_amounts_are_cut_where_the_metric_says(local: Store) -> None:
+    cut = metric("capped", "sum", value="value", winsorise=0.9)
+    shop(local, bandit(primary="profit"))
+    define(local, *OFFERS, *METRICS, cut, bandit("capped", primary="capped"), project=SHOP)
+    walk(local, "capped", "review", "testing", "running", now=START_US)
+    made = [drawn(f"m-{i}", "control", START_US, key="capped") for i in range(21)]
+    record(local, made)
+    record(local, [happened("Order Completed", f"m-{i}", START_US, i * 100, object_id=str(i)) for i in range(21)])
+    assert by_decision(read(local, "capped"), made, "amount") == [*[float(i) for i in range(19)], 18.0, 18.0]
 
 
 def test_windows_may_start_at_the_send(local: Store) -> None:
