@@ -32,6 +32,7 @@ class Collection:
         batch: decisions of a batch.
         explore: mass that is spread over all variants.
         rule: how probabilities are made from counts and sums of rewards.
+        other: rates of the other half of the members, for whom the policy learns separately.
         goal: least and greatest coverage of the uniform estimate.
     """
 
@@ -42,6 +43,12 @@ class Collection:
     explore: float
     rule: str
     goal: tuple[float, float] | None = (0.94, 0.96)
+    other: tuple[float, ...] | None = None
+
+    @property
+    def stages(self) -> FloatArray:
+        """Rates of each kind of members, shape (stages, K)."""
+        return np.array([self.rates] if self.other is None else [self.rates, self.other])
 
 
 COLLECTIONS = (
@@ -50,6 +57,15 @@ COLLECTIONS = (
     Collection("Thompson, 5, 6 and 8 %, explore .05", (0.05, 0.06, 0.08), 0.0, 2000, 0.05, "thompson"),
     Collection(
         "inverse gap, 5 variants of 2 to 4 %, explore .02", (0.02, 0.025, 0.03, 0.035, 0.04), 0.0, 5000, 0.02, "igw"
+    ),
+    Collection(
+        "inverse gap by stage, 5 to 15 %, explore .05",
+        (0.05, 0.10, 0.15),
+        0.0,
+        4000,
+        0.05,
+        "igw",
+        other=(0.15, 0.10, 0.05),
     ),
     Collection(
         "inverse gap, 10, 12 and 14 % with skewed amounts, explore .05", (0.1, 0.12, 0.14), 0.7, 2000, 0.05, "igw"
@@ -87,22 +103,26 @@ class Collected:
 
 
 def collect(how: Collection, runs: int, rng: np.random.Generator) -> Collected:
-    """Draw the decisions."""
-    k = len(how.rates)
-    counts, sums = np.zeros((runs, k)), np.zeros((runs, k))
+    """Draw the decisions; members of a stage are as likely as those of another."""
+    rates = how.stages
+    stages, k = rates.shape
+    counts, sums = np.zeros((stages, runs, k)), np.zeros((stages, runs, k))
     parts = []
-    rates = np.array(how.rates)
     for _ in range(BATCHES):
-        p = how.explore / k + (1 - how.explore) * probabilities(how.rule, counts, sums, rng)
-        u = rng.random((runs, how.batch, 1))
-        drawn = (u > np.cumsum(p, axis=1)[:, None, :-1]).sum(axis=2)
-        reward = (rng.random((runs, how.batch)) < rates[drawn]).astype(np.float64)
+        p = np.stack([probabilities(how.rule, counts[stage], sums[stage], rng) for stage in range(stages)])
+        p = how.explore / k + (1 - how.explore) * p
+        who = rng.integers(stages, size=(runs, how.batch))
+        chance = p[who, np.arange(runs)[:, None]]
+        drawn = (rng.random((runs, how.batch, 1)) > np.cumsum(chance, axis=2)[:, :, :-1]).sum(axis=2)
+        reward = (rng.random((runs, how.batch)) < rates[who, drawn]).astype(np.float64)
         if how.amount:
             reward *= rng.lognormal(-(how.amount**2) / 2, how.amount, size=reward.shape)
-        for arm in range(k):
-            counts[:, arm] += (drawn == arm).sum(axis=1)
-            sums[:, arm] += np.where(drawn == arm, reward, 0.0).sum(axis=1)
-        parts.append((drawn, reward, np.broadcast_to(p[:, None, :], (runs, how.batch, k))))
+        for stage in range(stages):
+            for arm in range(k):
+                mine = (drawn == arm) & (who == stage)
+                counts[stage, :, arm] += mine.sum(axis=1)
+                sums[stage, :, arm] += np.where(mine, reward, 0.0).sum(axis=1)
+        parts.append((drawn, reward, chance))
     return Collected(*(np.concatenate([part[i] for part in parts], axis=1) for i in range(3)))
 
 
@@ -135,7 +155,7 @@ def compare(how: Collection, runs: int, seed: int) -> list[Figure]:
             for name, numbers in told.items():
                 table = np.array([(each.value, each.ci_low, each.ci_high) for each in numbers], dtype=np.float64)
                 found.setdefault(name, []).append(table)
-    truth = np.array(how.rates)
+    truth = how.stages.mean(axis=0)
     spread = np.sqrt(truth * (np.exp(how.amount**2) - truth))
     figures = []
     for name, parts in found.items():

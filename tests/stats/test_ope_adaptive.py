@@ -129,12 +129,12 @@ def test_weights_of_a_batch_follow_its_propensities() -> None:
 
 @pytest.mark.slow
 def test_coverage_after_adaptive_collection() -> None:
-    """Five ways of collecting, 600 runs each, fixed seeds; goals of .94 to .96 with two standard errors allowed."""
-    figures = adaptive.run(runs=600)
+    """Six ways of collecting, 500 runs each, fixed seeds; goals of .94 to .96 with two standard errors allowed."""
+    figures = adaptive.run(runs=500)
     assert [f"{f.subject}: {f.measure} {f.value:.4f}" for f in figures if not f.met] == []
     by_name = {(f.subject, f.measure): f for f in figures}
     for how in adaptive.COLLECTIONS:
         biased = by_name[how.name, "bias × 1,000, naive mean"]
         sound = by_name[how.name, "bias × 1,000, uniform AIPW"]
-        assert biased.value < -5 * biased.std_error
+        assert abs(biased.value) > 5 * biased.std_error
         assert abs(sound.value) < 3.3 * sound.std_error
