@@ -144,8 +144,8 @@ def judge(case: Case, gate: Gate) -> Verdict:
     test = paired_test(scores, rows.unit, gate.alpha, weight=counted)
     level = paired_scores(rows.reward, rows.variant, propensity, live, np.zeros_like(live), expected)
     value = float(np.average(level, weights=counted)) if rows.n else None
-    odds = new[at, rows.variant] / propensity
-    weights, effective = diagnostics(odds), diagnostics(odds * counted).ess
+    # Of all logged decisions, whatever they count: what old ones say less is in the error of the test.
+    weights = diagnostics(new[at, rows.variant] / propensity)
     needed = max(float(gate.min_effective_sample), THIN_SHARE * rows.n)
     drift = drifted(rows, case.features, case.live_until)
     control = against_control(rows, case.live_version, gate.alpha)
@@ -153,7 +153,7 @@ def judge(case: Case, gate: Gate) -> Verdict:
         blocked.append("harm")
     if gate.strict and not test.better:
         blocked.append("not_better")
-    if effective < needed:
+    if weights.ess < needed:
         blocked.append("thin")
     if any(index is not None and index > gate.max_drift for index in drift.values()):
         blocked.append("drift")
@@ -171,7 +171,7 @@ def judge(case: Case, gate: Gate) -> Verdict:
         ci_low=test.ci_low,
         ci_high=test.ci_high,
         alpha=gate.alpha,
-        effective=effective,
+        effective=weights.ess,
         needed=needed,
         max_weight=weights.max_weight,
         mean_weight=weights.mean_weight,
