@@ -83,7 +83,7 @@ class Gate(Described):
     min_effective_sample: Annotated[int, Field(ge=1)] = 200
     """And at least 1 % of the logged rows."""
     max_drift: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """Population stability index of a feature above which the version waits."""
+    """Population stability index of a feature above which the version is blocked."""
     ramp: tuple[Share, ...] = Field(default=("0.1", "0.5", "1"), min_length=1, max_length=10)
     """Shares of the members that a version gets, one after the other."""
     ramp_hours: Annotated[float, Field(ge=0, le=24 * 90)] = 24.0

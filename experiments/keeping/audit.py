@@ -27,7 +27,7 @@ class AuditRow:
     at: int
     actor: str
     action: str
-    """created | revised | transition | phase_opened | traffic_raised"""
+    """created | revised | transition | phase_opened | traffic_raised; policy_… and variant_… of policies that learn"""
     kind: str
     key: str
     detail: str
