@@ -30,9 +30,10 @@ def test_the_documents_are_valid_and_bilingual() -> None:
         reminder_us=calendar.reminder_us,
         shipping_us=calendar.shipping_us,
         early_us=calendar.early_us,
+        cart_us=calendar.cart_us,
     )
     loaded = [item.definition for item in load_text(text)]
-    assert sum(definition.kind == "experiment" for definition in loaded) == 6
+    assert sum(definition.kind == "experiment" for definition in loaded) == 7
     for definition in loaded:
         if getattr(definition, "name", None):
             assert set(definition.name) == {"en", "zh-CN"}, definition.key
@@ -91,7 +92,7 @@ def test_a_second_run_changes_nothing_and_says_so(filled: Path) -> None:
     assert ended.returncode == 0
     assert "the demo changed nothing" in ended.stdout
     assert counts(filled) == before
-    assert before["reports"] == 5
+    assert before["reports"] == 6
 
 
 @pytest.mark.slow
@@ -115,6 +116,23 @@ def test_each_experiment_reads_as_the_story_says(server: Server) -> None:
     assert broken["verdict"]["code"] == "do_not_read"
     assert broken["srm"]["status"] == "fail"
     assert not any(c["readable"] for metric in broken["metrics"] for c in metric["comparisons"])
+
+
+@pytest.mark.slow
+def test_the_cart_page_learned_and_is_reported_without_a_scorecard(server: Server) -> None:
+    """Salts and seed are fixed; the truth is experiments/demo/nudges.py: no single nudge is best for every cart."""
+    found = report(server, "cart-nudge")
+    assert found["metrics"] == []
+    bandit = found["bandit"]
+    assert bandit["gain"]["standing"] == "ahead"
+    assert [version["state"] for version in bandit["versions"]] == ["replaced", "replaced", "live", "waiting"]
+    assert bandit["valued_on"] == "held_out"
+    assert all(check["status"] == "ok" for check in found["checks"]), found["checks"]
+    csv = server.send("GET", "/v1/experiments/cart-nudge/report?format=csv").body.decode()
+    assert len(csv.splitlines()) == 5
+    page = server.send("GET", "/experiments/cart-nudge?lang=zh-CN").body.decode()
+    assert "策略版本" in page
+    assert "/experiments/cart-nudge/policies/4/approve" in page
 
 
 @pytest.mark.slow
