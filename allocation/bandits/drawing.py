@@ -50,6 +50,8 @@ class _Version(msgspec.Struct, frozen=True):
     """Upper bound of its members' digits under the ramp's salt; ``None`` for all."""
     places: tuple[int | None, ...]
     """Index of each of the experiment's variants among the policy's; ``None`` for one it does not know."""
+    alike: bool
+    """Whether these are the same indices: the usual case, which needs no translation."""
 
 
 class BanditDraw:
@@ -217,6 +219,7 @@ class BanditDraw:
             policy,
             None if part == 1 else upper_text(bound(part)),
             tuple(places.get(key) for key in self._keys),
+            tuple(self._keys) == policy.variants,
         )
 
 
@@ -240,6 +243,8 @@ def _known(version: _Version, eligible: tuple[int, ...]) -> list[int]:
 
 def _spread(version: _Version, eligible: tuple[int, ...], x: Sequence[Value]) -> list[float]:
     """Return the version's probabilities; a variant that it does not know has none of its own, only the floor's."""
+    if version.alike:
+        return version.policy.probabilities(x, eligible)
     known = _known(version, eligible)
     if len(known) == len(eligible):
         return version.policy.probabilities(x, known)

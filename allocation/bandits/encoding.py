@@ -178,7 +178,8 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
                 columns.append(start + 1 if got is None else start)
                 values.append(1.0 if got is None else got)
             else:
-                columns.append(start + (got if got is not None and got < size else RARE))  # type: ignore[arg-type]
+                level = int(got or MISSING)
+                columns.append(start + (level if level < size else RARE))
                 values.append(1.0)
         for block in self.layout.blocks[self._singles :]:
             column, value = block.entry(x)

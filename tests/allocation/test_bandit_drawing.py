@@ -126,6 +126,19 @@ def test_the_control_group_may_be_split_by_weight() -> None:
     assert how["p"] == pytest.approx([4 / 7, 2 / 7, 1 / 7])
 
 
+def test_variants_are_told_by_their_keys_not_by_their_places() -> None:
+    """The version learned them in another order, and one that has gone since."""
+    scores = {"b": 1.0, "gone": 9.0, "control": 0.0, "a": 2.0}
+    policy = Policy(
+        variants=tuple(scores), kind="contextual", rule="softmax", coef=np.array([[score] for score in scores.values()])
+    )
+    snapshot = learned(policy, weights=(1, 1, 1), explore="0.000001")
+    _, how = drawn(snapshot, "m-1")
+    expected = np.exp([scores[key] for key in how["eligible"]])
+    assert how["eligible"] == ["control", "a", "b"]
+    assert how["p"] == pytest.approx(expected / expected.sum(), abs=1e-5)
+
+
 def test_a_variant_that_the_version_does_not_know_is_forced() -> None:
     known = Policy(variants=("control", "a"), kind="contextual", rule="greedy", coef=np.array([[0.0], [1.0]]))
     snapshot = learned(known, forced={"b": "0.25"}, weights=(1, 1, 1))
