@@ -26,8 +26,8 @@ IMPURE = {
     "asyncio", "duckdb", "flask", "http", "ibis", "io", "os", "pathlib", "psycopg", "random", "requests",
     "secrets", "shutil", "socket", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "threading", "time", "urllib",
 }  # fmt: skip
-# A policy's file is put together in memory: what writes it wants something like a file.
-IN_MEMORY = {("allocation/bandits/policy.py", "io")}
+# Files are put together and read in memory: zipfile and pickle want something like a file.
+IN_MEMORY = {("allocation/bandits/policy.py", "io"), ("allocation/bandits/mabwiser/unpickling.py", "io")}
 HEAVY = ("pandas", "scipy", "mabwiser", "ibis", "sqlalchemy", "pydantic", "duckdb", "pyarrow", "statsmodels", "flask")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from allocation.audience import RuleError, parse
+from allocation.bandits.mabwiser.parameters import problems
 from experiments.definitions.allocation import Allocation
 from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.experiment import Experiment
@@ -46,6 +47,10 @@ def check_allocation(catalogue: Catalogue, experiment: Experiment, types: Mappin
         return
     yield from _reward(catalogue, experiment, allocation)
     yield from _features(allocation, types)
+    yield from (
+        Problem(f"{name} {problem}", pointer(["allocation", "parameters", name]))
+        for name, problem in problems(allocation.policy, allocation.parameters)
+    )
     for variant, rule in allocation.eligible.items():
         try:
             parse(rule, types)

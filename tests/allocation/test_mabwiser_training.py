@@ -179,11 +179,13 @@ def test_identical_members_are_one_cluster() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("clusters", {"clusters": 4}, "clusters has no clusters; it has draws, learner, minibatch, n_clusters"),
-        ("tree", {"n_clusters": 4}, "tree has no n_clusters"),
-        ("ucb1", {"alpha": 1.0}, "ucb1 has no alpha; it has none"),
+        ("clusters", {"clusters": 4}, "clusters is no parameter of clusters, which has draws, learner"),
+        ("tree", {"n_clusters": 4}, "n_clusters is no parameter of tree"),
+        ("ucb1", {"alpha": 1.0}, "alpha is no parameter of ucb1, which has none"),
         ("clusters", {"n_clusters": 1}, "whole number from 2"),
         ("clusters", {"n_clusters": 2.5}, "whole number from 2"),
+        ("clusters", {"minibatch": 1}, "true or false"),
+        ("clusters", {"n_clusters": float("inf")}, "whole number from 2"),
         ("tree", {"learner": "softmax"}, "learner must be one of thompson, ucb1, epsilon_greedy"),
     ],
 )

@@ -20,6 +20,7 @@ from allocation.bandits.learning.encoders import fit_encoder
 from allocation.bandits.learning.rewards import effective_rows, rewards, scale_of
 from allocation.bandits.learning.rows import Rows
 from allocation.bandits.learning.settings import Settings
+from allocation.bandits.mabwiser.parameters import LEARNERS, problems
 from allocation.bandits.mabwiser.reading import read
 from allocation.bandits.mabwiser.recounting import recounted
 from allocation.bandits.mabwiser.state import Clusters, Counts, Floats, Ridges, Trees, parts_of
@@ -31,14 +32,6 @@ POLICIES = frozenset({"epsilon_greedy", "ucb1", "popularity", "softmax", "cluste
 SAMPLE = 20_000
 """Rows that clusters and trees are fitted on at most."""
 _CHUNK = 20_000
-_LEARNERS = {
-    "clusters": ("thompson", "ucb1", "softmax", "popularity", "epsilon_greedy"),
-    "tree": ("thompson", "ucb1", "epsilon_greedy"),
-}
-_OWN = {
-    "clusters": {"learner", "n_clusters", "minibatch", "draws"},
-    "tree": {"learner", "max_depth", "min_samples_leaf", "max_leaf_nodes", "draws"},
-}
 
 
 def train(rows: Rows, settings: Settings) -> Policy:
@@ -70,14 +63,14 @@ def train(rows: Rows, settings: Settings) -> Policy:
         money = {"worth": _worth(rows, settings, weight), "contact": np.asarray(settings.contact)}
     order = list(range(len(settings.variants)))
     draws = int(parameters.get("draws", 250))
-    encoder = Encoder() if settings.policy not in _OWN else fit_encoder(rows, settings.features, settings.pairs)
+    encoder = Encoder() if settings.policy not in LEARNERS else fit_encoder(rows, settings.features, settings.pairs)
     encoded = encoder.encode_columns(rows.columns, rows.n)
     # An order of their own: clusters, and sums to the last bit, depend on the order of the rows.
     place = np.argsort(fingerprint([rows.variant, earned, weight, *encoded.numeric.T, *encoded.levels.T]))
     encoded, weight, earned, variant = encoded.take(place), weight[place], earned[place], rows.variant[place]
     # Every so-many-th of them: rows of equal content stand together, so each content has its share.
-    sample = np.linspace(0, rows.n - 1, min(rows.n, SAMPLE if settings.policy in _OWN else rows.n)).astype(np.intp)
-    contexts = encoder.design(encoded.take(sample)) if settings.policy in _OWN else None
+    sample = np.linspace(0, rows.n - 1, min(rows.n, SAMPLE if settings.policy in LEARNERS else rows.n)).astype(np.intp)
+    contexts = encoder.design(encoded.take(sample)) if settings.policy in LEARNERS else None
     learned = _fitted(settings, learner, parameters, variant[sample], earned[sample], contexts)
     if rows.n > len(sample) or (weight != 1).any():
         pieces = (slice(start, start + _CHUNK) for start in range(0, rows.n, _CHUNK))
@@ -98,23 +91,11 @@ def train(rows: Rows, settings: Settings) -> Policy:
 
 
 def _checked(settings: Settings) -> Mapping[str, Any]:
-    known = _OWN.get(settings.policy, set())
-    unknown = sorted(set(settings.parameters) - known)
-    if unknown:
-        may = f"it has {', '.join(sorted(known))}" if known else "it has none"
-        raise ValueError(f"parameters: {settings.policy} has no {', '.join(unknown)}; {may}")
-    if not known:
+    for name, problem in problems(settings.policy, settings.parameters):
+        raise ValueError(f"parameters: {name} {problem}")
+    if settings.policy not in LEARNERS:
         return {}
-    learner = settings.parameters.get("learner", "thompson" if settings.model == "logistic" else "ucb1")
-    if learner not in _LEARNERS[settings.policy]:
-        raise ValueError(f"parameters: learner must be one of {', '.join(_LEARNERS[settings.policy])}, not {learner!r}")
-    for name, value in settings.parameters.items():
-        if name in {"learner", "minibatch"}:
-            continue
-        least = 2 if name in {"n_clusters", "max_leaf_nodes"} else 1
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < least:
-            raise ValueError(f"parameters: {name} must be a whole number from {least}, not {value!r}")
-    return {**settings.parameters, "learner": learner}
+    return {"learner": "thompson" if settings.model == "logistic" else "ucb1", **settings.parameters}
 
 
 def _worth(rows: Rows, settings: Settings, weight: Floats) -> Floats:
@@ -156,7 +137,7 @@ def _fitted(
         around = NeighborhoodPolicy.TreeBandit(
             {name: int(shape[name]) for name in ("max_depth", "min_samples_leaf", "max_leaf_nodes") if name in shape}
         )
-    if not len(variant) or (settings.policy in _OWN and around is None):
+    if not len(variant) or (settings.policy in LEARNERS and around is None):
         nothing = np.zeros(len(settings.variants))
         return recounted(Counts(learner, given, nothing, nothing), variant, earned, np.ones(len(variant)), ())
     mab = MAB(list(settings.variants), policy(**given), around, seed=settings.seed)
