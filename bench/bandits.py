@@ -3,8 +3,8 @@
 One decision is all that a decision needs: encode 20 attributes, score 5 offers, probabilities, floor, hash, draw, and
 the JSON that the log keeps; mabwiser's LinTS only names an arm for a vector that somebody else has encoded. Many at
 once is encoding columns and their probabilities. The update is the sums that a linear model needs; the file is what a
-version weighs with 100 offers and 100 columns. Rounds are interleaved, one thread, medians; ratios are those of each
-round.
+version weighs with 100 offers and 100 columns. Rounds are interleaved, one thread, medians of CPU time, which depends
+less on who else uses the machine; ratios are those of each round. Waiting while versions swap is by the clock.
 """
 
 from __future__ import annotations
@@ -89,16 +89,16 @@ def lints(arms: int, columns: int, rows: int) -> Any:
 
 
 def times(work: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Return the seconds of each piece of work in each round; the order turns."""
+    """Return the CPU seconds of each piece of work in each round; the order turns."""
     found: dict[str, list[float]] = {name: [] for name in work}
     names = list(work)
     for run in work.values():
         run()
     for i in range(rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            start = time.perf_counter()
+            start = time.process_time()
             work[name]()
-            found[name].append(time.perf_counter() - start)
+            found[name].append(time.process_time() - start)
     return found
 
 
