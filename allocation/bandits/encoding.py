@@ -172,6 +172,8 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
 
     def sparse(self, x: Sequence[Value]) -> tuple[list[int], list[float]]:
         """Return the columns of one member's design row that may be non-zero, and their values."""
+        if self._plain is not None and None not in x:
+            return self._plain, [1.0, *x]  # type: ignore[list-item]
         columns, values = [0], [1.0]
         for got, (start, size) in zip(x, self._starts, strict=True):
             if not size:
@@ -192,6 +194,13 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
         """Of each feature its first column and, where it has levels, how many."""
         own = [block for block in self.layout.blocks if block.second is None and block.first.kind != "missing"]
         return tuple((block.start, block.first.size if block.first.kind == "level" else 0) for block in own)
+
+    @cached_property
+    def _plain(self) -> list[int] | None:
+        """The columns of everybody of whom everything is known, where that is always the same ones."""
+        if self.pairs or any(size for _, size in self._starts):
+            return None
+        return [0, *(start for start, _ in self._starts)]
 
     @cached_property
     def _singles(self) -> int:

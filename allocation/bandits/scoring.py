@@ -27,6 +27,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 _CHUNK = 1 << 14
 _CELLS = 1 << 17  # numbers of a working array: 1 MB, which stays near the processor
+_DEEP = 700.0  # below −this, exp(−η) is beyond what a double holds
 _KEPT = 4096  # kinds of members whose shares of samples are kept
 
 
@@ -125,8 +126,9 @@ class Scorer:
             scale = self.policy.scale
             return [value / scale - contact for value, contact in zip(eta.tolist(), contacts, strict=True)]
         worths = self._worths if self._amounts is None else _sums(self._amounts, columns, values).tolist()
+        exp = math.exp
         return [
-            _sigmoid(value) * worth - contact
+            worth / (1.0 + exp(-value)) - contact if value > -_DEEP else _sigmoid(value) * worth - contact
             for value, worth, contact in zip(eta.tolist(), worths, contacts, strict=True)
         ]
 
