@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,16 +35,13 @@ def fit_contextual(rows: Rows, settings: Settings, encoder: Encoder, weight: Flo
     groups = groups_of(encoder.columns)
     variants = len(settings.variants)
     amount: FloatArray | None = None
-    spread_unit = 1.0
     if settings.model == "linear":
         unit, standard = _in_units(rows.amount, weight)
-        made = cells(encoder, encoded, variants, rows.variant, standard, weight)
-        posterior, coef, spread_unit = _linear(made, groups)
-        coef, spread_unit = coef * unit, spread_unit * unit
+        fitted = _linear(cells(encoder, encoded, variants, rows.variant, standard, weight), groups, unit)
     else:
         made = cells(encoder, encoded, variants, rows.variant, rows.converted.astype(np.float64), weight)
-        posterior = _on_used(made, groups, fit_logistic)
-        coef = posterior.coef
+        used = _used(made)
+        fitted = Fitted(fit_logistic(*_narrowed(made, groups, used)), used, groups)
     if settings.model == "hurdle":
         amount = _amounts(rows, encoder, groups, weight, variants)
     needs_spread = settings.policy in {"thompson", "linucb"}
@@ -55,12 +51,12 @@ def fit_contextual(rows: Rows, settings: Settings, encoder: Encoder, weight: Flo
         rule=settings.policy,  # type: ignore[arg-type]  # train() asks only for these four
         encoder=encoder,
         model=settings.model,
-        coef=coef,
+        coef=fitted.coef,
         amount=amount,
         worth=np.asarray(settings.worth, np.float64) if settings.model == "logistic" else None,
         contact=np.asarray(settings.contact, np.float64),
         scale=scale_of(rows, settings, weight),
-        spread=packed(posterior, spread_unit) if needs_spread else None,
+        spread=fitted.spread() if needs_spread else None,
         sharpness=settings.sharpness,
         effective_rows=effective_rows(weight),
         optimism=settings.optimism,
@@ -68,16 +64,45 @@ def fit_contextual(rows: Rows, settings: Settings, encoder: Encoder, weight: Flo
     )
 
 
-def packed(posterior: Posterior, unit: float) -> npt.NDArray[np.float32]:
-    """Return the lower triangles of each variant's covariance factor by rows, shape (K, P(P+1)/2)."""
-    count, size = posterior.coef.shape
-    rows, columns = np.tril_indices(size)
-    spread = np.empty((count, len(rows)), np.float32)
-    for k in range(count):
-        cov = posterior.covariance(k)
-        cov.flat[:: size + 1] += 1e-12 * np.trace(cov) / size  # keeps the factorisation clear of rounding
-        spread[k] = (unit * np.linalg.cholesky(cov))[rows, columns]
-    return spread
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model of the columns that some row uses: the others stay at their prior, and cost nothing.
+
+    Attributes:
+        posterior: of the used columns' coefficients, in units of ``unit``.
+        used: index of those columns, ascending.
+        groups: of all P columns.
+        unit: what coefficients are multiplied with.
+    """
+
+    posterior: Posterior
+    used: npt.NDArray[np.intp]
+    groups: Groups
+    unit: float = 1.0
+
+    @property
+    def coef(self) -> FloatArray:
+        """Coefficients of all columns, shape (K, P)."""
+        coef = np.zeros((len(self.posterior.coef), len(self.groups.code)))
+        coef[:, self.used] = self.posterior.coef * self.unit
+        return coef
+
+    def spread(self) -> npt.NDArray[np.float32]:
+        """Return the lower triangles of each variant's covariance factor by rows, shape (K, P(P+1)/2)."""
+        count, size = len(self.posterior.coef), len(self.groups.code)
+        prior = self.groups.first_prior(np.zeros(size))
+        spread = np.zeros((count, size * (size + 1) // 2), np.float32)
+        row = np.arange(size)
+        spread[:, row * (row + 1) // 2 + row] = self.unit * np.hypot(prior.common, prior.own)
+        # Unused columns are independent of the others, so the factor of the whole holds that of the used ones.
+        rows, columns = np.tril_indices(len(self.used))
+        place = self.used[rows] * (self.used[rows] + 1) // 2 + self.used[columns]
+        for k in range(count):
+            cov = self.posterior.covariance(k)
+            # A trace of the diagonal keeps the factorisation clear of rounding.
+            cov.flat[:: len(cov) + 1] += 1e-12 * np.trace(cov) / len(cov)
+            spread[k, place] = (self.unit * np.linalg.cholesky(cov))[rows, columns]
+        return spread
 
 
 def _amounts(rows: Rows, encoder: Encoder, groups: Groups, weight: FloatArray, variants: int) -> FloatArray:
@@ -96,8 +121,8 @@ def _amounts(rows: Rows, encoder: Encoder, groups: Groups, weight: FloatArray, v
     kept, whole = (float((weights * values)[order].sum()) for values in (cut, standard))
     factor = min(max(whole / kept, 0.5), 2.0) if kept * whole > 0 else 1.0
     encoded = encoder.encode_columns(bought.columns, bought.n)
-    _, coef, _ = _linear(cells(encoder, encoded, variants, bought.variant, cut, weights), groups)
-    return coef * unit * factor
+    made = cells(encoder, encoded, variants, bought.variant, cut, weights)
+    return _linear(made, groups, unit * factor).coef
 
 
 def _in_units(amount: FloatArray, weight: FloatArray) -> tuple[float, FloatArray]:
@@ -107,46 +132,22 @@ def _in_units(amount: FloatArray, weight: FloatArray) -> tuple[float, FloatArray
     return unit, np.round(amount / unit, DIGITS)
 
 
-def _linear(made: Cells, groups: Groups) -> tuple[Posterior, FloatArray, float]:
-    """Return the posterior, the coefficients, and the unit that the posterior is in."""
-    unit = 1.0
-
-    def fit(used: Cells, of: Groups) -> Posterior:
-        nonlocal unit
-        fitted = fit_linear(LinearStatistics.from_cells(used), of)
-        unit = fitted.unit
-        return fitted.posterior
-
-    posterior = _on_used(made, groups, fit)
-    return posterior, posterior.coef * unit, unit
+def _linear(made: Cells, groups: Groups, unit: float) -> Fitted:
+    """Return the fit of outcomes that are in units of ``unit``."""
+    used = _used(made)
+    narrowed, theirs = _narrowed(made, groups, used)
+    fit = fit_linear(LinearStatistics.from_cells(narrowed), theirs)
+    return Fitted(fit.posterior, used, groups, unit * fit.unit)
 
 
-def _on_used(made: Cells, groups: Groups, fit: Callable[[Cells, Groups], Posterior]) -> Posterior:
-    """Fit the columns that some row uses: the others stay at their prior, and cost nothing."""
-    size = made.columns
+def _used(made: Cells) -> npt.NDArray[np.intp]:
+    """Return the columns that are not zero everywhere, and the intercept."""
     used = np.asarray((made.design != 0).sum(axis=0)).ravel() > 0
     used[0] = True
-    index = np.flatnonzero(used)
-    if len(index) == size:
-        return fit(made, groups)
-    inner = fit(replace(made, design=made.design[:, index]), replace(groups, code=groups.code[index]))
-    return _widened(inner, groups, index, size)
+    return np.flatnonzero(used)
 
 
-def _widened(inner: Posterior, groups: Groups, index: npt.NDArray[np.intp], size: int) -> Posterior:
-    """Return the posterior of all columns: those that were left out are as their groups' prior says."""
-    count = len(inner.coef)
-    prior = groups.first_prior(np.zeros(size))
-    for whole, part in (
-        (prior.centre, inner.prior.centre),
-        (prior.common, inner.prior.common),
-        (prior.own, inner.prior.own),
-    ):
-        whole[index] = part
-    coef, pooled = np.zeros((count, size)), np.zeros(size)
-    coef[:, index], pooled[index] = inner.coef, inner.pooled
-    own_inverse = np.tile(np.eye(size), (count, 1, 1))
-    own_inverse[:, index[:, None], index] = inner.own_inverse
-    pooled_cov = np.diag(prior.common**2)
-    pooled_cov[np.ix_(index, index)] = inner.pooled_cov
-    return Posterior(coef, pooled, own_inverse, pooled_cov, prior)
+def _narrowed(made: Cells, groups: Groups, used: npt.NDArray[np.intp]) -> tuple[Cells, Groups]:
+    if len(used) == made.columns:
+        return made, groups
+    return replace(made, design=made.design[:, used]), replace(groups, code=groups.code[used])

@@ -48,7 +48,8 @@ def _numeric(spec: FeatureSpec, column: npt.NDArray[Any] | None) -> FeatureCode:
         return FeatureCode(spec.attribute, "numeric", transform=spec.transform)
     inner = np.clip(values, *np.quantile(values, TAILS))
     # Sums over sorted values: the same rows in another order give the same bits.
-    centre, scale = float(inner.mean()), float(inner.std())
+    largest = float(np.abs(inner).max()) or 1.0  # squares of values near the largest double would overflow
+    centre, scale = float((inner / largest).mean()) * largest, float((inner / largest).std()) * largest
     if scale <= 1e-9 * max(1.0, abs(centre)):  # a constant: nothing to see yet, and nothing to scale by
         return FeatureCode(spec.attribute, "numeric", transform=spec.transform, centre=centre)
     return FeatureCode(
