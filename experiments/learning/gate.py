@@ -29,7 +29,9 @@ LOSSES = (0.05, 0.1, 0.2)
 THIN_SHARE = 0.01
 """Of the logged rows, that must be effective at least."""
 NEAR = 1e-6
-"""How far logged probabilities may be from a sum of 1."""
+"""How far logged probabilities may be from a sum of 1, or from what their version draws."""
+CHECKED = 500
+"""Decisions of a version that are looked at, whether it draws them today as it did then."""
 
 REASONS: dict[str, str] = {
     "harm": "it would earn less than the live version, beyond chance",
@@ -189,26 +191,36 @@ def logged_mixture(rows: LearningRows, case: Case) -> Floats:
     from a mixture of both. Weighing by it spares the large weights of variants that the version hardly draws: the
     control group drew them. A control group's decision belongs to the version that drew for the policy's decision
     before it; it could have met any of those, and the probability of each is as it should be.
+
+    Where a version did not draw as it would today, because floors have changed since, its decisions and those beside
+    them are weighed by what they were drawn with each.
     """
     beside = versions_beside(rows)
     control = rows.group == "uniform"
-    drawn = rows.p.copy()
-    for version in np.unique(beside[control]):
-        here = control & (beside == version)
-        policy = case.logged.get(int(version))
-        columns = {name: values[here] for name, values in rows.columns.items()}
-        drawn[here] = (
-            drawn_evenly(rows.eligible[here], case.floors)
-            if policy is None
-            else drawn_by(policy, rows.variants, columns, rows.eligible[here], case.floors)
-        )
-    even = drawn_evenly(rows.eligible, case.floors, "uniform")
-    even[control] = rows.p[control]
-    mixture = np.empty_like(drawn)
+    mixture = rows.p.copy()
     for version in np.unique(beside):
-        here = beside == version
-        mixture[here] = mixed(drawn[here], even[here], float(control[here].mean()))
+        here = np.flatnonzero(beside == version)
+        theirs, others = here[~control[here]], here[control[here]]
+        checked = theirs[np.unique(np.linspace(0, len(theirs) - 1, CHECKED).astype(np.intp))] if len(theirs) else theirs
+        again = _drawn_again(rows.take(checked), int(version), case)
+        if again is None or (np.abs(again - rows.p[checked]) > NEAR).any():
+            continue
+        drawn, even = rows.p[here], drawn_evenly(rows.eligible[here], case.floors, "uniform")
+        in_control = control[here]
+        if len(others):
+            of_control = _drawn_again(rows.take(others), int(version), case)
+            assert of_control is not None  # noqa: S101 - the version is at hand: it was asked above
+            drawn[in_control], even[in_control] = of_control, rows.p[others]
+        mixture[here] = mixed(drawn, even, float(in_control.mean()))
     return mixture
+
+
+def _drawn_again(rows: LearningRows, version: int, case: Case) -> Floats | None:
+    """Return what a version would draw these decisions from today; ``None`` where it is not at hand."""
+    if version == 0:
+        return drawn_evenly(rows.eligible, case.floors)
+    policy = case.logged.get(version)
+    return None if policy is None else drawn_by(policy, rows.variants, rows.columns, rows.eligible, case.floors)
 
 
 def versions_beside(rows: LearningRows) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ from experiments.keeping.repository import Repository
 from experiments.learning import approving, ramping, versions
 from experiments.learning.approving import PolicyError
 from experiments.learning.as_drawn import Floors, drawn_by, drawn_evenly
-from experiments.learning.gate import Case, judge, versions_beside
+from experiments.learning.gate import Case, judge, logged_mixture, versions_beside
 from experiments.learning.gating import gate_candidate, watch_ramp
 from experiments.learning.guardrails import broken, take_out_broken
 from experiments.learning.rows import LearningRows
@@ -353,6 +353,18 @@ def test_the_verdict_does_not_depend_on_the_unit_of_money_or_the_order_of_varian
     assert fen.reasons == one.reasons
     assert fen.power == pytest.approx(one.power)
     assert fen.noticeable == pytest.approx(one.noticeable)
+
+
+def test_decisions_are_weighed_by_the_mixture_of_groups_or_by_their_own_where_floors_have_changed() -> None:
+    rows = logged(np.random.default_rng(10), 6000, 1, 1, (0.2, 0.2, 0.2))
+    known = case(rows, 2)
+    share = (rows.group == "uniform").mean()
+    floors = known.floors
+    drawn_then = drawn_by(policy(1), VARIANTS, rows.columns, rows.eligible, floors)
+    assert logged_mixture(rows, known) == pytest.approx(share / 3 + (1 - share) * drawn_then)
+    changed = case(rows, 2, floors=Floors(0.1, (0.0,) * 3, (1.0,) * 3))
+    assert logged_mixture(rows, changed) == pytest.approx(rows.p)
+    assert logged_mixture(rows, case(rows, 2, logged={})) == pytest.approx(rows.p)
 
 
 def test_a_version_that_follows_the_members_is_judged_by_what_they_like_now() -> None:
