@@ -275,9 +275,9 @@ def _counted(report: Report, bandit: Bandit, language: Language, numbers: Number
         (_("Decisions"), numbers.count(bandit.decisions)),
         (_("of these, with windows not over"), numbers.count(bandit.open)),
         (_("Matured decisions of the policy"), numbers.count(gain.policy_decisions)),
-        (_("members that these are"), numbers.count(gain.policy_units)),
+        (_("their members"), numbers.count(gain.policy_units)),
         (_("Matured decisions of the control group"), numbers.count(gain.control_decisions)),
-        (_("members that these are"), numbers.count(gain.control_units)),
+        (_("their members"), numbers.count(gain.control_units)),
     ]
     reasons = {
         "override": _("on the allow-list"),

@@ -23,7 +23,6 @@ from experiments.learning import versions
 from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US
 from experiments.report.bandit.document import Mask
-from experiments.report.build import build_report
 from experiments.report.document import Report
 from experiments.report.render_csv import render_csv
 from experiments.report.render_rows import render_rows_csv
@@ -32,6 +31,7 @@ from experiments.settings import Settings
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 from tests.api.test_web_pages import check_page
+from tests.api.web_bandit import learned
 from tests.experiments.measuring import START_US, record
 from tests.experiments.test_bandit_report import defined, learned_versions, log_of
 
@@ -49,11 +49,8 @@ def opened(folder: Path) -> Store:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    store = opened(tmp_path_factory.mktemp("bandit"))
-    found = build_report(store, "winback", START_US + 42 * DAY_US)
-    store.close()
-    return found
+def report() -> Report:
+    return learned()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from api.web.blueprint import create_blueprint
 from api.web.pages import FONT, HTMX, render_report
 from api.web.views import Site
-from tests.api import web_designs, web_reports
+from tests.api import web_bandit, web_designs, web_reports
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +45,7 @@ PAGES = {
     "report-nasty": "/experiments/nasty",
     "report-watched": "/experiments/watched",
     "report-bayesian": "/experiments/believed",
+    "report-learned": "/experiments/winback",
     "report-no-data": "/experiments/no-data",
     "draft": "/experiments/second-order-nudge",
 }
@@ -61,6 +62,7 @@ def site() -> Iterator[str]:
         "no-data": web_reports.empty(),
         "watched": web_designs.watched(),
         "believed": web_designs.believed(),
+        "winback": web_bandit.learned(),
     }
     draft = msgspec.structs.replace(
         web_reports.PLAN, experiment="second-order-nudge", state="draft", planned_units=None, started_at=None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.report import figures
+from experiments.report.bandit import words
 from experiments.report.bandit.document import PolicyValue
 from experiments.report.bandit.logged import Drawn, Logged
 from experiments.report.document import Check, CheckStatus
@@ -115,7 +116,7 @@ def _open(drawn: Drawn, open_: int, window_days: float) -> Check:
         status="info" if not drawn.total else "caution" if share > 0.5 else "ok",
         label={"en": "Rewards still open", "zh-CN": "收益未定"},
         value={"en": written, "zh-CN": written},
-        detail={"en": f"window {window_days:g} days", "zh-CN": f"窗口 {window_days:g} 天"},
+        detail={"en": f"window {words.days(window_days)}", "zh-CN": f"窗口 {window_days:g} 天"},
     )
 
 

@@ -67,6 +67,15 @@ GATE: dict[str, Words] = {
 }
 
 
+def days(number: float) -> str:
+    """Return a length of time in English.
+
+    >>> days(1.0), days(0.5)
+    ('1 day', '0.5 days')
+    """
+    return f"{number:g} day" + ("" if number == 1 else "s")
+
+
 def gate_words(code: str) -> Words:
     """Return why the gate blocked a version.
 
@@ -319,7 +328,7 @@ def methods(gain: Gain, reward: Reward, *, held_out: bool = True) -> list[Words]
             ),
         },
         {
-            "en": f"A decision counts once its window of {reward.window_days:g} days is over; an outcome belongs to "
+            "en": f"A decision counts once its window of {days(reward.window_days)} is over; an outcome belongs to "
             + ("the unit's last decision before it." if reward.attribution == "last" else "every decision before it."),
             "zh-CN": f"决策在其 {reward.window_days:g} 天窗口结束后计入；结果归属于"
             + ("该单元在此之前的最后一次决策。" if reward.attribution == "last" else "在此之前的所有决策。"),
