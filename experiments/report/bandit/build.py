@@ -26,11 +26,11 @@ from experiments.report.bandit.checks import checks_of
 from experiments.report.bandit.counting import SEGMENT_DAYS, Asked, drawn_of
 from experiments.report.bandit.document import (
     Bandit,
+    BanditReward,
+    BanditSegment,
     Day,
     Histogram,
     Mask,
-    Reward,
-    Segment,
     VersionLine,
     VersionStart,
 )
@@ -183,7 +183,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         ],
         starts=[VersionStart(version=v, date=day_text(d)) for v, d in sorted(drawn.starts.items())],
         segments=[
-            Segment(
+            BanditSegment(
                 attribute=mix.attribute,
                 label=declared.names.attribute(mix.attribute),
                 level=mix.level,
@@ -275,12 +275,12 @@ def local_days(at: np.ndarray[Any, np.dtype[np.int64]], time_zone: str) -> np.nd
     return days
 
 
-def reward_of(learned: Learned, allocation: Allocation) -> Reward:
+def reward_of(learned: Learned, allocation: Allocation) -> BanditReward:
     """Return what is earned, as people read it."""
     metric = learned.metric
     start, end = learned.window_us
     money = learned.counts_costs or metric.is_money
-    return Reward(
+    return BanditReward(
         metric=metric.key,
         label=dict(metric.name),
         unit="money" if money else "share" if learned.is_yes_or_no else "number",

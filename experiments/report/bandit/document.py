@@ -35,7 +35,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is missing."""
 
 
-class Reward(msgspec.Struct, frozen=True, kw_only=True):
+class BanditReward(msgspec.Struct, frozen=True, kw_only=True):
     """What is earned, and when it counts."""
 
     metric: str
@@ -112,7 +112,7 @@ class VersionStart(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class BanditSegment(msgspec.Struct, frozen=True, kw_only=True):
     """Who gets what: one level of an attribute."""
 
     attribute: str
@@ -182,7 +182,7 @@ class Bandit(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     """The declared kind, such as ``igw``."""
     explore: float
-    reward: Reward
+    reward: BanditReward
     variants: list[str]
     """In the experiment's order, which is that of every list of counts."""
     sentence: Words
@@ -191,7 +191,7 @@ class Bandit(msgspec.Struct, frozen=True, kw_only=True):
     arms: list[Arm]
     days: list[Day]
     starts: list[VersionStart]
-    segments: list[Segment]
+    segments: list[BanditSegment]
     segment_days: int
     """How many days ``segments`` covers."""
     propensities: Histogram

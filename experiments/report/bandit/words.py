@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from experiments.report import figures
-from experiments.report.bandit.document import Gain, Mask, PolicyValue, Reward, Value, VersionLine, Words
+from experiments.report.bandit.document import BanditReward, Gain, Mask, PolicyValue, Value, VersionLine, Words
 
 LANGUAGES = ("en", "zh-CN")
 POLICIES: dict[str, Words] = {
@@ -99,23 +99,25 @@ def why_words(why: str | None, lang: str) -> str:
     return why
 
 
-def amount(value: float | None, reward: Reward, currency: str | None, *, like: float | None = None) -> str:
+def amount(value: float | None, reward: BanditReward, currency: str | None, *, like: float | None = None) -> str:
     """Return a reward per decision as people read it."""
     return figures.amount(value, reward.unit, currency, like=like)
 
 
-def change(value: float | None, reward: Reward, currency: str | None, lang: str, *, like: float | None = None) -> str:
+def change(
+    value: float | None, reward: BanditReward, currency: str | None, lang: str, *, like: float | None = None
+) -> str:
     """Return a difference of two rewards, with its sign."""
     return figures.change(value, reward.unit, currency, like=like, lang=lang)
 
 
-def interval(value: Value, reward: Reward, currency: str | None, lang: str) -> str:
+def interval(value: Value, reward: BanditReward, currency: str | None, lang: str) -> str:
     """Return the interval of a difference; its unit stands once."""
     low, high = (change(v, reward, currency, lang, like=value.estimate) for v in (value.ci_low, value.ci_high))
     return low.removesuffix(figures.points(lang)) + (" 至 " if lang.startswith("zh") else " to ") + high
 
 
-def total(value: float | None, reward: Reward, currency: str | None, lang: str) -> str:
+def total(value: float | None, reward: BanditReward, currency: str | None, lang: str) -> str:
     """Return what was gained so far, without a sign: money, or outcomes where shares are counted."""
     if value is None:
         return "–"
@@ -124,7 +126,7 @@ def total(value: float | None, reward: Reward, currency: str | None, lang: str) 
     return figures.plain(abs(value), 0)
 
 
-def sentence(gain: Gain, reward: Reward, currency: str | None, *, day: int | None, level: str) -> Words:
+def sentence(gain: Gain, reward: BanditReward, currency: str | None, *, day: int | None, level: str) -> Words:
     """Return what the report says first.
 
     Args:
@@ -194,7 +196,7 @@ def reasons(
     policies: Sequence[PolicyValue],
     versions: Sequence[VersionLine],
     masks: Sequence[Mask],
-    reward: Reward,
+    reward: BanditReward,
     currency: str | None,
     names: Mapping[str, Words],
 ) -> list[Words]:
@@ -230,7 +232,7 @@ def reasons(
 
 
 def _choosing(
-    best: PolicyValue, found: Value, reward: Reward, currency: str | None, names: Mapping[str, Words]
+    best: PolicyValue, found: Value, reward: BanditReward, currency: str | None, names: Mapping[str, Words]
 ) -> Words:
     low, high = found.ci_low or 0.0, found.ci_high or 0.0
     said = {}
@@ -260,7 +262,7 @@ def _choosing(
     return said
 
 
-def _candidate(candidate: PolicyValue, found: Value, reward: Reward, currency: str | None) -> Words:
+def _candidate(candidate: PolicyValue, found: Value, reward: BanditReward, currency: str | None) -> Words:
     low, high = found.ci_low or 0.0, found.ci_high or 0.0
     said = {}
     for lang in LANGUAGES:
@@ -295,7 +297,7 @@ def _reversed(value: Value) -> Value:
     return Value(estimate=turned[0], std_error=value.std_error, ci_low=turned[1], ci_high=turned[2], why=value.why)
 
 
-def methods(gain: Gain, reward: Reward, *, held_out: bool = True) -> list[Words]:
+def methods(gain: Gain, reward: BanditReward, *, held_out: bool = True) -> list[Words]:
     """Return how the figures came about."""
     always = gain.always_valid
     return [
