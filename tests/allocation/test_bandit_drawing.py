@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -261,7 +262,7 @@ def calibration(count: int, snapshot: CompiledSnapshot) -> float:
     place = {key: index for index, key in enumerate(VARIANTS)}
     draw = snapshot.experiments["x"].draw
     assert draw is not None
-    decode = json.loads
+    decode = msgspec.json.decode  # five times as fast, which a million decisions notice
     for index in range(count):
         outcome = draw("", f"member-{index}", "", rows[index % len(rows)], 0)
         how = decode(outcome.policy or "")
@@ -281,7 +282,7 @@ def test_shares_match_the_logged_probabilities_over_a_million() -> None:
     rule = {"attribute": "age", "op": "lt", "value": 45}
     snapshot = bandit(
         {"a": contextual(), "b": contextual("thompson")},
-        policies=(PolicyPlan(1, "a"), PolicyPlan(2, "b", "0.1")),
+        policies=(PolicyPlan(1, "a"), PolicyPlan(2, "b", "0.05")),
         control_share="0.05",
         eligible={"c": rule},
         min_shares={"d": "0.05"},
