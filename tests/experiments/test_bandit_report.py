@@ -164,6 +164,15 @@ def shop(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+@pytest.fixture
+def both(store_url: str) -> Iterator[Store]:
+    """A store in either database."""
+    store = open_store(store_url)
+    upgrade(store)
+    yield store
+    store.close()
+
+
 def defined(shop: Store, **allocation: object) -> None:
     fields = {"breakdowns": ["tier"], "variants": ARMS, "allocation": ALLOCATION | allocation}
     define(shop, BUYERS, experiment({"primary": ["buyers"]}, **fields))
@@ -233,11 +242,11 @@ def learned_versions(shop: Store) -> None:
                 versions.move(connection, "winback", 1, "live", now=START_US + 9 * DAY_US)
 
 
-def test_an_experiment_that_learns_gets_no_scorecard_but_its_own_report(shop: Store) -> None:
-    defined(shop)
-    record(shop, log_of(), NOW_US)
-    learned_versions(shop)
-    report = build_report(shop, "winback", NOW_US)
+def test_an_experiment_that_learns_gets_no_scorecard_but_its_own_report(both: Store) -> None:
+    defined(both)
+    record(both, log_of(), NOW_US)
+    learned_versions(both)
+    report = build_report(both, "winback", NOW_US)
     assert report.metrics == []
     assert report.verdict is None
     assert report.bandit is not None
