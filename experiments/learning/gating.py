@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,13 @@ UNWEIGHED = ("no_propensity", "propensity_differs")
 
 
 def gate_candidate(
-    store: Store, record: ExperimentRecord, rows: LearningRows, settings: Settings, now: int | None = None
+    store: Store,
+    record: ExperimentRecord,
+    rows: LearningRows,
+    settings: Settings,
+    now: int | None = None,
+    *,
+    warm: LearningRows | None = None,
 ) -> tuple[Version, Verdict] | None:
     """Judge the version that was made last, and let it go where the verdict sends it.
 
@@ -42,6 +49,8 @@ def gate_candidate(
         rows: matured decisions of all groups.
         settings: as the version was learned.
         now: microseconds since 1970 UTC; by default the database's.
+        warm: those of the finished experiment that is learned from too: as long as nothing is live and the experiment
+            has fewer decisions of its own, the version is judged on them.
 
     Returns:
         The version as it stands then, and what the gate found; ``None`` where there was nothing to judge.
@@ -56,6 +65,8 @@ def gate_candidate(
         if candidate is None or versions.standing(known, "ramping") is not None:
             return None
         live = versions.standing(known, "live")
+        if live is None and warm is not None and mine.n < warm.n:
+            mine = as_own(warm, rows)
         plan = bandit_plan(connection, record)
         assert plan is not None  # noqa: S101 - an experiment with an allocation has one
         numbers = {version.version: version.sha256 for version in known}
@@ -95,6 +106,34 @@ def gate_candidate(
             return moved, verdict
         tell(connection, "policy_passed", record.key, told, actor=GATE, now=at)
         return ramping.begin(connection, record.key, candidate.version, allocation.gate, actor=GATE, now=at), verdict
+
+
+def as_own(warm: LearningRows, own: LearningRows) -> LearningRows:
+    """Return the decisions of a finished experiment as if they were this one's: its variants and costs of contact.
+
+    Decisions for variants that this one lacks are left out, and the others' probabilities are those given that.
+    """
+    place = [own.variants.index(key) if key in own.variants else -1 for key in warm.variants]
+    kept = warm.take((np.array(place)[warm.variant] >= 0) & (warm.group != "uniform"))
+    p, eligible = np.zeros((kept.n, len(own.variants))), np.zeros((kept.n, len(own.variants)), dtype=np.bool_)
+    for theirs, mine in enumerate(place):
+        if mine >= 0:
+            p[:, mine], eligible[:, mine] = kept.p[:, theirs], kept.eligible[:, theirs]
+    p /= p.sum(axis=1, keepdims=True)
+    variant = np.array(place, dtype=np.intp)[kept.variant]
+    missing = np.full(kept.n, None, dtype=object)
+    return replace(
+        kept,
+        variants=own.variants,
+        variant=variant,
+        p=p,
+        eligible=eligible,
+        propensity=p[np.arange(kept.n), variant],
+        contact=own.contact,
+        columns={name: kept.columns.get(name, missing) for name in own.columns},
+        group=np.full(kept.n, "policy", dtype=object),
+        version=np.zeros(kept.n, dtype=np.int64),
+    )
 
 
 def watch_ramp(

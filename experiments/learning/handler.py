@@ -73,7 +73,7 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
     taken_back = watch_ramp(store, record, known.rows)
     # One that was brought in, or had to wait for a ramp, is judged before a later one takes its place.
     made_with = settings_of(known.declared, together(known.rows, known.declared, known.warm))
-    gate_candidate(store, record, known.rows, made_with)
+    gate_candidate(store, record, known.rows, made_with, warm=known.warm)
     with store.read() as connection:
         stands = Stands(tuple(versions.read(connection, record.key)), masked(connection, record.key))
     told: dict[str, Any] = {
@@ -100,7 +100,7 @@ def update(store: Store, settings: Settings, job: Job, progress: Progress, stop:
             number = _keep(store, replace(learned, new=replace(learned.new, about=about)), job.created_by)
             why = "another_was_made" if number is None else None
             told["learned_from"] = learned.new.rows
-    gate_candidate(store, record, known.rows, made_with)
+    gate_candidate(store, record, known.rows, made_with, warm=known.warm)
     with store.read() as connection:
         state = None if number is None else versions.one(connection, record.key, number).state
     return {"version": number, "state": state, "why": why, **told}

@@ -292,6 +292,29 @@ def test_a_good_version_passes_and_is_ramped_up_and_a_bad_one_is_blocked(learnin
     assert "policy_blocked" in actions(store)
 
 
+def test_a_version_that_starts_from_a_finished_test_is_judged_on_it(learning: Store) -> None:
+    """The test had its variants in another order, one of its own, and nothing is logged here yet."""
+    record = Repository(learning).experiment(KEY)
+    rows = logged(np.random.default_rng(12), 6000, 0, 0, (0.1, 0.3, 0.1))
+    order = ("gift", "control", "old", "save")
+    place = np.array([1, 3, 0])  # of control, save, gift
+    p = np.zeros((rows.n, 4))
+    p[:, place] = 0.3
+    p[:, 2] = 0.1
+    old = np.arange(rows.n) % 10 == 0
+    finished = replace(
+        rows, variants=order, variant=np.where(old, 2, place[rows.variant]), p=p, eligible=p > 0,
+        propensity=np.where(old, 0.1, 0.3), contact=np.zeros(4), group=np.full(rows.n, "hash", dtype=object),
+    )  # fmt: skip
+    none = rows.take(np.zeros(rows.n, dtype=np.bool_))
+    good = made(learning, 1, START_US + HOUR)
+    found = gate_candidate(learning, record, none, SETTINGS, START_US + HOUR, warm=finished)
+    assert found is not None
+    assert (found[0].version, found[0].state, found[1].reasons) == (good, "ramping", ())
+    assert found[1].rows == 5400
+    assert found[1].difference == pytest.approx(0.13, abs=0.04)
+
+
 def test_a_version_waits_where_somebody_must_approve(store: Store) -> None:
     gate = {"approval": "manual", "min_effective_sample": 50}
     shop(store, bandit(primary="buys", allocation=allocation(gate=gate)))
