@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from mabwiser.mab import MAB, LearningPolicy
+from scipy.integrate import quad
+from scipy.stats import beta
 
 from allocation.bandits.encoding import Encoder, FeatureCode
 from allocation.bandits.mabwiser import documents, unpickling
@@ -62,6 +64,18 @@ def test_the_share_of_choices_is_the_probability(name: str) -> None:
     policy = from_mabwiser(mab, features=FEATURES)
     p = policy.probabilities_batch(encoded(policy, members)).mean(axis=0)
     np.testing.assert_allclose(p, shares(choices(mab, members)), atol=0.05)
+
+
+def test_thompson_samples_are_those_of_the_posterior() -> None:
+    """Two successes of three against one of four: the posterior chance of being better, integrated by scipy."""
+    mab = MAB(["a", "b"], LearningPolicy.ThompsonSampling())
+    mab.fit(["a"] * 3 + ["b"] * 4, [1, 1, 0, 1, 0, 0, 0])
+    exact = quad(lambda p: beta.pdf(p, 3, 2) * beta.cdf(p, 2, 4), 0, 1)[0]
+    assert exact == pytest.approx(0.8333, abs=1e-3)
+    policy = from_mabwiser(mab, draws=20_000)
+    assert policy.samples is not None
+    np.testing.assert_allclose(policy.samples.mean(axis=(0, 1)), [3 / 5, 2 / 6], atol=1e-4)
+    assert policy.probabilities([], [0, 1])[0] == pytest.approx(exact, abs=0.005)
 
 
 def test_softmax_and_popularity_are_the_shares_they_report() -> None:

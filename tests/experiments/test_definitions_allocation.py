@@ -55,6 +55,8 @@ def test_what_fits_is_taken() -> None:
         ("profit", {"reward": {"worth": "40"}}, '/allocation/reward/worth: worth belongs to a proportion, and'),
         ("buys", {"reward": {"worth": "1.23456"}}, None),
         ("spend", {"policy": "beta_thompson", "features": []}, "/allocation/policy: beta_thompson learns conversions"),
+        ("buys", {"policy": "tree", "parameters": {"n_clusters": 4}}, "/allocation/parameters/n_clusters: n_clus"),
+        ("buys", {"policy": "clusters", "parameters": {"n_clusters": 1}}, "must be a whole number from 2, not 1"),
         ("buys", {"features": [{"attribute": "sage"}]}, '"sage" is not an attribute; declare it under attributes'),
         ("buys", {"features": [{"attribute": "tags"}]}, '/allocation/features/0: "tags" is a list, which no policy'),
         (
