@@ -103,7 +103,7 @@ GROUPS = Groups(np.array([0, *[1] * 30]), np.array([5.0, 0.3]), np.array([0.3, 0
 @pytest.mark.parametrize(("common", "own"), [(0.5, 0.0), (0.3, 0.8), (0.0, 0.4)])
 def test_linear_variances_are_found_in_the_data(common: float, own: float) -> None:
     # 8 variants × 30 columns: an sd from 240 (30) coefficients has a standard error of 4.6 % (13 %); the tolerance is
-    # three of them, and what the first guess, which counts as a coefficient, adds where there is nothing.
+    # three of them, and what the first guess, which counts as two coefficients, adds where there is nothing.
     rng = np.random.default_rng(11)
     n = 8 * 400
     x = np.concatenate([np.ones((n, 1)), rng.normal(size=(n, 30))], axis=1)

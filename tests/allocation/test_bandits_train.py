@@ -244,7 +244,7 @@ def test_many_levels_and_rare_conversions_do_not_lose_to_looking_at_nobody(matte
     if matter:
         assert np.mean(kept) > 1.08
     else:
-        assert np.mean(kept) > max(0.98, np.mean(separate) + 0.02)
+        assert np.mean(kept) > max(0.97, np.mean(separate) + 0.02)
 
 
 def test_inverse_gap_weights_are_sharp_where_data_are_and_even_where_nothing_is_known() -> None:

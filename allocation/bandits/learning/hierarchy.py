@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 LEAST_SD = 1e-4
 """No standard deviation of the prior falls below this: in units where the data's own are about one, it is nothing."""
-PRIOR_COUNT = 1.0
+PRIOR_COUNT = 2.0
 """The first guess of a variance counts as so many observed coefficients."""
 
 
