@@ -226,6 +226,7 @@ SHOPS = Settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matter", [False, True])
 def test_many_levels_and_rare_conversions_do_not_lose_to_looking_at_nobody(matter: bool) -> None:
     # What is earned over what the best variant for everybody earns, by true rates, over 6 worlds with fixed seeds.

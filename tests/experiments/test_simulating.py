@@ -177,6 +177,7 @@ def test_a_new_offer_is_tried_before_it_is_learned() -> None:
     assert (p[:, -1] >= 0.05 - 1e-12).all()
 
 
+@pytest.mark.slow
 def test_learning_beats_not_learning_and_context_beats_none() -> None:
     environment = ENVIRONMENTS["offers"].resized(decisions=5000, every=500)
     makers = {

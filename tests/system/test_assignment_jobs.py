@@ -227,6 +227,7 @@ def worker_of(server: Server) -> list[int]:
     return pids
 
 
+@pytest.mark.slow
 def test_what_cannot_be_taken_is_said(tmp_path: Path) -> None:
     launch(tmp_path, None)
     with serving(tmp_path, env={"EQUIPOISE_MAX_UPLOAD_MB": "1"}) as server:
@@ -265,6 +266,7 @@ def test_what_cannot_be_taken_is_said(tmp_path: Path) -> None:
         assert list((tmp_path / "uploads").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_slow_senders_hold_nothing(tmp_path: Path) -> None:
     """Eight half-sent lists are all that is taken; everything else is answered as always, and so is the ninth."""
     launch(tmp_path, None)

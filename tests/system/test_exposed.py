@@ -22,6 +22,7 @@ def said(server: Server) -> list[str]:
     return [line for line in list(server.errors) if "open to everybody" in line]
 
 
+@pytest.mark.slow
 def test_an_open_service_that_others_can_reach_says_so_once_and_what_to_do(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=[*EVERYWHERE, "--workers", "2"]) as server:
         (line,) = said(server)

@@ -278,6 +278,7 @@ def test_a_database_that_is_gone_for_half_a_minute(database: postgres.Server, tm
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_start_without_the_database_decides_and_loads_once_it_is_there(
     database: postgres.Server, tmp_path: Path
 ) -> None:

@@ -166,6 +166,7 @@ def test_the_same_five_times(store_url: str, tmp_path: Path) -> None:
     kill_worker_then_parent(store_url, tmp_path / "data", rounds=5, seconds=2)
 
 
+@pytest.mark.slow
 def test_a_dead_upkeep_process_is_replaced(tmp_path: Path) -> None:
     """Rows wait on disk meanwhile, and what is defined is published by the one that comes."""
     with serving(tmp_path) as server:

@@ -57,6 +57,7 @@ def hangs(server: Server, limit_s: float) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_hung_process_is_replaced_and_who_waited_is_answered(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=["--workers", "2"], prelude=SOONER) as server:
         hangs(server, SOON_S)

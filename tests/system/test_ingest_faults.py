@@ -78,6 +78,7 @@ def stored(url: str, wanted: Callable[[Counter[str], Counter[str]], bool]) -> tu
 # ---- repeats
 
 
+@pytest.mark.slow
 def test_the_same_batch_again_and_again_counts_once(store_url: str, tmp_path: Path) -> None:
     """Ten times, from eight threads, and once more after a restart."""
     data, ids = tmp_path / "data", [f"e-{n}" for n in range(60)]

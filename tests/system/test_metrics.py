@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.system.serving import Server, serving
 from tests.system.test_faults_processes import define_everywhere
 
@@ -53,6 +55,7 @@ def counted(text: str) -> float:
     return value(text, "equipoise_request_duration_seconds_count")
 
 
+@pytest.mark.slow
 def test_metrics_add_up_over_processes_and_deaths(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=["--workers", "3", "--metrics", "127.0.0.1:0"]) as server:
         define_everywhere(server)

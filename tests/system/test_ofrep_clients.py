@@ -335,6 +335,7 @@ def test_a_stream_says_that_something_changed_and_what_was_missed(server: Server
         move(server, "oslo", "running")
 
 
+@pytest.mark.slow
 def test_open_streams_do_not_keep_a_process_from_stopping(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         prepare(server)

@@ -403,6 +403,7 @@ def test_looking_at_pages_writes_no_lines_and_ctrl_c_ends_cleanly(tmp_path: Path
         assert "Traceback" not in "".join(server.errors)
 
 
+@pytest.mark.slow
 def test_the_log_level_can_be_chosen(tmp_path: Path) -> None:
     with serving(tmp_path, arguments=["--log-level", "debug"]) as server:
         server.send("GET", "/experiments")

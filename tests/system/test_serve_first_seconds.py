@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.system.serving import Server, run, serving
 
 DEFINITIONS = b"""
@@ -50,6 +52,7 @@ def ask(server: Server, unit: str, wanted: str, timeout_s: float = 10) -> None:
     raise AssertionError(answer)
 
 
+@pytest.mark.slow
 def test_state_is_known_from_the_first_answer_on_and_an_import_is_noticed(tmp_path: Path) -> None:
     crm = tmp_path / "crm.csv"
     crm.write_text("unit,stage\nm-1,dormant\n")
