@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -31,5 +32,7 @@ def command(ctx: click.Context, metrics: str | None, log_level: str) -> None:
     code = upkeep_process.run(
         settings, Board(), started_by=None, jobs=True, metrics=for_metrics, run_name=f"{os.getpid()}"
     )
-    if code:
-        ctx.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # As the children of `serve` end: a job that did not end in time is not waited for, the next holder does it again.
+    os._exit(code)

@@ -135,7 +135,7 @@ class Upkeep:
             self._thread.join(timeout_s)
 
     def ask_to_stop(self) -> None:
-        """Have it end soon; may be called in a signal handler."""
+        """Have it end soon; may be called on any thread."""
         self._stop.set()
         self._wake.set()
 

@@ -12,6 +12,7 @@ from api import logs
 from api.serving.board import Board
 from api.serving.listening import address_of
 from experiments.settings import Settings
+from experiments.signals import on_signals
 
 if TYPE_CHECKING:
     from experiments.jobs.runner import Figures, Runner
@@ -49,12 +50,14 @@ def run(
     jobs_here = Jobs(settings, stopping)
     upkeep = Upkeep(settings, board, started_by=started_by, once_reached=jobs_here.start if jobs else None)
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         stopping.set()
         upkeep.ask_to_stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if started_by is not None else stop)
+    in_foreground = started_by is None
+    on_signals((signal.SIGTERM, signal.SIGINT) if in_foreground else (signal.SIGTERM,), stop)
+    if not in_foreground:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     if started_by is not None:
         os.nice(NICENESS)

@@ -15,6 +15,7 @@ from experiments.errors import InputError
 from experiments.jobs.handlers import StoppedError, load
 from experiments.jobs.queue import Job
 from experiments.settings import Settings
+from experiments.signals import on_signals
 from experiments.store import StoreError, failure, open_store
 
 SAY_S = 0.5
@@ -30,7 +31,7 @@ def work(pipe: Connection, settings: Settings, job: Job) -> None:
     is logged here: this process has no log, and what an exception says may be a row.
     """
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    on_signals((signal.SIGTERM,), stop.set)
     threading.Thread(target=_end_with_parent, args=(pipe, stop), daemon=True).start()
     said_at = 0.0
     come: tuple[int, int | None] | None = None

@@ -46,7 +46,7 @@ def test_a_worker_does_the_jobs_that_servers_leave_to_it(store_url: str, tmp_pat
                         ):
                             text = answer.read().decode()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(12) == 0
+            assert process.wait(40) == 0
         finally:
             process.kill()
             process.wait()
