@@ -78,6 +78,9 @@ class Analysis(Described):
     """Whether whole clusters were given one variant; if not, clustering only warns of interference."""
     reached: Name | None = None
     """Event that says that the offer really reached the unit; the effect on those reached is reported beside (CACE)."""
+    features: tuple[Name, ...] = Field(default=(), max_length=50)
+    """Attributes frozen at decision that tell who responds: the recommendation of who should get which offer learns
+    from them, beside the breakdowns and what each unit bought before."""
     factors: tuple[Factor, ...] = Field(default=(), max_length=6)
     """A 2^k factorial design: main effects and interactions are reported."""
     switchback: bool = False

@@ -223,6 +223,10 @@ def _frozen(experiment: Experiment) -> Iterator[tuple[str, str]]:
     yield from ((name, f"/analysis/strata/{index}") for index, name in enumerate(experiment.analysis.strata))
     if experiment.analysis.cluster is not None:
         yield experiment.analysis.cluster, "/analysis/cluster"
+    yield from ((name, f"/analysis/features/{index}") for index, name in enumerate(experiment.analysis.features))
+    for index, variant in enumerate(experiment.variants):
+        if variant.offer_by is not None:
+            yield variant.offer_by, f"/variants/{index}/offer_by"
     if experiment.allocation is not None:
         for index, name in enumerate(experiment.allocation.attributes):
             yield name, f"/allocation/features/{index}/attribute"

@@ -42,8 +42,17 @@ class Variant(Model):
     name: Text | None = None
     weight: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1
     offer: Key | None = None
+    offer_by: Name | None = None
+    """Attribute that holds the key of each member's own offer (a recommendation that is put to the test); a member for
+    whom it is missing or empty gets none."""
     channel: Name | None = None
     """How members of this arm are contacted; priced by the offer's ``contact_cost``."""
+
+    @model_validator(mode="after")
+    def _one_way_to_an_offer(self) -> Variant:
+        if self.offer is not None and self.offer_by is not None:
+            refuse("variant", [(("offer_by",), "stands beside offer; a variant gives one offer, or each member's own")])
+        return self
 
 
 class LayerPlace(Model):
@@ -267,10 +276,12 @@ class Experiment(Model):
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Attributes that a decision keeps as they were: breakdowns, strata, clusters, what a policy learns from."""
+        """Attributes that a decision keeps as they were: breakdowns, strata, clusters, what is learned from, offers."""
         cluster = (self.analysis.cluster,) if self.analysis.cluster else ()
         learned = self.allocation.attributes if self.allocation else ()
-        return tuple(dict.fromkeys((*self.breakdowns, *self.analysis.strata, *cluster, *learned)))
+        offers = tuple(variant.offer_by for variant in self.variants if variant.offer_by is not None)
+        named = (*self.breakdowns, *self.analysis.strata, *cluster, *self.analysis.features, *learned, *offers)
+        return tuple(dict.fromkeys(named))
 
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""

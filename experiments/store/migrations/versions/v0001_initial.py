@@ -29,6 +29,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("selector", name=op.f("pk_api_keys")),
     )
     op.create_table(
+        "audiences",
+        sa.Column("id", KEY_TEXT, nullable=False),
+        sa.Column("experiment", KEY_TEXT, nullable=True),
+        sa.Column("recommendation", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", KEY_TEXT, nullable=False),
+        sa.Column("sha256", KEY_TEXT, nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audiences")),
+    )
+    op.create_table(
         "audit_log",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -324,6 +336,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "day", "event_id", name=op.f("pk_quarantined_events")),
     )
     op.create_table(
+        "recommendations",
+        sa.Column("experiment", KEY_TEXT, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("computed_at", sa.BigInteger(), nullable=False),
+        sa.Column("content_hash", KEY_TEXT, nullable=False),
+        sa.Column("recommended", KEY_TEXT, nullable=True),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("experiment", "number", name=op.f("pk_recommendations")),
+    )
+    op.create_table(
         "replicas",
         sa.Column("replica", KEY_TEXT, nullable=False),
         sa.Column("loaded_at", sa.BigInteger(), nullable=False),
@@ -339,6 +361,26 @@ def upgrade() -> None:
         sa.Column("reading", KEY_TEXT, nullable=True),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("experiment", "number", name=op.f("pk_reports")),
+    )
+    op.create_table(
+        "stage_history",
+        sa.Column("rule", KEY_TEXT, nullable=False),
+        sa.Column("unit_type", KEY_TEXT, nullable=False),
+        sa.Column("unit", KEY_TEXT, nullable=False),
+        sa.Column("since", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stage", KEY_TEXT, nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rule", "unit_type", "unit", "since", name=op.f("pk_stage_history")),
+    )
+    op.create_table(
+        "stage_runs",
+        sa.Column("rule", KEY_TEXT, nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("units", sa.BigInteger(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("counts", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("rule", "at", name=op.f("pk_stage_runs")),
     )
     op.create_table(
         "webhook_deliveries",
@@ -379,8 +421,11 @@ def downgrade() -> None:
     op.drop_table("webhooks")
     op.drop_index(op.f("ix_webhook_deliveries_state_next_at"), table_name="webhook_deliveries")
     op.drop_table("webhook_deliveries")
+    op.drop_table("stage_runs")
+    op.drop_table("stage_history")
     op.drop_table("reports")
     op.drop_table("replicas")
+    op.drop_table("recommendations")
     op.drop_table("quarantined_events")
     op.drop_table("published_snapshots")
     op.drop_table("policy_masks")
@@ -407,4 +452,5 @@ def downgrade() -> None:
     op.drop_table("dead_letters")
     op.drop_table("conflicts")
     op.drop_table("audit_log")
+    op.drop_table("audiences")
     op.drop_table("api_keys")

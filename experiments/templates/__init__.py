@@ -1,0 +1,1 @@
+"""Ready beginnings for an industry: stage rule, offers, metrics and a first experiment."""

@@ -1,0 +1,1 @@
+"""What a customer will still buy: repeat purchase, spend and value with intervals."""

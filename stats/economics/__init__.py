@@ -1,0 +1,1 @@
+"""What an offer earned: incremental profit, return on what it cost, and what went to sure buyers."""
