@@ -85,17 +85,8 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
         InputError: when the database cannot be read.
     """
     repository = Repository(store)
-    record = repository.experiment(key)
-    catalogue = repository.catalogue()
-    declared = Declared(
-        record,
-        repository.project(),
-        repository.experiment_metrics(record),
-        repository.experiment_offers(record),
-        audience_text(record.definition, catalogue, repository.experiment_segment(record)),
-        Names.of(catalogue),
-        prior_of(store, record.definition),
-    )
+    declared = declared_of(repository, key)
+    record = declared.record
     if record.definition.allocation is not None:
         from experiments.report.bandit.build import build_bandit_report
 
@@ -106,6 +97,25 @@ def build_report(store: Store, key: str, now: int, *, phase: int | None = None) 
     store.close()
     with open_log(store.url) as log:
         return report_of(log, declared, now, phase=phase)
+
+
+def declared_of(repository: Repository, key: str) -> Declared:
+    """Return everything about an experiment that its report needs from the definitions.
+
+    Raises:
+        UnknownKeyError: when there is no such experiment.
+    """
+    record = repository.experiment(key)
+    catalogue = repository.catalogue()
+    return Declared(
+        record,
+        repository.project(),
+        repository.experiment_metrics(record),
+        repository.experiment_offers(record),
+        audience_text(record.definition, catalogue, repository.experiment_segment(record)),
+        Names.of(catalogue),
+        prior_of(repository.store, record.definition),
+    )
 
 
 def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None = None) -> Report:
