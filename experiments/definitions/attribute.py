@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from experiments.definitions.base import Model, Text
+from experiments.definitions.base import Model, Name, Text
 
 AttributeType = Literal["string", "number", "boolean", "date", "list"]
 
@@ -24,3 +24,5 @@ class Attribute(Model):
     changes_with_offer: Annotated[bool, Field(strict=True)] = False
     """Whether an offer can change it (stage, last order). Audiences that use one are sticky by default."""
     label: Text | None = None
+    levels: dict[Name, Text] = Field(default_factory=dict, max_length=200)
+    """What its values are called: ``{gold: {en: Gold, zh-CN: 金卡}}``. Stages have the names of their rule."""

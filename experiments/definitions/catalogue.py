@@ -22,6 +22,7 @@ from experiments.definitions.allocation_checks import check_allocation
 from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.pricing import PricedOffer
 from experiments.definitions.project import PROJECT_KEY
+from experiments.definitions.stage_checks import check_computed
 from experiments.personal import personal_id
 
 Name = tuple[str, str]
@@ -172,9 +173,11 @@ def _segment(catalogue: Catalogue, segment: Segment) -> Iterator[Problem]:
 
 
 def _stage_rule(catalogue: Catalogue, stages: StageRule) -> Iterator[Problem]:
+    types = {**_types(catalogue), **stages.fact_types()}
     for index, stage in enumerate(stages.stages):
         if stage.rule is not None:
-            yield from _rule(stage.rule, f"/stages/{index}/rule", _types(catalogue))
+            yield from _rule(stage.rule, f"/stages/{index}/rule", types)
+    yield from check_computed(catalogue.project, stages)
 
 
 def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Problem]:

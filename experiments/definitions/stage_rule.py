@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from experiments.definitions.base import Key, Model, Name, Text, refuse
 from experiments.definitions.segment import Rule
+from experiments.definitions.stage_facts import FACTS, Computed
 
 
 class Stage(Model):
@@ -33,6 +34,12 @@ class StageRule(Model):
     attribute: Name = "stage"
     """The stored attribute the stage is written to."""
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=50)
+    computed: Computed | None = None
+    """How the service computes the stages from orders; without it another system states them."""
+
+    def fact_types(self) -> dict[str, str]:
+        """Return the types of what the rules may ask beside the project's attributes: nothing unless computed."""
+        return dict(FACTS) if self.computed is not None else {}
 
     @model_validator(mode="after")
     def _stages_are_ordered(self) -> StageRule:

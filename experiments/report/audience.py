@@ -25,7 +25,7 @@ class Names:
 
     attributes: Mapping[str, Text] = field(default_factory=dict)
     levels: Mapping[str, Mapping[str, Text]] = field(default_factory=dict)
-    """Attribute → level → name: lifecycle stages have names."""
+    """Attribute → level → name: those that the project names, and lifecycle stages."""
     experiments: Mapping[str, Text] = field(default_factory=dict)
 
     @classmethod
@@ -33,11 +33,12 @@ class Names:
         """Collect the names that the project and the stage rules give."""
         project = catalogue.project
         attributes = {k: dict(a.label) for k, a in project.attributes.items() if a.label} if project else {}
-        levels = {
-            rule.attribute: {stage.stage: dict(stage.name) for stage in rule.stages if stage.name}
-            for rule in catalogue.definitions.values()
-            if isinstance(rule, StageRule)
-        }
+        declared = project.attributes if project else {}
+        levels = {k: {level: dict(name) for level, name in a.levels.items()} for k, a in declared.items() if a.levels}
+        for rule in catalogue.definitions.values():
+            if isinstance(rule, StageRule):
+                named = {stage.stage: dict(stage.name) for stage in rule.stages if stage.name}
+                levels[rule.attribute] = {**levels.get(rule.attribute, {}), **named}
         experiments = {e.key: dict(e.name) for e in catalogue.definitions.values() if isinstance(e, Experiment)}
         return cls(attributes, levels, experiments)
 
