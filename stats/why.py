@@ -45,6 +45,11 @@ class Why(IntEnum):
     NO_SUPPORT = 83
     NEVER_ELIGIBLE = 84
     NEVER_DRAWN = 85
+    COST_NEAR_ZERO = 100
+    NO_EXTRA_BUYERS = 101
+    NO_REDEMPTIONS = 102
+    NO_ORDERS = 103
+    NO_EARLY_GAIN = 104
 
     @property
     def code(self) -> str:
@@ -91,4 +96,9 @@ _TEXT: dict[Why, str | None] = {
     Why.NO_SUPPORT: "the policy would have made none of the logged decisions",
     Why.NEVER_ELIGIBLE: "nobody was eligible for this variant",
     Why.NEVER_DRAWN: "this variant was never drawn",
+    Why.COST_NEAR_ZERO: "what the offer costs more than control cannot be told from zero",
+    Why.NO_EXTRA_BUYERS: "extra buyers cannot be told from none",
+    Why.NO_REDEMPTIONS: "too few redemptions to tell their share from zero",
+    Why.NO_ORDERS: "no orders in at least one of the variants",
+    Why.NO_EARLY_GAIN: "what was gained within the window cannot be told from zero",
 }

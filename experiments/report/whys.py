@@ -43,6 +43,11 @@ _CHINESE: dict[Why, str] = {
     Why.NO_SUPPORT: "该策略不会做出任何一个已记录的决策",
     Why.NEVER_ELIGIBLE: "没有人符合该方案的条件",
     Why.NEVER_DRAWN: "该方案从未被抽中",
+    Why.COST_NEAR_ZERO: "该优惠比对照组多花的成本与零没有可辨差异",
+    Why.NO_EXTRA_BUYERS: "增量购买人数与零没有可辨差异",
+    Why.NO_REDEMPTIONS: "核销太少，无法与零区分",
+    Why.NO_ORDERS: "至少有一个方案没有订单",
+    Why.NO_EARLY_GAIN: "窗口期内的收益与零没有可辨差异",
 }
 FIRST_WEEK = "the first full week is not over: weekdays differ, so effects are not shown yet"
 NO_LOOK = "no look yet: the outcome windows of nobody who entered on a whole day are over"
