@@ -1,0 +1,301 @@
+"""From an experiment's log to rows that can be learned from: only what was known before each unit's decision.
+
+Attributes are those that the decision froze; beside them stands what each unit had ordered before. Who counts is who
+counts in the report; of these only units whose window is over, because their outcome is final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.definitions.money import exponent
+from experiments.errors import InputError
+from experiments.measure.facts import Facts, take_census
+from experiments.measure.linked import resolve
+from experiments.measure.parts import PLACED, Part, order_events
+from experiments.measure.population import PopulationPlan, select_units
+from experiments.measure.redemption import Costs
+from experiments.measure.unit_table import unit_columns
+from experiments.report.inputs import Declared, phase_of, population_plan, variant_order
+from experiments.sources.log import LogTables
+from experiments.uplift.arrays import arrays_of
+from experiments.uplift.learned import Column, Learned, assemble
+from experiments.uplift.options import Wanted
+from experiments.uplift.order_facts import LABELS, RECENCY, fact_parts, facts_from, last_order
+from experiments.uplift.outcomes import Outcome, outcome_of
+from experiments.uplift.values import dates_as_days, numbers_of
+from stats.uplift.prices import Prices
+from stats.uplift.trial import FloatArray
+
+MEASURED = "earned"
+"""Column of the outcome; so too below."""
+MARGIN, COST, REDEEMED_COUNT = "margin", "cost", "redeemed"
+LEAST_UNITS = 100
+"""Of each arm; with fewer nothing is learned."""
+
+
+def read_experiment(log: LogTables, declared: Declared, now_us: int, wanted: Wanted) -> Learned:
+    """Read one phase of an experiment; see `experiments.uplift.learned.rows_of_experiment`."""
+    definition = declared.record.definition
+    if definition.allocation is not None:
+        raise InputError(
+            f"{definition.key} has a policy that learns: who gets what is learned while it runs, and its report says it"
+        )
+    if definition.analysis.switchback or definition.analysis.randomised_by_cluster:
+        raise InputError(
+            f"{definition.key} was not randomised by {definition.unit_type}, so who responds cannot be told apart"
+        )
+    number, split = phase_of(declared.record, wanted.phase)
+    arms = tuple(variant_order(declared.record, split))
+    outcome = outcome_of(declared, wanted.outcome)
+    reading = _Reading(log, declared, outcome, arms, population_plan(log, declared, number, now_us))
+    found = reading.columns()
+    return _Learning(reading, found, {arm: float(split.get(arm, 0)) for arm in arms}, wanted).learned()
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """One phase of one experiment, on its way out of the engine."""
+
+    log: LogTables
+    declared: Declared
+    outcome: Outcome
+    arms: tuple[str, ...]
+    plan: PopulationPlan
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What was frozen to be learned from."""
+        definition = self.declared.record.definition
+        analysis = definition.analysis
+        return tuple(dict.fromkeys((*analysis.features, *definition.breakdowns, *analysis.strata)))
+
+    @property
+    def costs(self) -> Costs:
+        """The offers, priced."""
+        return Costs.of(self.declared.record.definition, self.declared.currency, self.declared.offers)
+
+    @property
+    def order_event(self) -> str:
+        """The event that states an order."""
+        stated = order_events(self.outcome.parts)
+        return next((name for name in stated if name not in PLACED), PLACED[0])
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return what is summed for each unit."""
+        own = self.outcome
+        return (*own.parts, *fact_parts(self.order_event))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return one array for each column, a row for each unit, in order of ids."""
+        log, plan, _ = resolve(self.log, self.plan)
+        units = select_units(log, plan)
+        table = units.table.filter(units.table.variant.isin(list(self.arms)))
+        facts = Facts(log, table, self.parts(), self.costs, plan.unit_type, plan.now_us)
+        joined = unit_columns(facts, take_census(facts))
+        joined = joined.left_join(last_order(facts, self.order_event), "u").drop("u_right")
+        joined = joined.left_join(self._propensities(log, plan), "unit").drop("unit_right")
+        joined = log.keep(joined, "equipoise_learned")
+        found = arrays_of(joined.order_by("unit"))
+        for name, column in units.levels.items():
+            found[f"frozen:{name}"] = found[column]
+        return found
+
+    def _propensities(self, log: LogTables, plan: PopulationPlan) -> Any:
+        """Return unit and logged: with which probability the log says that it was given its arm."""
+        d = log.decisions
+        d = d.filter(
+            d.experiment == plan.experiment,
+            d.unit_type == plan.unit_type,
+            d.phase == plan.phase,
+            d.kind == "enrolled",
+            d["at"] <= plan.now_us,
+        )
+        return d.group_by("unit").aggregate(logged=d.propensity.min())
+
+
+@dataclass(frozen=True, eq=False)
+class _Learning:
+    """Columns on their way to rows that are learned from."""
+
+    reading: _Reading
+    found: Mapping[str, NDArray[Any]]
+    weights: Mapping[str, float]
+    wanted: Wanted
+
+    def learned(self) -> Learned:
+        """Return the rows.
+
+        Raises:
+            InputError: when there are too few.
+        """
+        reading, arms = self.reading, self.reading.arms
+        index = {key: place for place, key in enumerate(arms)}
+        arm = np.array([index[key] for key in self.found["variant"]], dtype=np.intp)
+        final = self.found["t0"] + reading.outcome.window_us <= reading.plan.now_us
+        counts = {key: int(np.count_nonzero(arm == place)) for key, place in index.items()}
+        self._need(np.bincount(arm[final], minlength=len(arms)))
+        unit = 10 ** exponent(reading.declared.currency)
+        kept = {name: values[final] for name, values in self.found.items()}
+        arm = arm[final]
+        facts = facts_from(kept, unit)
+        columns: dict[str, Column] = {**self._attributes(kept), **facts}
+        outcome = self._outcome(kept, unit)
+        prices, redemptions, assumed = self._prices(kept, arm, outcome, unit)
+        trial, encoder = assemble(outcome, arm, self._propensity(kept["logged"], arm), columns)
+        metric = reading.outcome.metric
+        return Learned(
+            trial=trial,
+            columns=columns,
+            encoder=encoder,
+            prices=prices,
+            arms=arms,
+            units=kept["unit"],
+            outcome=metric.key,
+            currency=reading.declared.currency if self._is_money else None,
+            redemptions=redemptions,
+            counts=counts,
+            weights=self.weights,
+            logged=True,
+            left_out={"immature": int((~final).sum())} if not final.all() else {},
+            facts=tuple(facts),
+            rfm=_rfm(facts),
+            data_until=reading.plan.now_us,
+            outcome_label=dict(metric.name),
+            labels={**self._labels(), **LABELS},
+            assumed=assumed,
+        )
+
+    @property
+    def _is_money(self) -> bool:
+        outcome = self.reading.outcome
+        return outcome.is_money or outcome.has_margin or self.wanted.value is not None
+
+    def _need(self, counts: NDArray[np.intp]) -> None:
+        short = [(key, int(n)) for key, n in zip(self.reading.arms, counts, strict=True) if n < LEAST_UNITS]
+        if short:
+            key, n = short[0]
+            unit_type = self.reading.declared.record.definition.unit_type
+            raise InputError(
+                f"{self.reading.declared.record.key}: variant {key} has {n:,} units ({unit_type}) whose window is over;"
+                f" {LEAST_UNITS} are the least to learn from: wait, or recommend from a larger experiment"
+            )
+
+    def _attributes(self, kept: Mapping[str, NDArray[Any]]) -> dict[str, Column]:
+        types = self.reading.declared.project.attribute_types()
+        columns: dict[str, Column] = {}
+        for name in self.reading.attributes:
+            values = kept[f"frozen:{name}"]
+            if types.get(name) == "number":
+                columns[name] = numbers_of(values)
+            elif types.get(name) == "date":
+                columns[name] = dates_as_days(values, kept["t0"], self.reading.declared.time_zone)
+            else:
+                columns[name] = values
+        return columns
+
+    def _labels(self) -> dict[str, dict[str, str]]:
+        attributes = self.reading.declared.project.attributes
+        return {
+            name: dict(label)
+            for name in self.reading.attributes
+            if name in attributes and (label := attributes[name].label) is not None
+        }
+
+    def _outcome(self, kept: Mapping[str, NDArray[Any]], unit: int) -> FloatArray:
+        own = self.reading.outcome
+        values = np.nan_to_num(kept[MEASURED])
+        if not own.is_money:
+            return np.asarray(values, dtype=np.float64)
+        values = values / unit
+        if own.metric.type == "profit":
+            values = values - self._contact()[self._arm(kept)]
+        if own.metric.winsorise is not None and len(values):
+            values = np.minimum(values, np.quantile(values, own.metric.winsorise))
+        return np.asarray(values, dtype=np.float64)
+
+    def _arm(self, kept: Mapping[str, NDArray[Any]]) -> NDArray[np.intp]:
+        index = {key: place for place, key in enumerate(self.reading.arms)}
+        return np.array([index[key] for key in kept["variant"]], dtype=np.intp)
+
+    def _contact(self) -> FloatArray:
+        """Return what contacting a unit of each arm costs, major units; of own offers the dearest."""
+        reading, costs = self.reading, self.reading.costs
+        unit = 10 ** exponent(reading.declared.currency)
+        found = []
+        for arm in reading.arms:
+            choices = [costs.contact(arm, offer) for offer in costs.offers] if arm in costs.own else []
+            found.append(float(max(choices, default=costs.contact(arm))) / unit)
+        return np.array(found)
+
+    def _prices(
+        self, kept: Mapping[str, NDArray[Any]], arm: NDArray[np.intp], outcome: FloatArray, unit: int
+    ) -> tuple[Prices, FloatArray | None, tuple[str, ...]]:
+        own, arms = self.reading.outcome, len(self.reading.arms)
+        if own.metric.type == "profit":
+            return Prices.none(arms), None, ()
+        if not self._is_money:
+            return Prices.none(arms), None, ()
+        contact, total = self._contact(), float(outcome.sum())
+        assumed: list[str] = []
+        if self.wanted.value is not None:
+            value = self.wanted.value
+            assumed.append("given_value")
+        elif own.is_money:
+            value = 1.0
+        else:
+            margin = float(np.nan_to_num(kept[MARGIN] - kept[COST]).sum()) / unit
+            value = margin / total if total > 0 else 0.0
+        cost = -np.nan_to_num(kept[COST]) / unit
+        count = np.nan_to_num(kept[REDEEMED_COUNT])
+        by_arm = [np.flatnonzero(arm == place) for place in range(arms)]
+        price, share = np.zeros(arms), np.zeros(arms)
+        if not count.any():
+            return self._as_declared(value, contact, assumed)
+        for place in range(1, arms):
+            rows = by_arm[place]
+            redeemed, earned = float(count[rows].sum()), float(outcome[rows].sum())
+            if redeemed > 0 and earned > 0:
+                price[place] = float(cost[rows].sum()) / redeemed
+                share[place] = redeemed / earned
+        safe = np.where(price > 0, price, 1.0)
+        return (
+            Prices(value, price, share, contact),
+            np.where(price[arm] > 0, cost / safe[arm], 0.0) + 0.0,
+            tuple(assumed),
+        )
+
+    def _as_declared(
+        self, value: float, contact: FloatArray, assumed: Sequence[str]
+    ) -> tuple[Prices, FloatArray | None, tuple[str, ...]]:
+        """Return prices where nobody reports redemptions: every outcome under an offer redeems it."""
+        price = np.array([self.reading.outcome.declared_cost(arm, value) for arm in self.reading.arms])
+        given = ("every_buyer_redeems",) if price.any() else ()
+        return Prices(value, price, (price > 0).astype(np.float64), contact), None, (*assumed, *given)
+
+    def _propensity(self, logged: FloatArray, arm: NDArray[np.intp]) -> FloatArray:
+        """Return (n, K + 1): the split; where the log says otherwise of the arm given, that, and the others scaled."""
+        split = np.array([self.weights[key] for key in self.reading.arms], dtype=np.float64)
+        split = split / split.sum()
+        rows = np.arange(len(arm))
+        out = np.tile(split, (len(arm), 1))
+        valid = np.isfinite(logged) & (logged > 0) & (logged < 1)
+        differs = valid & (np.abs(logged - split[arm]) > 1e-6)
+        if differs.any():
+            out[differs] *= ((1 - logged) / (1 - split[arm]))[differs, None]
+            out[rows[differs], arm[differs]] = logged[differs]
+        return out
+
+
+def _rfm(facts: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return recency, frequency and mean order value; who never ordered was last seen longest ago."""
+    recency = facts[RECENCY]
+    longest = float(np.nanmax(recency)) if np.isfinite(recency).any() else 0.0
+    orders = facts["$orders_365d"]
+    spend = facts["$spend_365d"]
+    return np.where(np.isnan(recency), longest + 1.0, recency), orders, spend
