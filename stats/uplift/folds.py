@@ -1,0 +1,72 @@
+"""Splits rows into folds by what the rows say, not by where they stand, so that a shuffled file gives the same numbers.
+
+Rows get a key mixed from all of their numbers and the seed; sorted by it they stand in an order of their own. Within
+each arm (and each outcome, where there are two), folds are dealt in that order, so that they are of one size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stats.uplift.trial import FloatArray, IntArray, Trial
+
+KeyArray = NDArray[np.uint64]
+
+
+def canonical_order(trial: Trial, seed: int = 0) -> IntArray:
+    """Return the rows in an order that depends on the seed and on their contents only.
+
+    >>> features = np.array([[1.0], [2.0], [3.0]])
+    >>> trial = Trial(np.zeros(3), np.array([0, 1, 0]), features, np.full((3, 2), 0.5))
+    >>> turned = trial.take(np.array([2, 0, 1]))
+    >>> np.array_equal(trial.take(canonical_order(trial)).features, turned.take(canonical_order(turned)).features)
+    True
+    """
+    key = np.full(trial.rows, np.uint64(seed % 2**63) + np.uint64(1), dtype=np.uint64)
+    columns = [trial.outcome, trial.arm.astype(np.float64), *trial.features.T, *trial.propensity.T]
+    for column in columns:
+        key = _mixed(key ^ _bits(column))
+    return np.argsort(key, kind="stable").astype(np.intp)
+
+
+def assign(arm: IntArray, outcome: FloatArray, folds: int, *, binary: bool) -> IntArray:
+    """Return each row's fold, dealt in the order of the rows within arms, and within outcomes where they are binary.
+
+    Args:
+        arm: (n,), in canonical order.
+        outcome: (n,).
+        folds: how many.
+        binary: whether outcomes are 0 or 1.
+
+    Raises:
+        ValueError: fewer than two folds.
+
+    >>> assign(np.array([0, 0, 1, 1, 0]), np.zeros(5), 2, binary=False).tolist()
+    [0, 1, 1, 0, 0]
+    """
+    if folds < 2:
+        raise ValueError("there must be at least two folds")
+    stratum = arm * 2 + (outcome > 0) if binary else arm
+    fold = np.empty(len(arm), dtype=np.intp)
+    dealt = 0
+    for code in np.unique(stratum):
+        rows = np.flatnonzero(stratum == code)
+        # The next stratum goes on where the last one ended: many small strata must not all favour the first fold.
+        fold[rows] = (np.arange(dealt, dealt + rows.size)) % folds
+        dealt += rows.size
+    return fold
+
+
+def _bits(column: FloatArray) -> KeyArray:
+    """Return the bits of numbers, the same for 0 and −0 and for every NaN."""
+    plain = np.where(np.isnan(column), np.nan, column + 0.0)
+    return np.ascontiguousarray(plain, dtype=np.float64).view(np.uint64)
+
+
+def _mixed(key: KeyArray) -> KeyArray:
+    """Return SplitMix64's scrambling (Steele, Lea & Flood 2014) of 64-bit keys; products wrap around."""
+    key = key + np.uint64(0x9E3779B97F4A7C15)
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(key ^ (key >> np.uint64(31)))
