@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-START_S = 30
+START_S = 60
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Server:
         Upkeep is nicer than the others, from the moment on at which it begins its work.
         """
         parent = self.process.pid
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while True:
             found = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
             upkeep = [child for child in found if _niceness(child) > 0]
@@ -164,7 +164,7 @@ def serving(
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(15)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("bad")) as started:
         assert started.send("POST", "/v1/definitions", DEFINITIONS.encode(), YAML).status == 200
         assert started.send("POST", "/v1/experiments/basket/transitions", {"to": "review"}).status == 200
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while started.send("POST", "/v1/decide", {"experiment": "basket", "unit": "probe"}).status != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)

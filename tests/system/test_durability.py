@@ -296,7 +296,7 @@ def _define(server: Server) -> None:
     for state in ("review", "testing", "running"):
         reply = server.send("POST", "/v1/experiments/always/transitions", {"to": state})
         assert reply.status == 200, reply.body
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while server.send("POST", "/v1/decide", {"experiment": "always", "unit": "probe"}).json().get("variant") is None:
         assert time.monotonic() < deadline, "the launch was not published"
         time.sleep(0.1)

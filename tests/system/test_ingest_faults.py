@@ -34,7 +34,7 @@ def service(data: Path, url: str, **options: Any) -> Iterator[Server]:
     with serving(data, database=url, **options) as server:
         reply = server.send("POST", "/v1/definitions", PROJECT.encode(), {"Content-Type": "application/yaml"})
         assert reply.status == 200, reply.body
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while server.send("POST", "/v1/events", {"events": [item("probe", value="1")]}).json()["rejected"]:
             assert time.monotonic() < deadline, "the project was not published"
             time.sleep(0.1)
@@ -61,7 +61,7 @@ def stored(url: str, wanted: Callable[[Counter[str], Counter[str]], bool]) -> tu
     """Return the events by id, and the dead letters by reason, once they are as wanted, or after a while."""
     store = open_store(url)
     try:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 40
         while True:
             with store.read() as connection:
                 named = sa.select(events.c.event_id).where(events.c.event_id != "probe")

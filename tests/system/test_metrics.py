@@ -29,7 +29,7 @@ def value(text: str, name: str, **labels: str) -> float:
 
 
 def eventually(server: Server, name: str, wanted: float, **labels: str) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while True:
         text = server.metrics()
         if value(text, name, **labels) == wanted:

@@ -78,7 +78,7 @@ def move(server: Server, key: str, *states: str) -> None:
         assert reply.status == 200, reply.body
 
 
-def until(true: Any, what: str, wait_s: float = 15) -> None:
+def until(true: Any, what: str, wait_s: float = 40) -> None:
     deadline = time.monotonic() + wait_s
     while not true():
         assert time.monotonic() < deadline, what
@@ -177,7 +177,7 @@ def test_exposures_and_outcomes_reach_the_report(provider: str, server: Server) 
         report.update(reply.json() if reply.status == 200 else {})
         return bool(report) and (report["population"]["exposed"] or 0) >= 20
 
-    until(counted, "the exposures did not arrive", 30)
+    until(counted, "the exposures did not arrive", 120)
     assert report["population"]["assigned"] >= 20
 
 

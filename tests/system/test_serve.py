@@ -61,7 +61,7 @@ def launch(server: Server, key: str = "basket") -> None:
     for state in ("review", "testing", "running"):
         reply = server.send("POST", f"/v1/experiments/{key}/transitions", {"to": state})
         assert reply.status == 200, reply.body
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
         reply = server.send("POST", "/v1/decide", {"experiment": key, "unit": "probe"})
         if reply.status == 200 and reply.json()["reason"] not in {"not_running", "testing"}:
