@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from allocation.compiled import CompiledExperiment, CompiledPhase, Outcome
+from allocation.compiled import CompiledExperiment, CompiledPhase, Offer, Outcome
 from allocation.decision import Decision
 
 Place = tuple[CompiledPhase, Outcome]
@@ -60,13 +60,15 @@ def enrolled(
         frozen_json(plan.frozen, view) if plan.frozen else "{}",
         None,
         plan.snapshot,
-        outcome.offer,
+        outcome.offer if outcome.own is None else outcome.own.of(view),
         None,
         unknown,
     )
 
 
-def override(plan: CompiledExperiment, unit: str, occasion: str, now: int, outcome: Outcome) -> Decision:
+def override(
+    plan: CompiledExperiment, unit: str, occasion: str, now: int, outcome: Outcome, offer: Offer | None
+) -> Decision:
     """Return the answer for a unit of the allow-list."""
     return Decision(
         identity(plan.phase, unit, occasion),
@@ -84,7 +86,7 @@ def override(plan: CompiledExperiment, unit: str, occasion: str, now: int, outco
         "{}",
         None,
         plan.snapshot,
-        outcome.offer,
+        offer,
     )
 
 

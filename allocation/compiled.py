@@ -16,7 +16,7 @@ import msgspec
 
 from allocation.audience import Predicate, Rule, RuleError, compile_python, parse
 from allocation.hashing import SPACE, bound, bounds, hex_bound
-from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot
+from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot, VariantPlan
 
 if TYPE_CHECKING:
     from allocation.bandits.policy import Policy
@@ -66,6 +66,23 @@ class Offer(dict[str, Any]):
         return dict, (dict(self),)
 
 
+class OfferBy(msgspec.Struct, frozen=True):
+    """A variant that gives each unit its own offer."""
+
+    attribute: str
+    offers: dict[str, Offer]
+
+    def of(self, view: Mapping[str, Any]) -> Offer | None:
+        """Return the offer of a unit with these attributes; ``None`` without a key that is known.
+
+        >>> own = OfferBy("best", {"a": Offer({"key": "a"})})
+        >>> own.of({"best": "a"}), own.of({"best": "b"}), own.of({})
+        ({'key': 'a'}, None, None)
+        """
+        key = view.get(self.attribute)
+        return self.offers.get(key) if isinstance(key, str) else None
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What a draw can come out as."""
 
@@ -75,6 +92,12 @@ class Outcome(msgspec.Struct, frozen=True):
     """``None`` for a variant that the phase gives no weight: only overrides and earlier enrolments lead there."""
     policy: str | None = None
     """JSON object of how a policy drew; ``None`` where the hash did."""
+    own: OfferBy | None = None
+    """Where each unit has its own offer; ``offer`` is then ``None``."""
+
+    def given(self, view: Mapping[str, Any]) -> Offer | None:
+        """Return what a unit with these attributes is given."""
+        return self.offer if self.own is None else self.own.of(view)
 
 
 Draw = Callable[[str, str, str, Mapping[str, Any], int], Outcome]
@@ -331,6 +354,9 @@ def _check(plan: ExperimentPlan) -> None:
     strangers = sorted(set(plan.overrides.values()) - set(keys))
     if strangers:
         raise PlanError(f"overrides name {', '.join(strangers)}, which is no variant")
+    for variant in plan.variants:
+        if variant.offer_by is not None and (variant.offer is not None or variant.offer_by not in plan.frozen):
+            raise PlanError(f"variant {variant.key} gives offers by an attribute that is not frozen, or gives one too")
     undeclared = sorted(set(plan.frozen) - plan.attributes.keys())
     if undeclared:
         raise PlanError(f"frozen attributes {', '.join(undeclared)} are not declared")
@@ -345,7 +371,9 @@ def _phase(plan: ExperimentPlan, phase: PhasePlan) -> CompiledPhase:
         number=phase.number,
         identity=hashlib.sha256(head).copy,
         outcomes={
-            variant.key: Outcome(variant.key, _offer(variant.offer), weight / total if weight else None)
+            variant.key: Outcome(
+                variant.key, _offer(variant.offer), weight / total if weight else None, own=_own(variant)
+            )
             for variant, weight in zip(plan.variants, phase.weights, strict=True)
         },
     )
@@ -364,6 +392,12 @@ def _layer(layer: LayerPlan) -> CompiledLayer:
 
 def _offer(value: dict[str, Any] | None) -> Offer | None:
     return None if value is None else Offer({key: _immutable(item) for key, item in value.items()})
+
+
+def _own(variant: VariantPlan) -> OfferBy | None:
+    if variant.offer_by is None:
+        return None
+    return OfferBy(variant.offer_by, {key: Offer(_immutable(offer)) for key, offer in variant.offers.items()})
 
 
 def _immutable(value: Any) -> Any:

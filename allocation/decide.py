@@ -14,7 +14,7 @@ import msgspec
 
 from allocation import answers
 from allocation.audience import first_unknown
-from allocation.compiled import CompiledExperiment, CompiledSnapshot
+from allocation.compiled import CompiledExperiment, CompiledSnapshot, OfferBy
 from allocation.decision import REASONS, Decision, Enrolment, MemberState, OccasionError, check_occasion, decision_id
 from allocation.hashing import DIGITS, MAX_UNIT_BYTES, check_unit
 
@@ -120,7 +120,11 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         if visit is not None:
             visit("override", None if variant is not None else not plan.testing, {"variant": variant})
         if variant is not None:
-            return answers.override(plan, unit, occasion, now, plan.phase.outcomes[variant])
+            outcome = plan.phase.outcomes[variant]
+            view = NOTHING if outcome.own is None else _view(plan, attributes, known)
+            if visit is not None and outcome.own is not None:
+                _tell_of_offer(visit, outcome.own, view)
+            return answers.override(plan, unit, occasion, now, outcome, outcome.given(view))
         if plan.testing:
             return answers.nothing(plan, unit, occasion, now, "testing")
         excluded = unit in plan.excluded
@@ -143,6 +147,8 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
             return answers.nothing(plan, unit, occasion, now, "paused", unknown)
 
     view = attributes if plan.reads == "request" else _view(plan, attributes, known)
+    if visit is not None and place is not None and plan.sticky and place[1].own is not None:
+        _tell_of_offer(visit, place[1].own, view)
     if place is not None and plan.sticky:
         return answers.enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
@@ -158,6 +164,8 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     if place is not None:  # enrolled in a phase that the current one keeps, or under another id: not drawn again
         if visit is not None:
             visit("kept", None, {"phase": place[0].number, "variant": place[1].variant})
+            if place[1].own is not None:
+                _tell_of_offer(visit, place[1].own, view)
         return answers.enrolled(plan, place, unit, occasion, now, "kept", view, unknown)
 
     for holdout in plan.holdouts:
@@ -202,6 +210,8 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
     elif visit is not None:
         weights = dict(zip(plan.phase.outcomes, plan.plan.phase.weights, strict=True))
         visit("variant", None, {"digits": digest[:DIGITS], "weights": weights, "variant": outcome.variant})
+    if visit is not None and outcome.own is not None:
+        _tell_of_offer(visit, outcome.own, view)
     # What most decisions end with is written out: `answers.enrolled`, without the calls.
     hashing = plan.phase.identity()
     hashing.update(_encode(unit) + (b',"%b"]' % occasion.encode() if occasion else b',""]'))
@@ -221,7 +231,7 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         answers.frozen_json(plan.frozen, view) if plan.frozen else "{}",
         None,
         plan.snapshot,
-        outcome.offer,
+        outcome.offer if outcome.own is None else outcome.own.of(view),
         None,
         unknown,
         outcome.policy,
@@ -232,7 +242,8 @@ class Step(msgspec.Struct, frozen=True):
     """One step of an explanation."""
 
     name: str
-    """running, opt_out, override, exclusion, enrolment, audience, kept, holdout, layer, traffic, variant, refused."""
+    """running, opt_out, override, exclusion, enrolment, audience, kept, holdout, layer, traffic, variant, refused; and
+    offer, where a variant gives each unit its own."""
     goes_on: bool | None
     """True: to the next step. False: the unit gets nothing. ``None``: it has its variant."""
     detail: dict[str, Any]
@@ -267,6 +278,13 @@ def explain(
         snapshot, experiment, unit, now=now, attributes=attributes, state=state, occasion=occasion, visit=write_down
     )
     return answer, steps
+
+
+def _tell_of_offer(visit: Visitor, own: OfferBy, view: Mapping[str, Any]) -> None:
+    given = own.of(view)
+    value = view.get(own.attribute)
+    offer = None if given is None else given.get("key")
+    visit("offer", None, {"attribute": own.attribute, "value": value, "offer": offer, "given": given is not None})
 
 
 def _view(plan: CompiledExperiment, attributes: Mapping[str, Any], known: MemberState | None) -> Mapping[str, Any]:

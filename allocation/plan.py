@@ -17,7 +17,7 @@ import msgspec
 FORMAT = 1
 """Version of the document's outer shape. A reader refuses a document with a higher one."""
 
-FEATURES: frozenset[str] = frozenset({"bandit"})
+FEATURES: frozenset[str] = frozenset({"bandit", "offer_by"})
 """Names in ``requires`` that this version understands. Format 1 is understood without naming anything."""
 
 AttributeType = Literal["string", "number", "boolean", "date", "list"]
@@ -38,6 +38,11 @@ class VariantPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str
     offer: dict[str, Any] | None = None
     """What the variant gives, as the caller will receive it; ``None`` gives nothing."""
+    offer_by: str | None = None
+    """Attribute that holds the key of each unit's own offer, instead of ``offer``; it is among the experiment's
+    ``frozen``. Comes with the feature of this name."""
+    offers: dict[str, dict[str, Any]] = {}
+    """What the keys of ``offer_by`` stand for. A unit whose attribute is missing, empty or another key gets nothing."""
 
 
 class PhasePlan(msgspec.Struct, frozen=True, omit_defaults=True):

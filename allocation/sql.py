@@ -102,6 +102,11 @@ def caveats(plan: ExperimentPlan, *, opted_out: bool = False, enrolments: bool =
         lines.append(
             "Every unit is taken as a new member: enrolled members who would keep their variant are drawn like others."
         )
+    lines += [
+        f"Members of {variant.key} get the offer whose key stands in their column {variant.offer_by}, or none."
+        for variant in plan.variants
+        if variant.offer_by is not None
+    ]
     return lines
 
 

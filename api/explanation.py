@@ -127,6 +127,15 @@ def _policy(detail: dict[str, Any]) -> str:
     return f"{who}: {chances}{out} → {detail['variant']}"
 
 
+def _offer(_goes_on: bool | None, detail: dict[str, Any]) -> str:
+    name, value = detail["attribute"], detail["value"]
+    if detail["given"]:
+        return f"its own offer, by {name}: {detail['offer']}"
+    if value is None or value == "":
+        return f"its own offer, by {name}, which says none: it gets none"
+    return f"its own offer, by {name}, which is {value!r}: no offer of the launch has that key, so it gets none"
+
+
 def _refused(_goes_on: bool | None, detail: dict[str, Any]) -> str:
     return f"this node cannot decide it: {detail['why']}"
 
@@ -143,5 +152,6 @@ _WORDS: dict[str, Callable[[bool | None, dict[str, Any]], str]] = {
     "layer": _layer,
     "traffic": _traffic,
     "variant": _variant,
+    "offer": _offer,
     "refused": _refused,
 }

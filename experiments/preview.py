@@ -46,10 +46,11 @@ class Cost:
     variant: str
     enrolled: int
     offer: str | None
+    """Its key; ``by ATTRIBUTE`` where each member has its own."""
     each_minor: int | None
-    """The most that one issued offer costs when redeemed; ``None`` when the order decides."""
+    """The most that one issued offer costs when redeemed; ``None`` when the order decides, or the member does."""
     liability_minor: int | None
-    """enrolled × each: what is issued. What is redeemed is measured later."""
+    """enrolled × each: what is issued. What is redeemed is measured later. Of members' own offers: their sum."""
     contact_minor: Fraction
     """enrolled × the cost of one contact over the variant's channel."""
     why: str | None = None
@@ -135,6 +136,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     both: Counter[str] = Counter()
     table: dict[str, Counter[str]] = {variant.key: Counter() for variant in record.definition.variants}
     table["holdout"] = Counter()
+    issued: dict[str, Counter[str | None]] = {variant.key: Counter() for variant in record.definition.variants}
     reasons: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     samples: dict[str, list[dict[str, Any]]] = {}
@@ -152,6 +154,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
         elif decision.kind == "enrolled" and decision.variant is not None:
             result.enrolled += 1
             table[decision.variant][level] += 1
+            issued[decision.variant][None if decision.offer is None else decision.offer.get("key")] += 1
             for other, compiled in theirs:
                 met = decide(compiled, other.key, unit.unit, now=max(now, at), attributes=unit.attributes, state=state)
                 both[other.key] += met.kind == "enrolled"
@@ -166,7 +169,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     result.counts = {variant: dict(row) for variant, row in table.items() if row or variant != "holdout"}
     result.left_out, result.missing = dict(reasons.most_common()), dict(missing.most_common())
     result.sample = _mixed(list(samples.values()))
-    result.costs = _costs(record, repository.experiment_offers(record), table, result.currency)
+    result.costs = _costs(record, repository.experiment_offers(record), issued, result.currency)
     result.overlaps = [_overlap(record, other, both[other.key], result.enrolled) for other, _ in others]
     result.overlaps.sort(key=lambda overlap: (-overlap.both, overlap.experiment))
     result.warnings = list(_warnings(record, result))
@@ -218,20 +221,28 @@ def _mixed(groups: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _costs(
-    record: ExperimentRecord, offers: dict[str, Offer], table: dict[str, Counter[str]], currency: str
+    record: ExperimentRecord, offers: dict[str, Offer], issued: dict[str, Counter[str | None]], currency: str
 ) -> list[Cost]:
     costs = []
     for variant in record.definition.variants:
-        enrolled = sum(table[variant.key].values())
-        if variant.offer is None:
-            costs.append(Cost(variant.key, enrolled, None, 0, 0, Fraction(0)))
-            continue
-        priced = PricedOffer(offers[variant.offer], currency)
-        each = priced.liability_minor()
-        why = None if each is not None else "depends on the order amount; declare maximum_discount for a bound"
-        contact = enrolled * priced.contact_cost_minor(variant.channel)
-        liability = None if each is None else enrolled * each
-        costs.append(Cost(variant.key, enrolled, variant.offer, each, liability, contact, why))
+        enrolled = issued[variant.key].total()
+        each: int | None = 0
+        liability: int | None = 0
+        contact, why = Fraction(0), None
+        # What nobody gets yet is priced all the same.
+        given = issued[variant.key] if variant.offer_by is not None else {variant.offer: enrolled}
+        for key, members in given.items():
+            if key is None:
+                continue
+            priced = PricedOffer(offers[key], currency)
+            most = priced.liability_minor()
+            if most is None:
+                why = "depends on the order amount; declare maximum_discount for a bound"
+            each = most if variant.offer_by is None else None
+            liability = None if liability is None or most is None else liability + members * most
+            contact += members * priced.contact_cost_minor(variant.channel)
+        offer = variant.offer if variant.offer_by is None else f"by {variant.offer_by}"
+        costs.append(Cost(variant.key, enrolled, offer, each, liability, contact, why))
     return costs
 
 

@@ -133,7 +133,8 @@ class BanditDraw:
         number = 0 if version is None else version.number
         keys = self._offered_keys if eligible is self._offered else tuple([self._keys[k] for k in eligible])
         drawn = Drawn(number, group, keys, p, x)
-        return Outcome(key, self._phase.outcomes[key].offer, p[place], _encode(drawn).decode())
+        given = self._phase.outcomes[key]
+        return Outcome(key, given.offer, p[place], _encode(drawn).decode(), given.own)
 
     def describe(self, unit: str, occasion: str, attributes: Mapping[str, Any], now: int) -> dict[str, Any]:
         """Return what a member's draw comes from, for an explanation."""

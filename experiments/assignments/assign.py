@@ -12,6 +12,7 @@ import msgspec
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decision import check_occasion
 from allocation.dialects import DIALECTS
+from allocation.plan import VariantPlan
 from allocation.sql import INVALID_UNIT, assignment_sql, caveats, holdout_sql
 from experiments import atomic
 from experiments.assignments.assign_inspect import check_names, inspect
@@ -193,7 +194,8 @@ def answer_sql(
     if "kept_phase" in carry:
         phase = f"CASE WHEN reason = 'kept' THEN kept_phase ELSE {phase} END"
     kind = "CASE WHEN reason IN ('holdout', 'override') THEN reason WHEN variant IS NOT NULL THEN 'enrolled' END"
-    offers = {v.key: msgspec.json.encode(v.offer).decode() for v in plan.variants if v.offer is not None}
+    offers = {v.key: _text(msgspec.json.encode(v.offer).decode()) for v in plan.variants if v.offer is not None}
+    offers |= {v.key: _own_offer(v) for v in plan.variants if v.offer_by is not None}
     constants = {
         "experiment": _text(plan.key),
         "revision": str(plan.revision),
@@ -204,7 +206,7 @@ def answer_sql(
     }
     identity = decision_id_sql(plan.key, "phase", plan.unit_type, "unit", occasion)
     computed = {
-        "offer": _choose("variant", {key: _text(value) for key, value in offers.items()}, "VARCHAR"),
+        "offer": _choose("variant", offers, "VARCHAR"),
         "decision_id": f"CASE WHEN kind IS NOT NULL THEN {identity} END",
         "propensity": f"CASE WHEN kind = 'enrolled' THEN {_propensity(compiled)} END",
         "frozen": "CASE WHEN kind IN ('enrolled', 'holdout') THEN frozen ELSE '{}' END",
@@ -270,6 +272,14 @@ def _choose(expression: str, values: dict[str, str], kind: str) -> str:
     if not values:
         return f"CAST(NULL AS {kind})"
     return f"CASE {expression} {' '.join(f'WHEN {_text(key)} THEN {value}' for key, value in values.items())} END"
+
+
+def _own_offer(variant: VariantPlan) -> str:
+    """Return SQL of the offer that a row's own attribute names."""
+    from allocation.audience import json_columns
+
+    given = {key: _text(msgspec.json.encode(offer).decode()) for key, offer in variant.offers.items()}
+    return _choose(json_columns("duckdb", "frozen")(variant.offer_by or "", "string"), given, "VARCHAR")
 
 
 def _propensity(compiled: CompiledExperiment) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from allocation.compiled import CompiledExperiment
+from allocation.compiled import CompiledExperiment, OfferBy
 from allocation.decide import decide
 from allocation.decision import Decision, Enrolment, MemberState, decision_id
 from allocation.hashing import UnitError, check_unit
@@ -63,6 +63,9 @@ class Tally:
     """Attribute → values that are not of its type; they count as missing."""
     answered_before: int = 0
     """Rows told what the log held already, where deciding anew would say something else."""
+    without_offer: dict[str, Counter[str]] = field(default_factory=dict)
+    """Variant that gives each unit its own offer → rows that it gives none: ``none`` where the attribute says none,
+    ``unknown`` where it is the key of no offer."""
 
     def count(self, row: AnswerRow) -> None:
         """Count one row of the file."""
@@ -74,7 +77,8 @@ class Tally:
             self.not_enrolled[row.reason] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a job's result says it."""
+        """Return it as a job's result says it; ``without_offer`` where a variant gives each unit its own offer."""
+        own = bool(self.without_offer)
         return {
             "rows": self.rows,
             "repeated": self.repeated,
@@ -85,6 +89,7 @@ class Tally:
             "refused": self.refused,
             "unreadable": self.unreadable,
             "answered_before": self.answered_before,
+            **({"without_offer": {key: dict(found) for key, found in self.without_offer.items()}} if own else {}),
         }
 
 
@@ -98,6 +103,7 @@ class Assigner:
     states: ListStates
     tally: Tally = field(default_factory=Tally)
     _offers: dict[str, str | None] = field(init=False)
+    _own: dict[str, OfferBy] = field(init=False)
     _source: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +111,8 @@ class Assigner:
         self._offers = {
             variant.key: variant.offer.get("key") if variant.offer else None for variant in self._plan.plan.variants
         }
+        outcomes = self._plan.phase.outcomes.values()
+        self._own = {outcome.variant: outcome.own for outcome in outcomes if outcome.own is not None}
 
     def run(self, members: MemberList, write: Write, progress: Callable[[int, int], None]) -> Tally:
         """Assign everybody.
@@ -117,6 +125,7 @@ class Assigner:
         tally = self.tally
         tally.repeated, tally.unreadable = members.repeated, members.unreadable
         tally.variants = {variant.key: 0 for variant in self._plan.plan.variants}
+        tally.without_offer = {key: Counter() for key in self._own}
         progress(0, members.rows)
         for chunk in members.chunks(CHUNK_ROWS):
             rows = self._assign(chunk, members.attributes)
@@ -245,7 +254,23 @@ class Assigner:
             if before[_PLACE["source"]] == self._source or decision.variant != variant:
                 reason = before[_PLACE["reason"]]
         offer = self._offers.get(variant) if variant is not None else None
+        if variant in self._own:
+            frozen = decision.frozen if before is None else before[_PLACE["frozen"]]
+            offer = self._own_offer(variant, frozen, decision)
         return AnswerRow(decision.unit, variant, offer, identity, reason, holdout)
+
+    def _own_offer(self, variant: str, frozen: str, decision: Decision) -> str | None:
+        """Return the key of a unit's own offer, by what its decision froze; count who gets none."""
+        own = self._own[variant]
+        if decision.kind == "override":  # which freezes nothing
+            return None if decision.offer is None else decision.offer.get("key")
+        view = msgspec.json.decode(frozen)
+        offer = own.of(view)
+        if offer is None:
+            self.tally.without_offer[variant]["unknown" if view.get(own.attribute) else "none"] += 1
+            return None
+        key: str | None = offer.get("key")
+        return key
 
 
 def _what_is_wrong(unit: str) -> str:

@@ -14,7 +14,7 @@ from experiments.assignments.frozen import Frozen, freeze
 from experiments.assignments.listed import open_list
 from experiments.assignments.request import EPOCH, FORMATS, LIST, RESULT, ListRequest
 from experiments.assignments.states import ListStates
-from experiments.assignments.written import writing
+from experiments.assignments.written import offers_given, writing
 from experiments.errors import InputError
 from experiments.jobs import files
 from experiments.publishing.snapshot_file import SnapshotFile
@@ -82,7 +82,7 @@ def assign_list(
     with store.read() as connection:
         now = database_now(connection)
     frozen = freeze(store, request, SnapshotFile(settings.snapshot_dir).load(now), now)
-    offers = {v.key: dict(v.offer) for v in frozen.compiled.plan.variants if v.offer is not None}
+    offers = offers_given(frozen.compiled.plan)
     states = ListStates(settings.snapshot_dir, frozen.compiled, frozen.at)
     with contextlib.closing(states):
         opened = open_list(source, name, frozen.compiled, unit_column=request.unit_column, encoding=request.encoding)

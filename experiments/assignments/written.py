@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from allocation.plan import ExperimentPlan
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -32,14 +34,33 @@ class AnswerRow(msgspec.Struct, frozen=True, gc=False):
 Write = Callable[[Sequence[AnswerRow]], None]
 
 
+Given = dict[tuple[str, str | None], dict[str, Any]]
+"""(variant, key of the offer) → offer."""
+
+
+def offers_given(plan: ExperimentPlan) -> Given:
+    """Return all offers that an experiment's variants may give.
+
+    >>> from allocation.plan import PhasePlan, VariantPlan
+    >>> own = VariantPlan("policy", offer_by="best", offers={"a": {"key": "a"}})
+    >>> offers_given(ExperimentPlan("x", 1, "running", (VariantPlan("control"), own), (PhasePlan(1, "c0", (1, 1)),)))
+    {('policy', 'a'): {'key': 'a'}}
+    """
+    given: Given = {}
+    for variant in plan.variants:
+        offers = variant.offers.values() if variant.offer is None else (variant.offer,)
+        given |= {(variant.key, offer.get("key")): dict(offer) for offer in offers}
+    return given
+
+
 @contextlib.contextmanager
-def writing(path: Path, file_format: str, offers: dict[str, dict[str, Any]]) -> Iterator[Write]:
+def writing(path: Path, file_format: str, offers: Given) -> Iterator[Write]:
     """Open a file for answers.
 
     Args:
         path: of the new file.
         file_format: ``csv`` or ``parquet``.
-        offers: variant → offer, for Parquet's ``offer_json``.
+        offers: what variants give, for Parquet's ``offer_json``.
     """
     writer = _parquet(path, offers) if file_format == "parquet" else _csv(path)
     with writer as write:
@@ -59,17 +80,17 @@ def _csv(path: Path) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path, offers: dict[str, dict[str, Any]]) -> Iterator[Write]:
+def _parquet(path: Path, offers: Given) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = {variant: msgspec.json.encode(offer, order="sorted").decode() for variant, offer in offers.items()}
+    texts = {given: msgspec.json.encode(offer, order="sorted").decode() for given, offer in offers.items()}
     schema = pa.schema([(name, pa.string()) for name in (*COLUMNS, "offer_json")])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
         def write(rows: Sequence[AnswerRow]) -> None:
             columns: list[Any] = [list(column) for column in zip(*map(msgspec.structs.astuple, rows), strict=True)]
-            columns.append([texts.get(row.variant) if row.variant is not None else None for row in rows])
+            columns.append([None if row.variant is None else texts.get((row.variant, row.offer)) for row in rows])
             writer.write_table(_table(columns, schema))
 
         yield write

@@ -75,6 +75,11 @@ class Catalogue:
             return covering
         return [holdout for holdout in covering if holdout.key in experiment.holdouts]
 
+    def offers_of(self, experiment: Experiment) -> tuple[str, ...]:
+        """Return the offers that its variants may give: those they name, and all where members have their own."""
+        named = tuple(variant.offer for variant in experiment.variants if variant.offer is not None)
+        return tuple(dict.fromkeys((*named, *(self.keys("offer") if experiment.by_member else ()))))
+
     def audience_of(self, experiment: Experiment, segment: Segment | None = None) -> dict[str, Any] | None:
         """Return the experiment's rule, joined with its segment's."""
         if experiment.segment is None:
@@ -195,6 +200,10 @@ def _experiment(catalogue: Catalogue, experiment: Experiment) -> Iterator[Proble
             yield Problem(f'"{attribute}" is not an attribute; {advice}', place)
     yield from check_allocation(catalogue, experiment, types)
     for index, variant in enumerate(experiment.variants):
+        own = types.get(variant.offer_by or "", "string")
+        if own != "string":
+            advice = "an attribute that holds offer keys is declared with type: string"
+            yield Problem(f'"{variant.offer_by}" is a {own}; {advice}', f"/variants/{index}/offer_by")
         if variant.offer is None:
             continue
         yield from _known(catalogue, "offer", (variant.offer,), f"/variants/{index}/offer", indexed=False)

@@ -270,6 +270,11 @@ class Experiment(Model):
             problems.append((("allocation", "reward", "metric"), message))
         if self.population == "exposed":
             problems.append((("population",), "of a policy that learns is the assigned; leave it out"))
+        problems += [
+            (("variants", index, "offer_by"), "does not go with a policy that learns; test one of the two at a time")
+            for index, variant in enumerate(self.variants)
+            if variant.offer_by is not None
+        ]
         if self.sticky == "enrolment":
             problems.append((("sticky",), "does not belong to a policy that learns, which draws anew; write none"))
         return problems
@@ -282,6 +287,11 @@ class Experiment(Model):
         offers = tuple(variant.offer_by for variant in self.variants if variant.offer_by is not None)
         named = (*self.breakdowns, *self.analysis.strata, *cluster, *self.analysis.features, *learned, *offers)
         return tuple(dict.fromkeys(named))
+
+    @property
+    def by_member(self) -> dict[str, str]:
+        """Variant → attribute, of the variants that give each member its own offer."""
+        return {variant.key: variant.offer_by for variant in self.variants if variant.offer_by is not None}
 
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""

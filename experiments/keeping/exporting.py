@@ -102,8 +102,7 @@ def _references(catalogue: Catalogue, experiment: Experiment) -> Iterator[Name]:
         yield ("layer", experiment.layer.key)
     for holdout in catalogue.holdouts_of(experiment):
         yield ("holdout", holdout.key)
-    for variant in experiment.variants:
-        if variant.offer:
-            yield ("offer", variant.offer)
+    for key in catalogue.offers_of(experiment):
+        yield ("offer", key)
     for key in experiment.metrics.keys():  # noqa: SIM118 - a method of the plan, not of a dictionary
         yield ("metric", key)

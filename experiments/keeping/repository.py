@@ -94,10 +94,12 @@ class Repository:
         return {key: self.metric(key, pinned.get(key)) for key in record.definition.metrics.keys()}  # noqa: SIM118
 
     def experiment_offers(self, record: ExperimentRecord) -> dict[str, Offer]:
-        """Return the offers of the experiment's variants by key, in the revisions that its launch froze."""
+        """Return the offers that the experiment's variants may give, by key, in the revisions that its launch froze."""
         pinned = record.pinned.offers if record.pinned else {}
-        keys = dict.fromkeys(variant.offer for variant in record.definition.variants if variant.offer)
-        return {key: self.offer(key, pinned.get(key)) for key in keys}
+        keys = [variant.offer for variant in record.definition.variants if variant.offer]
+        if record.definition.by_member:
+            keys += pinned if record.pinned else [key for kind, key in self.heads() if kind == "offer"]
+        return {key: self.offer(key, pinned.get(key)) for key in dict.fromkeys(keys)}
 
     def experiment_segment(self, record: ExperimentRecord) -> Segment | None:
         """Return the segment an experiment uses, in the revision that its launch pinned; ``None`` without one."""

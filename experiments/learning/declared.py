@@ -79,8 +79,7 @@ class Declared:
     @cached_property
     def costs(self) -> Costs:
         """The offers, priced."""
-        given = {v.key: (v.offer, v.channel) for v in self.record.definition.variants}
-        return Costs(self.currency, self.offers, given)
+        return Costs.of(self.record.definition, self.currency, self.offers)
 
     @cached_property
     def contact(self) -> tuple[float, ...]:

@@ -224,9 +224,7 @@ def pin_new_metrics(pinned: Pinned, new: Experiment, heads: Mapping[tuple[str, s
         key: pinned.metrics.get(key) or heads["metric", key].revision
         for key in new.metrics.keys()  # noqa: SIM118 - a method of the plan, not of a dictionary
     }
-    offers = {
-        variant.offer: pinned.offers.get(variant.offer) or heads["offer", variant.offer].revision
-        for variant in new.variants
-        if variant.offer
-    }
+    named = [variant.offer for variant in new.variants if variant.offer]
+    own = [key for kind, key in heads if kind == "offer"] if new.by_member else []
+    offers = {key: pinned.offers.get(key) or heads["offer", key].revision for key in (*named, *own)}
     return replace(pinned, metrics={**pinned.metrics, **metrics}, offers=offers)

@@ -169,7 +169,7 @@ def pin(definition: Experiment, heads: dict[Name, Head]) -> Pinned:
         sticky=is_sticky(definition, project, catalogue.get(Segment, "segment", definition.segment or "")),
         holdouts=tuple(holdout.key for holdout in catalogue.holdouts_of(definition)),
         segment=heads["segment", definition.segment].revision if definition.segment else None,
-        offers={v.offer: heads["offer", v.offer].revision for v in definition.variants if v.offer},
+        offers={key: heads["offer", key].revision for key in catalogue.offers_of(definition)},
         metrics={key: heads["metric", key].revision for key in definition.metrics.keys()},  # noqa: SIM118
     )
 

@@ -30,11 +30,16 @@ class Facts:
 
     log: LogTables
     units: Any
-    """Ibis table with u, unit, variant, t0."""
+    """Ibis table with u, unit, variant, t0, contacts, and own_offer where variants give each unit its own."""
     parts: tuple[Part, ...]
     costs: Costs
     unit_type: str
     now_us: int
+
+    @property
+    def has_own_offers(self) -> bool:
+        """Whether there are variants that give each unit its own offer."""
+        return "own_offer" in self.units.columns
 
 
 def take_census(facts: Facts) -> Census:
@@ -69,10 +74,12 @@ def order_names(facts: Facts) -> tuple[str, ...]:
 def rows_of(facts: Facts, events: Any, properties: Properties) -> Any:
     """Return events of the units: u, variant, dt (µs after entry), name, object, and what the parts read."""
     e = properties.extract(facts.log, events)
-    joined = e.join(facts.units.select("u", "unit", "variant", "t0"), "unit")
+    own = ("own_offer",) if facts.has_own_offers else ()
+    joined = e.join(facts.units.select("u", "unit", "variant", "t0", *own), "unit")
     return joined.select(
         "u",
         "variant",
+        *own,
         "name",
         "object_id",
         "value_minor",

@@ -6,8 +6,8 @@ the exclusion list, units seen in two variants within the phase, and those whose
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from experiments.measure.days import local_day
@@ -41,6 +41,8 @@ class PopulationPlan:
     """Event from which an assigned unit's windows start; ``None``: they start at the decision."""
     control: str | None = None
     """The variant that nothing need be sent to."""
+    own_offers: Mapping[str, str] = field(default_factory=dict)
+    """Variant → attribute of ``frozen`` that holds the key of each unit's own offer."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Units:
     """The units that are analysed."""
 
     table: Any
-    """Ibis table: u (row number), unit, variant, t0 (µs, when the window begins), contacts, day, level_0 …"""
+    """Ibis table: u (row number), unit, variant, t0 (µs, when the window begins), contacts, day, level_0 …; and
+    own_offer, the key of the unit's own offer, where variants give each unit its own."""
     levels: dict[str, str]
     """Attribute → column of ``table``."""
     assigned: int
@@ -94,7 +97,8 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
         rows = rows.mutate(t0=rows.entered_at)
     span = fetch(rows.aggregate(first=rows.t0.min(), last=rows.t0.max()))[0]
     day = local_day(rows.t0, plan.time_zone, span["first"], span["last"])
-    rows = rows.select("unit", "variant", "t0", "contacts", *columns, day=day)
+    own = {"own_offer": _own_offer(rows, plan)} if plan.own_offers else {}
+    rows = rows.select("unit", "variant", "t0", "contacts", *columns, day=day, **own)
     table = log.keep(rows.mutate(u=ibis.row_number().over(order_by="unit").cast("int32")), "equipoise_population")
     status = {r["status"]: r["n"] for r in fetch(seen.group_by("status").aggregate(n=seen.count()))}
     contaminated = status.get("contaminated", 0)
@@ -158,6 +162,14 @@ def _seen(log: LogTables, plan: PopulationPlan) -> Any:
         else_=KEPT,
     )
     return seen.select("unit", "variant", "entered_at", "contacts", *levels, status=status)
+
+
+def _own_offer(rows: Any, plan: PopulationPlan) -> Any:
+    import ibis
+
+    levels = {name: rows[f"level_{index}"] for index, name in enumerate(plan.frozen)}
+    cases = [(rows.variant == variant, levels[attribute]) for variant, attribute in plan.own_offers.items()]
+    return ibis.cases(*cases, else_=ibis.null("string"))
 
 
 def _is_excluded(log: LogTables, seen: Any, plan: PopulationPlan) -> Any:

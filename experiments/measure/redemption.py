@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from experiments.definitions import Offer
+from experiments.definitions import Experiment, Offer
 from experiments.definitions.money import exponent
 from experiments.definitions.pricing import Order, PricedOffer
 
@@ -24,10 +24,25 @@ class Costs:
     """Offer key → offer."""
     variants: Mapping[str, tuple[str | None, str | None]]
     """Variant → (offer key, channel)."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Variant → attribute that holds the key of each member's own offer; its offer key in ``variants`` is ``None``."""
 
-    def contact(self, variant: str) -> Fraction:
-        """Return what one contact of a variant's member costs, in minor units, exact."""
+    @classmethod
+    def of(cls, definition: Experiment, currency: str, offers: Mapping[str, Offer]) -> Costs:
+        """Return the costs of an experiment's variants."""
+        given = {variant.key: (variant.offer, variant.channel) for variant in definition.variants}
+        return cls(currency, offers, given, definition.by_member)
+
+    def contact(self, variant: str, offer: str | None = None) -> Fraction:
+        """Return what one contact of a variant's member costs, in minor units, exact.
+
+        Args:
+            variant: its key.
+            offer: key of the member's own offer, where the variant gives each member its own. Who is given none is
+                not contacted.
+        """
         key, channel = self.variants.get(variant, (None, None))
+        key = offer if variant in self.own else key
         if key is None or key not in self.offers:
             return Fraction(0)
         return PricedOffer(self.offers[key], self.currency).contact_cost_minor(channel)
@@ -35,19 +50,33 @@ class Costs:
     def fraction_decimals(self) -> int:
         """Return how many decimals of a minor unit the contact costs need, at most 4."""
         costs = [self.contact(variant) for variant in self.variants]
+        costs += [self.contact(variant, offer) for variant in self.own for offer in self.offers]
         for decimals in range(MAX_FRACTION_DECIMALS):
             if all((cost * 10**decimals).denominator == 1 for cost in costs):
                 return decimals
         return MAX_FRACTION_DECIMALS
 
-    def contact_expression(self, variant: Any, contacts: Any, decimals: int) -> Any:
-        """Return a unit's contact costs in 10^-decimals minor units, whole."""
+    def contact_expression(self, variant: Any, contacts: Any, decimals: int, offer: Any = None) -> Any:
+        """Return a unit's contact costs in 10^-decimals minor units, whole.
+
+        Args:
+            variant: the unit's variant.
+            contacts: how often it was contacted.
+            decimals: of a minor unit.
+            offer: key of the unit's own offer, where variants give each member its own.
+        """
         import ibis
 
         branches = [
             (variant == key, contacts * round(self.contact(key) * 10**decimals))
             for key in self.variants
             if self.contact(key)
+        ]
+        branches += [
+            ((variant == key) & (offer == own).fill_null(False), contacts * round(cost * 10**decimals))
+            for key in self.own
+            for own in self.offers
+            if (cost := self.contact(key, own))
         ]
         return ibis.cases(*branches, else_=ibis.literal(0, type="int64")) if branches else ibis.literal(0, type="int64")
 
@@ -56,7 +85,7 @@ class Costs:
 
         Args:
             stated: cost that the redemption itself carried, NULL where none.
-            offer_key: offer it named, NULL where none: then it is the variant's.
+            offer_key: offer it named, or that the unit was given as its own; NULL where neither: then the variant's.
             variant: the unit's variant.
             amount: order value in minor units, NULL where no order is known.
         """

@@ -71,11 +71,12 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
     """Return unit, variant, occasion, t0 and contacts: one row for each unit and occasion."""
     import ibis
 
+    own = ("own_offer",) if plan.own_offers else ()
     d = enrolments(log, plan)
     entered = d.group_by("unit", "occasion").aggregate(
         entered_at=d["at"].min(), send_at=d.send_at.min(), contacts=d.count()
     )
-    rows = entered.join(units.select("unit", "variant"), "unit")
+    rows = entered.join(units.select("unit", "variant", *own), "unit")
     if plan.kind == "exposed":
         until = rows.entered_at.lead().over(group_by="unit", order_by=["entered_at", "occasion"])
         rows = rows.mutate(until=until.fill_null(plan.now_us + 1))
@@ -94,4 +95,4 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
         rows = rows.mutate(t0=rows.sent_at.fill_null(planned))
     else:
         rows = rows.mutate(t0=rows.entered_at)
-    return rows.select("unit", "variant", "occasion", "t0", "contacts")
+    return rows.select("unit", "variant", "occasion", "t0", "contacts", *own)

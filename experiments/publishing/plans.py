@@ -20,7 +20,7 @@ from experiments.definitions.base import instant_us
 from experiments.definitions.catalogue import Catalogue, Name
 from experiments.keeping import contents
 from experiments.keeping.heads import Head
-from experiments.keeping.records import ExperimentRecord
+from experiments.keeping.records import ExperimentRecord, Pinned
 from experiments.keeping.repository import Repository
 from experiments.learning.plan import bandit_plan
 from experiments.lifecycle import phases
@@ -112,14 +112,15 @@ def plan_of(
         segment = found if isinstance(found, Segment) else None
     variants = []
     for variant in definition.variants:
-        payload = None
-        if variant.offer:
-            revision = pinned.offers[variant.offer]
-            head = known["offer", variant.offer]
-            saved = head.definition if head.revision == revision else None
-            offer = saved if isinstance(saved, Offer) else repository.offer(variant.offer, revision)
-            payload = offer_payload(offer, revision, pinned.currency, variant.channel)
-        variants.append(VariantPlan(variant.key, payload))
+        if variant.offer_by is not None:
+            given = {key: _payload(repository, known, pinned, key, variant.channel) for key in sorted(pinned.offers)}
+            variants.append(VariantPlan(variant.key, offer_by=variant.offer_by, offers=given))
+        elif variant.offer:
+            variants.append(
+                VariantPlan(variant.key, _payload(repository, known, pinned, variant.offer, variant.channel))
+            )
+        else:
+            variants.append(VariantPlan(variant.key))
     used = phases.attributes_used(definition, segment)
     bandit = None
     if definition.allocation is not None:
@@ -149,8 +150,18 @@ def plan_of(
         control=definition.control,
         allocation="hash" if bandit is None else "bandit",
         bandit=bandit,
-        requires=() if bandit is None else ("bandit",),
+        requires=(*(() if bandit is None else ("bandit",)), *(("offer_by",) if definition.by_member else ())),
     )
+
+
+def _payload(
+    repository: Repository, heads: Mapping[Name, Head], pinned: Pinned, key: str, channel: str | None
+) -> dict[str, Any]:
+    """Return an offer in the revision that the launch froze, as the caller of decide receives it."""
+    revision, head = pinned.offers[key], heads["offer", key]
+    saved = head.definition if head.revision == revision else None
+    offer = saved if isinstance(saved, Offer) else repository.offer(key, revision)
+    return offer_payload(offer, revision, pinned.currency, channel)
 
 
 def _phases(record: ExperimentRecord) -> tuple[PhasePlan, ...]:

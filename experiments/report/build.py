@@ -130,11 +130,7 @@ def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None
     number, split = phase_of(declared.record, phase)
     variants = variant_order(declared.record, split)
     metrics = measured_metrics(declared)
-    costs = Costs(
-        declared.currency,
-        declared.offers,
-        {v.key: (v.offer, v.channel) for v in declared.record.definition.variants},
-    )
+    costs = Costs.of(declared.record.definition, declared.currency, declared.offers)
     population = population_plan(log, declared, number, now)
     definition = declared.record.definition
     measured = measure_experiment(log, population, metrics, costs, variants, strata=definition.analysis.strata)

@@ -107,6 +107,7 @@ def population_plan(log: LogTables, declared: Declared, phase: int, now: int) ->
         now_us=now,
         send_event=definition.send_event if definition.windows_start == "send" else None,
         control=definition.control,
+        own_offers=definition.by_member,
     )
 
 
