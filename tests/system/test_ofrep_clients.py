@@ -165,7 +165,7 @@ def test_the_web_provider_asks_anew_when_attributes_change(server: Server) -> No
     assert (before["metadata"]["reason"], after["metadata"]["reason"]) == ("not_in_audience", "assigned")
 
 
-@pytest.mark.parametrize("provider", ["python", "node"])
+@pytest.mark.parametrize("provider", ["python", pytest.param("node", marks=pytest.mark.slow)])
 def test_exposures_and_outcomes_reach_the_report(provider: str, server: Server) -> None:
     units = [f"{provider}-{n}" for n in range(20)]
     got = application(provider, address(server), "welcome", units, report=address(server), convert=True, times=2)
