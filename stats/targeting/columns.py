@@ -191,7 +191,8 @@ def relaxed(options: Options, limits: Limits, start: IntArray) -> Relaxed:
         short = _reach(programme)
         if short is not None:
             nothing = np.zeros((options.members, options.offers + 1))
-            return Relaxed(Prices(0.0, limits.stock * 0, short * 0), np.inf, programme.cell, [], [], nothing, short)
+            unknown = Prices(0.0, np.zeros(options.offers), np.zeros(len(short)))
+            return Relaxed(unknown, np.inf, programme.cell, [], [], nothing, short)
     programme.add(start)
     bound = np.inf
     for _ in range(_ROUNDS):
