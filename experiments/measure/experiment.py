@@ -53,6 +53,8 @@ class MeasuredExperiment:
     """Attributes whose levels, combined, are the strata of ``cells``."""
     too_many_strata: int | None = None
     """How many combinations there are where they are too many to stratify by."""
+    beside: tuple[MeasuredMetric, ...] = ()
+    """Columns of the table for figures that are no metrics."""
 
     @property
     def specs(self) -> list[MetricSpec]:
@@ -114,6 +116,7 @@ def measure_experiment(
     variants: Sequence[str],
     *,
     strata: Sequence[str] = (),
+    beside: Sequence[MeasuredMetric] = (),
 ) -> MeasuredExperiment:
     """Measure one phase of an experiment.
 
@@ -124,17 +127,20 @@ def measure_experiment(
         costs: what offers and contacts cost (profit metrics).
         variants: control first; units of other variants are left out.
         strata: frozen attributes over whose combined levels effects are post-stratified.
+        beside: columns that the same pass brings along, for figures that are no metrics.
     """
     log, population, linked = resolve(log, population)
     units = select_units(log, population)
-    parts = tuple(part for metric in metrics for part in metric.parts)
+    together = (*metrics, *beside)
+    parts = tuple(part for metric in together for part in metric.parts)
     facts = Facts(log, units.table, parts, costs, population.unit_type, population.now_us)
     census = take_census(facts)
-    table, minor = unit_table(facts, census, metrics)
+    table, minor = unit_table(facts, census, together)
     table = _with_stratum(table, units, strata)
     table = log.keep(table.filter(table.variant.isin(list(variants))), "equipoise_measured", whole=_whole(table, parts))
-    winsorise = {column: q for m in metrics for column, q in m.winsorise.items()}
-    scans = scan_columns(table, [p.column for p in parts], winsorise=winsorise, minor=minor)
+    winsorise = {column: q for m in together for column, q in m.winsorise.items()}
+    columns = [p.column for p in parts] + [contact_column(p) for p in parts if p.measure == "redemption"]
+    scans = scan_columns(table, columns, winsorise=winsorise, minor=minor)
     groups = [ColumnGroup(m.spec.name, m.spec.columns) for m in metrics]
     number = int(fetch_one(table.stratum.nunique())) if strata else 0
     stratum = "stratum" if strata and number <= MAX_STRATA else None
@@ -156,6 +162,7 @@ def measure_experiment(
         linked,
         strata=tuple(strata) if stratum else (),
         too_many_strata=number if strata and not stratum else None,
+        beside=tuple(beside),
     )
 
 
@@ -167,6 +174,11 @@ def _with_stratum(table: Any, units: Units, strata: Sequence[str]) -> Any:
     return table.mutate(stratum=reduce(lambda all_, level: all_ + BETWEEN + level, levels))
 
 
+def contact_column(part: Part) -> str:
+    """Return the column with the cost of a unit's contacts, beside that of the cost of its redemptions."""
+    return f"{part.column}_contact"
+
+
 def _whole(table: Any, parts: Sequence[Part]) -> list[str]:
     return [part.column for part in parts if not table[part.column].type().is_floating()]
 
@@ -175,7 +187,7 @@ def unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) 
     """Return every unit with its columns and the columns that hold minor units.
 
     A time to event becomes the days that the unit was followed (``…_us``: the same in microseconds) and whether the
-    event ended them (``…_event``).
+    event ended them (``…_event``); beside the cost of redemptions stands that of contacts (``…_contact``).
     """
     import ibis
 
@@ -185,15 +197,22 @@ def unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) 
     decimals = facts.costs.fraction_decimals()
     for part in facts.parts:
         value = joined[part.column]
-        if part.measure == "profit" and not part.is_before:
-            contacts = facts.costs.contact_expression(joined.variant, joined.contacts, decimals)
-            value = value * 10**decimals - contacts
-            minor[part.column] += decimals
+        if part.measure in ("profit", "redemption") and not part.is_before:
+            own = joined.own_offer if facts.has_own_offers else None
+            contacts = facts.costs.contact_expression(joined.variant, joined.contacts, decimals, own)
+            if part.measure == "redemption":
+                filled[contact_column(part)] = contacts
+                minor[contact_column(part)] = minor[part.column] + decimals
+            else:
+                value = value * 10**decimals - contacts
+                minor[part.column] += decimals
+        if part.matured_us is not None:
+            value = ibis.ifelse(joined.t0 + part.matured_us <= facts.now_us, value, ibis.null(value.type()))
         if part.measure == "first":
             followed = ibis.greatest(ibis.least(part.end_us, facts.now_us - joined.t0), ibis.literal(0, type="int64"))
             filled[f"{part.column}_event"] = value.notnull()
             filled[f"{part.column}_us"] = value.fill_null(followed).cast("int64")
             value = filled[f"{part.column}_us"] / float(DAY_US)
         filled[part.column] = value
-    kept = [c for c in facts.units.columns if c not in ("unit", "contacts")]
+    kept = [c for c in facts.units.columns if c not in ("unit", "contacts", "own_offer")]
     return joined.select(*kept, **filled), minor

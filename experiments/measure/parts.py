@@ -15,8 +15,12 @@ from experiments.measure.days import DAY_US
 from experiments.report.document import Text, Unit
 from experiments.report.estimates import MetricSpec, Role
 
-Measure = Literal["any", "count", "value", "property", "profit", "first"]
-"""``first`` is the microsecond after the unit's entry at which the first event that counts happened, else nothing."""
+Measure = Literal["any", "count", "value", "property", "profit", "earned", "redemption", "redeemed", "first"]
+"""``first`` is the microsecond after the unit's entry at which the first event that counts happened, else nothing. A
+``profit`` is the margin of orders less redemptions and contacts, ``earned`` the same without contacts; ``redemption``
+is what redemptions cost, ``redeemed`` how many there were."""
+PRICED: frozenset[Measure] = frozenset({"profit", "earned", "redemption", "redeemed"})
+"""What is measured on orders together with their redemptions."""
 
 PLACED = ("Order Completed", "Order Updated")
 """Events that state an order; the latest one counts."""
@@ -45,6 +49,8 @@ class Part:
     """Numeric property that is summed; for profit the order's margin in minor units."""
     margin_rate: str | None = None
     """For profit: margin as a share of the order's value, decimal text."""
+    matured_us: int | None = None
+    """Units that entered less than this long ago have no value, rather than an early one."""
 
     @property
     def is_before(self) -> bool:
@@ -69,7 +75,7 @@ class MeasuredMetric:
 
 def order_events(parts: Iterable[Part]) -> tuple[str, ...]:
     """Return the events that state an order: Segment's, and those that a profit is measured on."""
-    return tuple(dict.fromkeys([*PLACED, *(part.event for part in parts if part.measure == "profit")]))
+    return tuple(dict.fromkeys([*PLACED, *(part.event for part in parts if part.measure in PRICED)]))
 
 
 def parts_of(

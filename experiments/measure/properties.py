@@ -10,7 +10,7 @@ from typing import Any
 
 from allocation.audience import json_columns, parse, to_sql
 from allocation.dialects import dialect
-from experiments.measure.parts import ORDER_FAMILY, PLACED, REDEEMED, Part, order_events
+from experiments.measure.parts import ORDER_FAMILY, PLACED, PRICED, REDEEMED, Part, order_events
 from experiments.sources.log import LogTables
 
 OFFER = "offer"
@@ -37,7 +37,7 @@ class Properties:
                 found.flags.setdefault((part.event, part.where), f"flag_{len(found.flags)}")
             if part.number is not None:
                 found.numbers.setdefault((part.event, part.number), f"number_{len(found.numbers)}")
-            found.needs_offer = found.needs_offer or part.measure == "profit"
+            found.needs_offer = found.needs_offer or part.measure in PRICED
         return found
 
     def flag_of(self, part: Part) -> str | None:
@@ -86,7 +86,7 @@ def names_needed(parts: Sequence[Part]) -> tuple[str, ...]:
     names = dict.fromkeys(part.event for part in parts)
     if any(name in order_events(parts) for name in names):
         names |= dict.fromkeys(n for n in ORDER_FAMILY if n != REDEEMED)
-    if any(part.measure == "profit" for part in parts):
+    if any(part.measure in PRICED for part in parts):
         names |= dict.fromkeys(ORDER_FAMILY)
     return tuple(names)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.measure.facts import Census, Facts, order_names, relevant, rows_of
 from experiments.measure.latest import latest
-from experiments.measure.parts import CANCELLED, PLACED, REDEEMED, REFUNDED, Part, order_events
+from experiments.measure.parts import CANCELLED, PLACED, PRICED, REDEEMED, REFUNDED, Part, order_events
 from experiments.measure.properties import Properties
 
 PPM = 1_000_000
@@ -116,8 +116,10 @@ def order_states(facts: Facts, parts: Sequence[Part], properties: Properties, ce
     aggregates: dict[str, Any] = {}
     for event in dict.fromkeys(p.event for p in parts):
         aggregates |= _state_of(rows, event, parts, properties)
-    if any(p.measure == "profit" for p in parts):
+    if any(p.measure in PRICED for p in parts):
         aggregates["variant"] = rows.variant.min()
+        if facts.has_own_offers:
+            aggregates["own_offer"] = rows.own_offer.min()
         aggregates |= _state_of(rows, REDEEMED, parts, properties)
         aggregates["redeemed_offer"] = latest(rows.offer_key, rows["dt"], rows.name == REDEEMED)
     before = any(p.is_before for p in parts)
@@ -270,9 +272,14 @@ def _of_order(states: Any, part: Part, properties: Properties, facts: Facts) -> 
     if flag is not None:
         counts = counts & (states[f"{prefix}_{flag}{when}"] == 1)
     counts = counts.fill_null(False)
-    if part.measure == "profit":
+    if part.measure in PRICED:
+        redeemed, cost = _redemption(states, part, facts, gross, reversed_)
+        if part.measure == "redeemed":
+            return _term(redeemed, ibis.literal(1, type="int64"), at)
+        if part.measure == "redemption":
+            return _term(redeemed, cost, at)
         margin = ibis.ifelse(counts, _margin(states, part, properties, gross, net), zero)
-        return Term(counts, margin, at, margin - _redemption(states, part, facts, gross, reversed_))
+        return Term(counts, margin, at, margin - ibis.ifelse(redeemed, cost, zero))
     if part.measure in ("any", "count", "first"):
         return _term(counts, ibis.literal(1, type="int64"), at)
     if part.measure == "value":
@@ -302,14 +309,16 @@ def _margin(states: Any, part: Part, properties: Properties, gross: Any, net: An
     return ibis.ifelse((gross > 0) & (net < gross), kept, margin)
 
 
-def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: Any) -> Any:
+def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: Any) -> tuple[Any, Any]:
+    """Return whether an order has a redemption that counts, and what it costs."""
     import ibis
 
-    zero = ibis.literal(0, type="int64")
     prefix = column_prefix(REDEEMED)
     at = states[f"{prefix}_dt"]
     counts = (at >= part.start_us) & (at < part.end_us)
     offer, variant = states.redeemed_offer, states.variant
+    if facts.has_own_offers:
+        offer = ibis.coalesce(offer, states.own_offer)
     cost = facts.costs.redemption_expression(states[f"{prefix}_value"], offer, variant, gross)
     back = reversed_ & facts.costs.refund_returns_cost(offer, variant)
-    return ibis.ifelse(counts.fill_null(False) & ~back.fill_null(False), cost, zero)
+    return counts.fill_null(False) & ~back.fill_null(False), cost

@@ -115,7 +115,7 @@ def test_intervals_are_as_wide_as_a_bootstraps() -> None:
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth() -> None:
-    """2,000 campaigns of 2 × 3,000: 95 % intervals hold the truth 93.5 to 96.5 % of the time (three standard errors)."""
+    """2,000 campaigns of 2 × 3,000: 95 % intervals hold it 93.5 to 96.5 % of the time (3 errors)."""
     truth = {"extra_margin": 3000 * 60 * 0.04, "roi": 60 * 0.04 / (20 * 0.8 * 0.1 + 0.1) - 1}
     truth |= {"sure_buyers": 1 - 0.04 / (0.8 * 0.1)}
     held = dict.fromkeys(truth, 0)
