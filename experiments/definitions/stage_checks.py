@@ -31,20 +31,21 @@ def check_computed(project: Project | None, stages: StageRule) -> Iterator[Probl
             yield Problem(
                 f'"{name}" must be a stored attribute of type {kind}; declare it under attributes in the project', place
             )
-    if computed.login is None:
-        for index, stage in enumerate(stages.stages):
-            for name in sorted(OF_LOGIN & _asked(stage.rule, stages)):
-                yield Problem(
-                    f'"{name}" needs to know what a login is; name the event under computed: {{login: …}}',
-                    f"/stages/{index}/rule",
-                )
+    for index, stage in enumerate(stages.stages):
+        for name in sorted(_asked(stage.rule)):
+            if name in OF_LOGIN and computed.login is None:
+                why = f'"{name}" needs to know what a login is; name the event under computed: {{login: …}}'
+                yield Problem(why, f"/stages/{index}/rule")
+            elif name not in FACTS and name in attributes and attributes[name].kept == "request":
+                why = f'"{name}" is known only while a decision is asked for; use a stored attribute or a fact'
+                yield Problem(why, f"/stages/{index}/rule")
 
 
-def _asked(rule: object, stages: StageRule) -> frozenset[str]:
-    """Return the facts that a rule reads; one that cannot be read is refused elsewhere."""
+def _asked(rule: object) -> frozenset[str]:
+    """Return the attributes that a rule reads; one that cannot be read is refused elsewhere."""
     if rule is None:
         return frozenset()
     try:
-        return frozenset(parse(rule, None).attributes) & stages.fact_types().keys()
+        return frozenset(parse(rule, None).attributes)
     except RuleError:
         return frozenset()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -27,6 +28,7 @@ FACTS: dict[str, AttributeType] = {
     "frequency_score": "number",
     "monetary_score": "number",
     "rfm": "string",
+    "rfm_segment": "string",
     "p_alive": "number",
     "expected_orders": "number",
     "expected_value": "number",
@@ -74,7 +76,7 @@ class RfmScores(Model):
             missing = next(name for name, cut in cuts.items() if cut is None)
             problems.append(((missing,), "is missing; give cuts for recency, frequency and monetary, or for none"))
         for name, cut in given.items():
-            if any(low >= high for low, high in zip(cut, cut[1:], strict=False)):
+            if any(low >= high for low, high in pairwise(cut)):
                 problems.append(((name,), "must increase; write the cuts in order, each once"))
             elif len(given) == 3 and len(cut) + 1 != self.groups:
                 problems.append(((name,), f"{self.groups} groups need {self.groups - 1} cuts; give as many for each"))

@@ -40,6 +40,7 @@ HANDLERS: dict[str, str] = {
     "assignments": "experiments.assignments.handler:assign",
     "export": "experiments.exports.handler:export",
     "learn": "experiments.learning.handler:update",
+    "stages": "experiments.stages.handler:compute",
 }
 """Kind of job → ``module:function``."""
 

@@ -31,5 +31,5 @@ stage_runs = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
 )
 """Each time the stages of a rule were computed: as of when, of how many units, how many moved, and a JSON object of how
-many were in each stage. ``detail`` is `experiments.stages.document.Detail` as JSON: who moved where in the week, and the
-grid of recency and frequency."""
+many were in each stage. ``detail`` is `experiments.stages.document.Detail` as JSON: who moved where in the week, and
+the grid of recency and frequency."""

@@ -1,0 +1,55 @@
+"""Each time the stages of a rule were computed, as the store keeps it."""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from experiments.log.store_rows import replace
+from experiments.stages.document import Detail, Run
+from experiments.store.stage_tables import stage_history, stage_runs
+
+
+def latest(connection: Connection, rule: str) -> Run | None:
+    """Return the last run of a rule, as of the latest moment; ``None`` where there is none."""
+    c = stage_runs.c
+    query = sa.select(stage_runs).where(c.rule == rule).order_by(c.at.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else _run(row)
+
+
+def since(connection: Connection, rule: str, at: int) -> list[Run]:
+    """Return the runs of a rule as of a moment and later, the latest first."""
+    c = stage_runs.c
+    query = sa.select(stage_runs).where(c.rule == rule, c.at >= at).order_by(c.at.desc())
+    return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def before(connection: Connection, rule: str, at: int) -> bool:
+    """Return whether the rule was computed as of an earlier moment."""
+    c = stage_runs.c
+    return connection.execute(sa.select(c.at).where(c.rule == rule, c.at < at).limit(1)).first() is not None
+
+
+def keep(connection: Connection, run: Run) -> None:
+    """Keep a run, in place of one as of the same moment."""
+    counts, detail = (msgspec.json.encode(part, order="sorted").decode() for part in (run.counts, run.detail))
+    replace(connection, stage_runs, [(run.rule, run.at, run.revision, run.units, run.changed, counts, detail)])
+
+
+def history_of(connection: Connection, unit_type: str, unit: str) -> list[tuple[str, int, str | None, int]]:
+    """Return (rule, since, stage, revision) of one unit, the latest first."""
+    c = stage_history.c
+    query = (
+        sa.select(c.rule, c.since, c.stage, c.revision)
+        .where(c.unit_type == unit_type, c.unit == unit)
+        .order_by(c.since.desc(), c.rule)
+    )
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def _run(row: RowMapping) -> Run:
+    counts = msgspec.json.decode(row["counts"], type=dict[str, int])
+    detail = msgspec.json.decode(row["detail"], type=Detail)
+    return Run(**{**row, "counts": counts, "detail": detail})
