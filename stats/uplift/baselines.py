@@ -1,8 +1,8 @@
 """Ways to choose units that know nothing of effects: what a personalised choice has to beat.
 
 A model of the outcome finds those who would buy anyway, and so does a rule for the best customers by recency, frequency
-and money; a coin finds everybody alike. Each ranks units. `treat_top` makes a policy of a ranking as favourably as can
-honestly be done: whom to stop at, and which offer, is learned where the policy is not valued.
+and money; a coin finds everybody alike. Each ranks units;
+`stats.uplift.recommending.above_threshold` makes a policy of a ranking.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from stats.uplift.bases import Base, regress
 from stats.uplift.folds import assign, canonical_order
-from stats.uplift.ranking import ranking
-from stats.uplift.trial import FloatArray, IntArray, Trial
+from stats.uplift.trial import FloatArray, Trial
 
 
 def response(trial: Trial, base: Base = "linear", folds: int = 5, seed: int = 0) -> FloatArray:
@@ -70,40 +69,6 @@ def rfm(
 def random(n: int, seed: int = 0) -> FloatArray:
     """Return a number for each of n units that says nothing, (n,), from 0 to 1."""
     return np.random.default_rng(seed).random(n)
-
-
-def treat_top(score: FloatArray, scores: FloatArray, fold: IntArray) -> IntArray:
-    """Return whom a ranking would give which offer, when threshold and offer are learned on the other folds.
-
-    Args:
-        score: (n,), what units are ranked by.
-        scores: (n, K + 1), doubly robust, in money; column 0 is no offer.
-        fold: (n,), each unit's fold.
-
-    Returns:
-        (n,), 0 or the offer that was worth most, given to the units above the score where it was worth most; equal
-        scores are treated alike.
-
-    Raises:
-        ValueError: there is only one fold.
-
-    >>> score, fold = np.array([2.0, 1.0, 2.0, 1.0]), np.array([0, 0, 1, 1])
-    >>> treat_top(score, np.array([[0, 5.0], [0, -1.0], [0, 4.0], [0, -2.0]]), fold)
-    array([1, 0, 1, 0])
-    """
-    if len(np.unique(fold)) < 2:
-        raise ValueError("there must be at least two folds")
-    choice = np.zeros(len(score), dtype=np.intp)
-    for number in np.unique(fold):
-        held = fold == number
-        seen_score, seen = score[~held], scores[~held]
-        ranked = ranking(seen_score)
-        worth = np.stack([ranked.totals(seen[:, arm] - seen[:, 0]) for arm in range(1, scores.shape[1])])
-        arm, point = np.unravel_index(int(np.argmax(worth)), worth.shape)
-        if point > 0:
-            threshold = seen_score[ranked.order[ranked.ends[point - 1] - 1]]
-            choice[held & (score >= threshold)] = arm + 1
-    return choice
 
 
 def _mid_ranks(column: FloatArray) -> FloatArray:
