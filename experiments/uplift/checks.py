@@ -1,0 +1,157 @@
+"""Whether the data bear words of cause and effect: what was looked at, what was found, what would be needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.report import figures
+from experiments.report.document import Text
+from experiments.uplift.document import Check
+from experiments.uplift.learned import Learned
+from stats.uplift.randomised import RARE, Diagnosis, Finding
+
+LABELS: dict[str, Text] = {
+    "design": {"en": "Who drew the arms", "zh-CN": "分组方式"},
+    "split": {"en": "Split as planned", "zh-CN": "流量比例"},
+    "propensity": {"en": "Attributes do not tell the arm", "zh-CN": "属性无法预测分组"},
+    "balance": {"en": "Arms alike before", "zh-CN": "组间事前均衡"},
+    "overlap": {"en": "Everybody could get every arm", "zh-CN": "各组概率均大于零"},
+    "outcomes": {"en": "Outcomes are final", "zh-CN": "结果已成熟"},
+}
+MOST_OPEN = 0.2
+"""Share of units whose outcome is not final from which that is cautioned of."""
+
+
+def checks_of(learned: Learned, diagnosis: Diagnosis, *, observational: bool = False) -> list[Check]:
+    """Return every check.
+
+    Args:
+        learned: the rows.
+        diagnosis: of them.
+        observational: whether it was said that nobody drew the arms.
+    """
+    found = [_of_finding(finding, learned, diagnosis) for finding in diagnosis.findings]
+    if observational:
+        found.insert(0, _observational())
+    open_ = learned.left_out.get("immature", 0)
+    if open_:
+        found.append(_open(open_, learned))
+    return found
+
+
+def causal(checks: Sequence[Check]) -> bool:
+    """Return whether nothing speaks against words of cause and effect."""
+    return all(check.status != "fail" for check in checks)
+
+
+def _observational() -> Check:
+    return Check(
+        code="design",
+        status="fail",
+        label=LABELS["design"],
+        value={"en": "nobody: members or staff chose", "zh-CN": "非随机：由会员或人工选择"},
+        needed={
+            "en": "an experiment in which chance decides who gets what; a tenth of the members is often enough",
+            "zh-CN": "由随机决定谁得到什么的实验；通常十分之一的会员就足够",
+        },
+    )
+
+
+def _open(units: int, learned: Learned) -> Check:
+    share = 1 - learned.share_left
+    return Check(
+        code="outcomes",
+        status="caution" if share > MOST_OPEN else "ok",
+        label=LABELS["outcomes"],
+        value={
+            "en": f"{units:,} units whose window is not over are left out",
+            "zh-CN": f"{units:,} 个窗口未结束的对象未计入",
+        },
+    )
+
+
+def _of_finding(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> Check:
+    value, needed = _WORDS[finding.code](finding, learned, diagnosis)
+    if finding.status == "ok":
+        needed = {}
+    return Check(
+        code=finding.code,
+        status=finding.status,
+        label=LABELS[finding.code],
+        value=value,
+        needed=needed,
+    )
+
+
+def _p(finding: Finding) -> str:
+    return figures.p_value(finding.p_value)
+
+
+def _split(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Text, Text]:
+    del diagnosis
+    counts = np.bincount(learned.trial.arm, minlength=len(learned.arms))
+    shown = " : ".join(f"{count:,}" for count in counts)
+    if finding.p_value is None:
+        return (
+            {"en": f"{shown}; what was planned is not known", "zh-CN": f"{shown}；计划比例未知"},
+            {"en": "the shares that were planned (--split)", "zh-CN": "计划的流量比例（--split）"},
+        )
+    planned = " : ".join(f"{share:,.0f}" for share in learned.trial.propensity.sum(axis=0))
+    return (
+        {
+            "en": f"{shown} where {planned} were planned, p {_p(finding)}",
+            "zh-CN": f"{shown}，计划 {planned}，p {_p(finding)}",
+        },
+        {
+            "en": "units that were lost or counted twice, found and put right; weights do not mend a wrong split",
+            "zh-CN": "找出并修正丢失或重复计数的对象；加权无法修复错误的比例",
+        },
+    )
+
+
+def _propensity(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Text, Text]:
+    del learned
+    if finding.p_value is None:
+        return {"en": "cannot be told", "zh-CN": "无法判断"}, {}
+    auc = diagnosis.auc
+    told = "" if auc is None else f"AUC {auc.estimate:.3f}, "
+    shown = {"en": f"{told}p {_p(finding)}", "zh-CN": f"{told}p {_p(finding)}".replace(", ", "，")}
+    widest = diagnosis.differences[0].name if diagnosis.differences else ""
+    return shown, {
+        "en": "an experiment that draws the arm by chance, or the log of the probabilities by which it was drawn; "
+        f"leave out attributes that were recorded after the draw (look at {widest} first)",
+        "zh-CN": f"随机分组的实验，或分组概率的日志；去掉分组之后才记录的属性（先看 {widest}）",
+    }
+
+
+def _balance(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Text, Text]:
+    del finding
+    if not diagnosis.differences:
+        return {"en": "no attribute to compare", "zh-CN": "没有可比较的属性"}, {}
+    widest = diagnosis.differences[0]
+    size, arm = f"{abs(widest.standardised):.3f}", learned.arms[widest.arm]
+    return (
+        {
+            "en": f"at most {size} standard deviations apart ({widest.name}, {arm})",
+            "zh-CN": f"最大相差 {size} 个标准差（{widest.name}，{arm}）",
+        },
+        {
+            "en": "arms that were alike before the offer, as a draw by chance makes them",
+            "zh-CN": "优惠之前各组相同，随机分组即可做到",
+        },
+    )
+
+
+def _overlap(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Text, Text]:
+    del finding, learned
+    least = diagnosis.smallest_propensity
+    few = least < RARE
+    return (
+        {"en": f"least probability {least:.3g}", "zh-CN": f"最小概率 {least:.3g}"},
+        {"en": "a larger share drawn by chance", "zh-CN": "更大比例的随机分组"} if few else {},
+    )
+
+
+_WORDS = {"split": _split, "propensity": _propensity, "balance": _balance, "overlap": _overlap}
