@@ -15,6 +15,7 @@ from experiments.definitions import Experiment
 from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.measure.days import DAY_US, moment_text
+from experiments.measure.economics import Beside
 from experiments.measure.experiment import MeasuredExperiment, measure_experiment, member_day_cells
 from experiments.measure.redemption import Costs
 from experiments.report.audience import Names, audience_text
@@ -133,7 +134,8 @@ def report_of(log: LogTables, declared: Declared, now: int, *, phase: int | None
     costs = Costs.of(declared.record.definition, declared.currency, declared.offers)
     population = population_plan(log, declared, number, now)
     definition = declared.record.definition
-    measured = measure_experiment(log, population, metrics, costs, variants, strata=definition.analysis.strata)
+    strata, beside = definition.analysis.strata, Beside.of(metrics).metrics
+    measured = measure_experiment(log, population, metrics, costs, variants, strata=strata, beside=beside)
     design = Design(measured, definition, population, declared.names)
     return _Builder(declared, number, split, population.kind, measured, now, design).build()
 
@@ -171,12 +173,13 @@ class _Builder:
             breakdowns=breakdowns,
             sequential=self.sequential,
             outlook=self.outlook(results),
+            economics=self.design.economics(results, plan),
             **sections,
             warnings=self.warnings(too_many),
             methods=[*log_methods(results, plan), *section_methods({**sections, "breakdowns": breakdowns}, plan)],
             data_time=data_time,
             software=software(),
-            moments=inputs_of(self.measured),
+            moments=inputs_of(self.measured, self.design.beside_moments),
         )
         return sealed(report)
 
@@ -371,6 +374,7 @@ class _Builder:
             contaminated_check(units.contaminated, 0, analysed),
             *([balance] if balance else []),
             completeness_check(analysed, self.measured.immature, data_time, self.declared.time_zone),
+            *self.design.novelty(self.plan),
         ]
 
     def curves(self) -> list[Curve]:

@@ -35,9 +35,10 @@ def content_hash(report: Report) -> str:
     """Return the sha256 of everything in the report but the hash itself."""
     plain = msgspec.to_builtins(report)
     plain.pop("content_hash", None)
-    if report.bandit is None:
-        # Reports that say nothing of it hash as they did before there was such a thing.
-        plain.pop("bandit")
+    # Reports that say nothing of a thing hash as they did before there was such a thing.
+    for later in ("bandit", "economics"):
+        if plain[later] is None:
+            plain.pop(later)
     text = json.dumps(canonical(plain), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from experiments.report.bandit.document import Bandit
+from experiments.report.economics_document import Economics
 
 Text = dict[str, str]
 """A language map."""
@@ -468,6 +469,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     pooled: list[PooledWaves] = []
     factorial: list[Factorial] = []
     survival: list[SurvivalCurve] = []
+    economics: Economics | None = None
+    """Did the offer pay for itself? Where a profit is measured."""
     warnings: list[Text] = []
     methods: list[Text]
     data_time: str | None = None

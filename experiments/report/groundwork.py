@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from experiments.keeping.records import ExperimentRecord
@@ -9,6 +11,7 @@ from experiments.measure.experiment import MeasuredExperiment
 from experiments.report.document import Check, Text
 from experiments.report.quality import balance_check
 from stats.effects.means import difference_of_means
+from stats.moments import Moments
 from stats.multiplicity import holm
 from stats.samples import means
 
@@ -42,16 +45,16 @@ def carry_over(record: ExperimentRecord, phase: int) -> Text | None:
     }
 
 
-def inputs_of(measured: MeasuredExperiment) -> list[dict[str, object]]:
-    """Return the inputs: totals by variant, with the winsorising thresholds."""
+def inputs_of(measured: MeasuredExperiment, beside: Mapping[str, Moments]) -> list[dict[str, object]]:
+    """Return the inputs: totals by variant, with the winsorising thresholds; then those of what lies beside."""
+    groups = [(spec.name, spec.columns, measured.cells.totals[spec.name]) for spec in measured.specs]
+    groups += [(f"beside:{name}", moments.columns, moments) for name, moments in beside.items()]
     return [
         {
-            "group": spec.name,
+            "group": name,
             "variants": list(measured.variants),
-            "winsorised_above": {
-                c: measured.scans[c].upper for c in spec.columns if measured.scans[c].upper is not None
-            },
-            **measured.cells.totals[spec.name].to_dict(),
+            "winsorised_above": {c: measured.scans[c].upper for c in columns if measured.scans[c].upper is not None},
+            **moments.to_dict(),
         }
-        for spec in measured.specs
+        for name, columns, moments in groups
     ]

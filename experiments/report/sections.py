@@ -13,6 +13,7 @@ from typing import Any
 
 from experiments.definitions import Experiment
 from experiments.measure.clusters import MAX_CLUSTERS, Clustering, clustering, sums_by_cluster
+from experiments.measure.economics import Beside
 from experiments.measure.experiment import MeasuredExperiment
 from experiments.measure.order_statistics import quantiles_of
 from experiments.measure.overlaps import overlaps
@@ -24,11 +25,24 @@ from experiments.measure.survival import EventTimes, event_times
 from experiments.measure.waves import Waves, measure_waves
 from experiments.report.audience import Names
 from experiments.report.clusters import broken_design_warning, measure_clusters, split_warning, too_many_warning
-from experiments.report.document import Factorial, Interaction, PooledWaves, Reached, SurvivalCurve, Text
+from experiments.report.document import (
+    Check,
+    Factorial,
+    Interaction,
+    MetricResult,
+    Plan,
+    PooledWaves,
+    Reached,
+    SurvivalCurve,
+    Text,
+)
+from experiments.report.economics import economics_of
+from experiments.report.economics_document import Economics
 from experiments.report.factorial import factorial_of
 from experiments.report.inference import AlwaysValid, Inference
 from experiments.report.looks import Looks, latest
 from experiments.report.measured import Measured, MetricSpec
+from experiments.report.novelty import novelty_check
 from experiments.report.overlaps import interactions_of
 from experiments.report.quantiles import measure_quantile
 from experiments.report.reached import reached_of
@@ -36,6 +50,7 @@ from experiments.report.strata import measure_stratified, too_many_strata_warnin
 from experiments.report.survival import measure_survival, survival_curves
 from experiments.report.switchback import measure_switchback, too_many_places_warning
 from experiments.report.waves import pooled_waves, shared_members_warning, waves_warning
+from stats.moments import Moments
 from stats.samples import Target
 
 DEPENDENT: Text = {
@@ -190,6 +205,31 @@ class Design:
     def pooled(self, alpha: float) -> list[PooledWaves]:
         """Return the waves of the primary metrics, pooled."""
         return [] if self.waves is None else pooled_waves(self._simple_specs, self.waves, alpha)
+
+    @property
+    def beside(self) -> Beside:
+        """What is measured beside the metrics."""
+        return Beside.of(self.measured.metrics)
+
+    @cached_property
+    def beside_moments(self) -> dict[str, Moments]:
+        """The moments of that, by variant."""
+        return self.beside.moments(self.measured) if self.measured.units.counts else {}
+
+    def economics(self, results: Sequence[MetricResult], plan: Plan) -> Economics | None:
+        """Return whether the offers paid for themselves, where a profit is measured."""
+        profit = self.beside.profit
+        if profit is None:
+            return None
+        result = next(r for r in results if r.name == profit.spec.name)
+        return economics_of(self.beside, self.beside_moments, result, plan, dependent=self.dependent)
+
+    def novelty(self, plan: Plan) -> list[Check]:
+        """Return whether effects change with the days since entry, where that can be told."""
+        if self.dependent:
+            return []
+        found = novelty_check(self.beside, self.beside_moments, self.measured.variants, plan)
+        return [] if found is None else [found]
 
     def warnings(self) -> list[Text]:
         """Say what the design does not bear."""

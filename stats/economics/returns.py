@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.adjustment import cuped_means
-from stats.arrays import FloatArray, as_float, divide
+from stats.arrays import EPSILON, FloatArray, as_float, divide
 from stats.economics.columns import Columns, weighted
 from stats.economics.figures import Figure, around, quotient, shifted
 from stats.moments import Moments
@@ -225,7 +225,10 @@ def _per_order(table: Moments, column: str, control: int, z: FloatArray) -> tupl
     others = [i for i in range(table.shape[0]) if i != control]
     each = sample.variance_of_mean
     missing = np.where(np.isnan(sample.mean[others]) | np.isnan(sample.mean[control]), int(Why.NO_ORDERS), 0)
-    figure = around(sample.mean[others] - sample.mean[control], each[others] + each[control], z, missing)
+    gap, size = sample.mean[others] - sample.mean[control], np.abs(sample.mean[others])
+    # Orders of one price have no difference, not that of their rounding.
+    gap = np.where(np.abs(gap) <= 16 * EPSILON * size, 0.0, gap)
+    figure = around(gap, each[others] + each[control], z, missing)
     return figure, sample.mean
 
 

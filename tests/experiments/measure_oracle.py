@@ -155,7 +155,16 @@ class Unit:
             count += bool(given) and self.within(min(given), start, end)
         return count
 
-    def profit(self, start: float, end: float, margin: Callable[[Order], int], redemption: Callable[[int], int]) -> int:
+    def profit(
+        self,
+        start: float,
+        end: float,
+        margin: Callable[[Order], int],
+        redemption: Callable[[int], int],
+        *,
+        stated: int | None = None,
+    ) -> int:
+        """Margin less redemptions; ``stated`` stands in for the costs that redemptions carry themselves."""
         total = sum(margin(o) for o in self.placed(start, end))
         before = self.entry if start < 0 else None
         for rows in self.orders:
@@ -163,8 +172,9 @@ class Unit:
             if used and self.within(min(r.at for r in used), start, end):
                 known = order(rows, before)
                 if not (known and known.reversed) and not (known is None and _cancelled(rows, before)):
-                    stated = [(r.at, r.value_minor) for r in used if r.value_minor is not None]
-                    total -= max(stated)[1] if stated else redemption(known.value if known else 0)
+                    own = [(r.at, r.value_minor) for r in used if r.value_minor is not None]
+                    cost = max(own)[1] if own else redemption(known.value if known else 0)
+                    total -= cost if stated is None or not own else stated
         return total
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 
@@ -62,6 +63,15 @@ def columns_of(unit: Unit, contacts: int, variant: str) -> dict[str, list[float]
 
         return sum(json.loads(e.properties)["minutes"] for e in unit.plain("Visit", *window))
 
+    def money(window: tuple[int, int]) -> list[float]:
+        """Redemptions' cost and number, buyers, orders and their value."""
+        cost = -unit.profit(*window, lambda _: 0, lambda _: 400) / 100
+        number = -unit.profit(*window, lambda _: 0, lambda _: 1, stated=1)
+        placed = unit.placed(*window)
+        return [cost, number, float(bool(placed)), len(placed), sum(o.net for o in placed) / 100]
+
+    redemption, redeemed, buyers, orders, worth = money(after)
+    earned = profit(after) - contact_cost / 100
     rate = unit.profit(*after, lambda o: math.floor(0.35 * o.net + 0.5 + 1e-9), lambda _: 400) / 100
     return {
         "app-buyers": [app(after), app(before)],
@@ -74,6 +84,9 @@ def columns_of(unit: Unit, contacts: int, variant: str) -> dict[str, list[float]
         "profit-rate": [rate - contact_cost / 100],
         "returns": [int(unit.refunded(*after) > 0)],
         "minutes": [minutes(after), minutes(before)],
+        "beside:economics": [earned, redemption, contact_cost / 100, buyers, redeemed, orders, worth, profit(before)],
+        "beside:after": [earned, profit((14, 28))],
+        "beside:novelty": [spend((0, 7)), spend((7, 14))],
     }
 
 
@@ -108,10 +121,11 @@ def test_moments_of_every_kind_of_metric(store: Store, seed: int, sources: int) 
     for name, (variant, entry, contacts) in units.items():
         for key, values in columns_of(Unit(entry, events[name]), contacts, variant).items():
             table[key][variant].append(values)
-    for column in (0, 1):  # winsorised at the .9 quantile over both arms, a whole number of minor units
-        pooled = [v[column] for arm in table["spend"].values() for v in arm]
+    for key, column in itertools.product(("spend", "beside:novelty"), (0, 1)):
+        # Winsorised at the .9 quantile over both arms, a whole number of minor units.
+        pooled = [v[column] for arm in table[key].values() for v in arm]
         limit = math.floor(float(np.quantile(pooled, 0.9)) * 100 + 1e-6) / 100
-        for arm in table["spend"].values():
+        for arm in table[key].values():
             for values in arm:
                 values[column] = min(values[column], limit)
 

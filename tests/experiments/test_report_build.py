@@ -94,7 +94,7 @@ def test_a_clear_winner_is_rolled_out_with_money_in_the_sentence(shop: Store) ->
         "primary_not_harmed": True,
         "guardrail_within": True,
     }
-    assert [c.code for c in report.checks] == ["srm", "sample", "contaminated", "balance", "completeness"]
+    assert [c.code for c in report.checks] == ["srm", "sample", "contaminated", "balance", "completeness", "novelty"]
     assert {b.attribute for b in report.breakdowns} == {"tier"}
     assert report.plan.currency == "CNY"
     total = profit.comparisons[0].total
