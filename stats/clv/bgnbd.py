@@ -28,7 +28,9 @@ from stats.clv.likelihood import Slope, maximise, newton
 PARAMETERS = ("r", "alpha", "a", "b")
 FEW = 20_000
 """Distinct rows that the search starts on; more are used only for the last steps."""
-NEAR_ONE = 1e-5
+TOO_NEAR = 1e-5
+BOUNDS = (-8.0, 4.0)
+"""Of the logarithms of the parameters, time in tenths of the mean age: 55 is as good as infinite (all are alike)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +96,9 @@ class BgNbd:
         array([1.226])
         """
         t, x, t_x, age = np.broadcast_arrays(as_float(t), as_float(x), as_float(t_x), as_float(age))
-        if abs(self.a - 1) < NEAR_ONE:
-            # A removable 0/0 at a = 1: the mean of both sides is right to the square of the step.
-            sides = [_if_active(self, self.a + way * 2 * NEAR_ONE, t, x, age) for way in (-1, 1)]
+        if self._is_degenerate():
+            # The mean of both sides is right to the square of the step.
+            sides = [_if_active(self, self.a + way * 2 * TOO_NEAR, t, x, age) for way in (-1, 1)]
             active = (sides[0] + sides[1]) / 2
         else:
             active = _if_active(self, self.a, t, x, age)
@@ -105,6 +107,11 @@ class BgNbd:
     def expected_purchases_of_new(self, t: npt.ArrayLike) -> FloatArray:
         """Return the repeat purchases to expect within ``t`` of somebody's first one (eq. 9)."""
         return self.expected_purchases(t, 0.0, 0.0, 0.0)
+
+    def _is_degenerate(self) -> bool:
+        """Return whether the formula for expected orders is 0/0 at these parameters, though its limit exists."""
+        whole = self.r - self.a
+        return min(abs(self.a - 1), abs(self.a + self.b - 1), abs(whole - round(whole))) < TOO_NEAR
 
     def _left_to_active(self, x: FloatArray, t_x: FloatArray, age: FloatArray) -> FloatArray:
         """Return the odds of having left; 0 without repeats."""
@@ -122,7 +129,6 @@ def _if_active(model: BgNbd, a: float, t: FloatArray, x: FloatArray, age: FloatA
 
     z = t / (model.alpha + age + t)
     c = a + model.b + x - 1
-    c = np.where(np.abs(c) < 1e-9, 1e-9, c)  # a + b = 1: another removable 0/0
     # (1 − z)^(r+x) ₂F₁(r+x, b+x; c; z) by Euler's transformation: the first form overflows for frequent buyers.
     shrunk = (1 - z) ** (a - 1) * hyp2f1(a - 1, c - model.r - x, c, z)
     return np.asarray(c / (a - 1) * (1 - shrunk))
@@ -144,19 +150,19 @@ def fit(x: npt.ArrayLike, t_x: npt.ArrayLike, age: npt.ArrayLike) -> BgNbd:
     """
     x, t_x, age = as_float(x), as_float(t_x), as_float(age)
     _check(x, t_x, age)
-    scale = float(np.mean(age)) / 10  # so that every parameter is of the order of 1
-    rows, weights = _aggregated(x, t_x / scale, age / scale)
+    rows, weights = _aggregated(x, t_x, age)
+    scale = float(weights @ rows[:, 2]) / len(x) / 10  # so that every parameter is of the order of 1
+    rows[:, 1:] /= scale
     start = np.zeros(4)
     if len(rows) > 2 * FEW:
         step = len(rows) // FEW
-        near = maximise(_slope(rows[::step], weights[::step]), start, float(np.sum(weights[::step])))
-        found = newton(_slope(rows, weights), near.log_parameters, float(len(x)))
+        near = maximise(_slope(rows[::step], weights[::step]), start, float(np.sum(weights[::step])), BOUNDS)
+        found = newton(_slope(rows, weights), near.log_parameters, float(len(x)), BOUNDS)
     else:
-        found = maximise(_slope(rows, weights), start, float(len(x)))
+        found = maximise(_slope(rows, weights), start, float(len(x)), BOUNDS)
     r, alpha, a, b = np.exp(found.log_parameters)
-    log_likelihood = float(found.log_likelihood) - float(np.sum(x)) * float(
-        np.log(scale)
-    )  # each order's density is per time
+    # Each order's density is per unit of time.
+    log_likelihood = found.log_likelihood - float(weights @ rows[:, 0]) * float(np.log(scale))
     return BgNbd(
         float(r),
         float(alpha * scale),

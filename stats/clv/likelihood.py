@@ -20,8 +20,10 @@ from stats.arrays import BoolArray, FloatArray
 Slope = Callable[[FloatArray], tuple[float, FloatArray]]
 """Logarithms of the parameters → (−log likelihood, its gradient)."""
 
-FARTHEST = 12.0
-"""Logarithms are sought within ±12: beyond, a parameter has left for zero or infinity."""
+FARTHEST = (-12.0, 12.0)
+"""Within which logarithms are sought: beyond, a parameter has left for zero or infinity."""
+MOST_ERROR = 2.0
+"""A logarithm with a larger standard error (a factor of 50 each way) counts as not bounded by the data."""
 NEWTON_STEPS = 8
 STEP = 1e-4
 
@@ -43,13 +45,14 @@ class Maximum:
     converged: bool
 
 
-def maximise(slope: Slope, start: FloatArray, rows: float) -> Maximum:
+def maximise(slope: Slope, start: FloatArray, rows: float, within: tuple[float, float] = FARTHEST) -> Maximum:
     """Return the maximum that is reached from ``start``.
 
     Args:
         slope: −log likelihood of all rows and its gradient.
         start: (k,) logarithms to begin at.
         rows: number of rows, the scale at which a gradient counts as zero.
+        within: bounds of every logarithm.
 
     >>> def exponential(log_rate):  # three waits of 1, 2 and 3: the rate is 1/2, its relative error 1/√3
     ...     rate = np.exp(log_rate[0])
@@ -60,23 +63,23 @@ def maximise(slope: Slope, start: FloatArray, rows: float) -> Maximum:
     """
     from scipy.optimize import minimize
 
-    bounds = [(-FARTHEST, FARTHEST)] * len(start)
     found = minimize(
         lambda at: tuple(part / rows for part in slope(at)),
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
+        bounds=[within] * len(start),
         options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-8},
     )
     at = np.asarray(found.x, dtype=np.float64)
-    return newton(slope, at, rows)
+    return newton(slope, at, rows, within)
 
 
-def newton(slope: Slope, at: FloatArray, rows: float) -> Maximum:
+def newton(slope: Slope, at: FloatArray, rows: float, within: tuple[float, float] = FARTHEST) -> Maximum:
     """Return the maximum near ``at``; a step is taken only while it raises the likelihood."""
+    low, high = within
     value, gradient = slope(at)
-    free = np.abs(at) < FARTHEST - 1e-6
+    free = (at > low + 1e-6) & (at < high - 1e-6)
     curvature = _curvature(slope, at)
     for _ in range(NEWTON_STEPS):
         if np.max(np.abs(gradient[free]), initial=0.0) <= 1e-9 * rows:
@@ -85,22 +88,21 @@ def newton(slope: Slope, at: FloatArray, rows: float) -> Maximum:
         if step is None:
             break
         size = min(1.0, 1.0 / max(np.max(np.abs(step)), 1e-300))
-        beyond = np.clip(at - size * step, -FARTHEST, FARTHEST)
+        beyond = np.clip(at - size * step, low, high)
         new_value, new_gradient = slope(beyond)
         if not new_value <= value + 1e-12 * abs(value):
             break
         at, value, gradient = beyond, new_value, new_gradient
         curvature = _curvature(slope, at)
-    free = np.abs(at) < FARTHEST - 1e-6
+    free = (at > low + 1e-6) & (at < high - 1e-6)
     still = bool(np.max(np.abs(gradient[free]), initial=0.0) <= 1e-6 * rows)
     covariance = np.full((len(at), len(at)), np.nan)
     inner = curvature[np.ix_(free, free)]
-    bounded = bool(free.all()) and still
-    if inner.size and np.all(np.isfinite(inner)) and np.min(np.linalg.eigvalsh(inner)) > 1e-9 * np.max(np.abs(inner)):
+    if inner.size and np.all(np.isfinite(inner)) and np.min(np.linalg.eigvalsh(inner)) > 0:
         covariance[np.ix_(free, free)] = np.linalg.inv(inner)
-    else:
-        bounded = False
-    return Maximum(at, covariance, -float(value), bounded)
+    open_ended = ~(np.diag(covariance) < MOST_ERROR**2)
+    covariance[open_ended] = covariance[:, open_ended] = np.nan
+    return Maximum(at, covariance, -float(value), still and not open_ended.any())
 
 
 def _solve(curvature: FloatArray, gradient: FloatArray, free: BoolArray) -> FloatArray | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stats.arrays import FloatArray, IntArray
-from stats.clv.bgnbd import BgNbd
+from stats.clv.bgnbd import BOUNDS, BgNbd
 from stats.clv.gamma_gamma import GammaGamma
 from stats.clv.summary import Summary
 
@@ -244,8 +244,10 @@ def _parameters(
     models, spends = [model] * draws, [spend] * draws
     if model.covariance is not None and model.converged:
         centre = np.log([model.r, model.alpha, model.a, model.b])
+        open_to = np.tile(np.array(BOUNDS)[:, None], (1, 4))
+        open_to[:, 1] = -np.inf, np.inf  # a time, in the caller's unit
         logs = rng.multivariate_normal(centre, model.covariance, draws, method="cholesky")
-        models = [replace(model, r=r, alpha=alpha, a=a, b=b) for r, alpha, a, b in np.exp(logs)]
+        models = [replace(model, r=r, alpha=alpha, a=a, b=b) for r, alpha, a, b in np.exp(np.clip(logs, *open_to))]
     if spend is not None and spend.covariance is not None and spend.converged:
         centre = np.log([spend.p, spend.q - 1, spend.gamma])
         logs = rng.multivariate_normal(centre, spend.covariance, draws, method="cholesky")
