@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from stats.arrays import BoolArray
 from stats.uplift.trial import FloatArray
 
 Base = Literal["linear", "trees"]
@@ -202,9 +203,12 @@ class Trees:
 
     boosted: Any
     probability: bool
+    columns: BoolArray
+    """(d,), which columns had a known value where it was fitted."""
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Return (n,): probabilities where it was fitted to 0 and 1."""
+        features = features[:, self.columns]
         if self.probability:
             return np.asarray(self.boosted.predict_proba(features)[:, 1], dtype=np.float64)
         return np.asarray(self.boosted.predict(features), dtype=np.float64)
@@ -223,14 +227,16 @@ def trees(
         seed: of the rows that bins are learned from, where there are more than 200,000.
     """
     mean = float(np.average(target, weights=weight))
-    if len(target) < LEAST_FOR_TREES or features.shape[1] == 0 or float(target.min()) == float(target.max()):
+    # Bins cannot be made of a column of which nothing is known among these rows (scikit-learn 1.9 fails).
+    columns = ~np.isnan(features).all(axis=0)
+    if len(target) < LEAST_FOR_TREES or not columns.any() or float(target.min()) == float(target.max()):
         return Constant(mean)
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     model = kind(**TREES, early_stopping=False, random_state=seed)
-    model.fit(features, target.astype(np.intp) if binary else target, sample_weight=weight)
-    return Trees(model, binary)
+    model.fit(features[:, columns], target.astype(np.intp) if binary else target, sample_weight=weight)
+    return Trees(model, binary, columns)
 
 
 def regress(
