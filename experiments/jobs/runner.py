@@ -29,6 +29,7 @@ from experiments.keeping.repository import Repository
 from experiments.learning import ramping
 from experiments.learning.cadence import ask_for_updates
 from experiments.settings import Settings
+from experiments.stages.asking import ask_for_stages
 from experiments.store import Patience, failure, open_store
 from experiments.store.clock import database_now
 from experiments.webhooks import delivering
@@ -211,6 +212,7 @@ class _Term:
             ("reports", self._refresh, pace.round_s),
             ("watch", self._watch, pace.round_s),
             ("policies", self._learn, pace.policies_s),
+            ("stages", self._ask_for_stages, pace.round_s),
             ("clean", self._clean, 3_600.0),
             ("export", self._ask_for_export, 3_600.0),
         ):
@@ -283,6 +285,11 @@ class _Term:
             _log.info("updates_asked_for", jobs=len(asked))
         for version in moved:
             _log.info("policy_moved", experiment=version.experiment, version=version.version, state=version.state)
+
+    def _ask_for_stages(self) -> None:
+        asked = ask_for_stages(self._store, self._lease.check)
+        if asked:
+            _log.info("stages_asked_for", jobs=len(asked))
 
     def _watch(self) -> None:
         watching.look(self._patient)
