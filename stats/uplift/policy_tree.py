@@ -218,7 +218,8 @@ class _Cells:
             value = self._two_leaves(np.cumsum(cells, axis=1)[:, :-1], cells.sum(axis=1)[:, None])
             place = value.argmax(axis=1)
             best = value[np.arange(len(place)), place]
-            for first in np.flatnonzero(best > values[side] + 1e-9 * (1 + np.abs(best))):
+            beyond = 1e-9 * (1 + np.where(np.isfinite(best), np.abs(best), 0.0))
+            for first in np.flatnonzero(best > values[side] + beyond):
                 values[side][first] = best[first]
                 second[side][first] = (other, int(place[first]))
 

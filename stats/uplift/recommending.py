@@ -129,7 +129,8 @@ def recommend(
     if rfm is not None:
         choices["rfm"] = above_threshold(scores, rfm, fold)
     luck = np.empty(trial.rows)
-    luck[canonical_order(trial, seed + 1)] = np.arange(trial.rows)
+    # Of the rows in order, so that rows that say the same do not stand together: their outcome is the same too.
+    luck[canonical_order(trial, seed)] = np.random.default_rng(seed).permutation(trial.rows)
     choices["random"] = above_threshold(scores, luck, fold)
     policies = {code: _valued(choice, choices["best_single"], scores, costs, alpha) for code, choice in choices.items()}
     evidence = policies["personalised"].gain.ci_low > 0
