@@ -40,6 +40,7 @@ HANDLERS: dict[str, str] = {
     "assignments": "experiments.assignments.handler:assign",
     "export": "experiments.exports.handler:export",
     "learn": "experiments.learning.handler:update",
+    "recommend": "experiments.uplift.handler:recommend",
     "stages": "experiments.stages.handler:compute",
 }
 """Kind of job → ``module:function``."""
