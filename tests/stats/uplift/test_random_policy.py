@@ -18,5 +18,5 @@ def test_a_random_choice_gains_nothing_where_most_rows_are_alike() -> None:
     trial = Trial(outcome, arm, tier[:, None], np.full((n, 2), 0.5))
     found = recommend(trial, Prices.none(2), candidates=[("x", "linear")])
     value = found.policies["random"].value
-    # Of a policy that knows nothing the value is that of its mix: within four standard errors, once in 16,000 by chance.
+    # Of a policy that knows nothing the value is that of its mix; four standard errors: once in 16,000 by chance.
     assert abs(value.estimate) < 4 * max(value.std_error, 1e-9)
