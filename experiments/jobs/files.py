@@ -19,6 +19,7 @@ from experiments.errors import InputError
 from experiments.store import Store
 from experiments.store.clock import database_now
 from experiments.store.job_tables import job_files, job_parts, jobs
+from experiments.store.targeting_tables import audiences
 
 PART_BYTES = 1_000_000
 ORPHANED_US = 86_400_000_000
@@ -130,6 +131,8 @@ def fetch(store: Store, file: JobFile, path: Path) -> None:
 def clean(store: Store, older_than_us: int) -> int:
     """Remove the files of jobs that ended before a time, and what no job and no file names; return how many files.
 
+    Audience files stay as long as their audiences.
+
     Args:
         store: where they are kept.
         older_than_us: microseconds since 1970 UTC.
@@ -140,7 +143,10 @@ def clean(store: Store, older_than_us: int) -> int:
         over = sa.select(j.id).where(j.finished_at < older_than_us)
         known = sa.select(j.id)
         removed = connection.execute(
-            sa.delete(job_files).where(sa.or_(f.job.in_(over), sa.and_(f.created_at < orphaned, f.job.not_in(known))))
+            sa.delete(job_files).where(
+                sa.or_(f.job.in_(over), sa.and_(f.created_at < orphaned, f.job.not_in(known))),
+                sa.or_(f.role != "result", f.job.not_in(sa.select(audiences.c.id))),
+            )
         ).rowcount
         connection.execute(sa.delete(job_parts).where(p.created_at < orphaned, p.content.not_in(sa.select(f.content))))
         return int(removed)

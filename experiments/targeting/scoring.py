@@ -1,0 +1,152 @@
+"""What each offer would earn and cost with each member, by the model of a recommendation, fitted again.
+
+Nothing fitted is ever stored: the same rows and settings give the same model. Where a recommendation found no evidence
+that members differ, every member counts alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.errors import InputError
+from experiments.targeting.roster import Roster
+from experiments.uplift.document import Recommendation
+from experiments.uplift.learned import Learned
+from experiments.uplift.recommendation import prices_of
+from experiments.uplift.values import dates_as_days, numbers_of
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What is expected of n members and K offers; money in major units.
+
+    Attributes:
+        value: (n, K), what an offer earns, net of its cost, beyond nothing.
+        expected_cost: (n, K), of redemptions and contacts; ``None`` where nothing says how many redeem.
+        outcome: (n, K), how much of the outcome an offer adds.
+    """
+
+    value: FloatArray
+    expected_cost: FloatArray | None
+    outcome: FloatArray
+
+
+def alike(found: Recommendation, members: int) -> Scored:
+    """Return the same for every member: what each offer earned in the experiment with everybody.
+
+    Raises:
+        InputError: the document does not say it.
+    """
+    costs = {policy.code: policy.cost for policy in found.policies}
+    value, cost, outcome = [], [], []
+    for arm in found.arms[1:]:
+        if arm.profit is None or arm.profit.estimate is None or arm.effect is None or arm.effect.estimate is None:
+            raise InputError(f"the recommendation does not say what {arm.key} earns; make a new one")
+        value.append(arm.profit.estimate)
+        outcome.append(arm.effect.estimate)
+        cost.append(costs.get(f"all:{arm.key}"))
+    shape = (members, len(value))
+    priced = [each for each in cost if each is not None]
+    known = _priced(found) and len(priced) == len(cost)
+    return Scored(
+        np.broadcast_to(np.array(value), shape).copy(),
+        np.broadcast_to(np.array(priced), shape).copy() if known else None,
+        np.broadcast_to(np.array(outcome), shape).copy(),
+    )
+
+
+def score(learned: Learned, found: Recommendation, columns: Mapping[str, NDArray[Any]]) -> Scored:
+    """Fit a recommendation's model again and return what it expects of members.
+
+    Args:
+        learned: the rows that it was learned from.
+        found: the recommendation.
+        columns: attribute → values of the members, as ``learned.columns`` has them.
+
+    Raises:
+        InputError: the settings do not say which model, or the rows no longer fit it.
+    """
+    from stats.uplift.recommending import Scorer
+
+    settings = found.settings
+    if "learner" not in settings or "base" not in settings:
+        raise InputError("the recommendation does not say which model it chose; make a new one")
+    prices = prices_of(settings)
+    if len(prices.contact) != learned.trial.arms:
+        raise InputError("the experiment has other arms than when it was recommended from; make a new recommendation")
+    scorer = Scorer.fit(
+        learned.trial,
+        prices,
+        settings["learner"],
+        settings["base"],
+        folds=int(settings.get("folds", 5)),
+        seed=int(settings.get("seed", 0)),
+    )
+    outcomes = scorer.model.outcomes(learned.encoder.transform(columns))
+    net = prices.net(outcomes)
+    return Scored(
+        net[:, 1:] - net[:, :1],
+        prices.expected_cost(outcomes)[:, 1:] if _priced(found) else None,
+        outcomes[:, 1:] - outcomes[:, :1],
+    )
+
+
+def _priced(found: Recommendation) -> bool:
+    """Return whether the recommendation knows what offers cost apart from what they earn."""
+    prices = prices_of(found.settings)
+    return bool((prices.redemption * prices.redeemed).any() or prices.contact.any())
+
+
+def columns_of(
+    learned: Learned,
+    roster: Roster,
+    facts: Mapping[str, FloatArray],
+    *,
+    types: Mapping[str, str],
+    at_us: int,
+    time_zone: str,
+) -> dict[str, NDArray[Any]]:
+    """Return what the model reads of members.
+
+    Args:
+        learned: what it was learned from.
+        roster: the members.
+        facts: what they ordered before.
+        types: attribute → declared type; empty where they come from a file.
+        at_us: as of when, microseconds since 1970 UTC.
+        time_zone: IANA name.
+
+    Raises:
+        InputError: an attribute that the model reads is known of no member.
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    for name in learned.encoder.attributes:
+        if name in facts:
+            columns[name] = facts[name]
+            continue
+        values = roster.attributes[name]
+        if all(value is None for value in values):
+            raise InputError(
+                f"the model reads {name!r}, which is known of nobody on the list: add a column of that name, "
+                "or have it stored with the members"
+            )
+        if types.get(name) == "date":
+            at = np.full(len(values), float(at_us))
+            columns[name] = dates_as_days(values, at, time_zone)
+        elif learned.columns[name].dtype.kind in "fiu":
+            columns[name] = numbers_of(values)
+        else:
+            columns[name] = values
+    return columns
+
+
+def needed(learned: Learned) -> tuple[str, ...]:
+    """Return the attributes that the model reads and that members must bring, order facts aside."""
+    return tuple(name for name in learned.encoder.attributes if name not in learned.facts)
