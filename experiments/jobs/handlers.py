@@ -40,6 +40,7 @@ HANDLERS: dict[str, str] = {
     "assignments": "experiments.assignments.handler:assign",
     "export": "experiments.exports.handler:export",
     "learn": "experiments.learning.handler:update",
+    "target": "experiments.targeting.handler:target",
     "recommend": "experiments.uplift.handler:recommend",
     "stages": "experiments.stages.handler:compute",
 }
