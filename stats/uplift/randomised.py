@@ -133,8 +133,11 @@ def _split(rows: Trial, *, logged: bool) -> Finding:
     expected = rows.propensity.sum(axis=0)
     spread = np.diag(expected) - rows.propensity.T @ rows.propensity
     off = counts - expected
-    statistic = float(off @ np.linalg.pinv(spread, hermitian=True) @ off)
-    df = int(np.linalg.matrix_rank(spread, hermitian=True))
+    # Counts add up to all units, so one arm can be left out of the quadratic form; what remains varies freely.
+    values, directions = np.linalg.eigh(spread[1:, 1:])
+    varies = values > 1e-9 * rows.rows
+    statistic = float(((directions.T @ off[1:])[varies] ** 2 / values[varies]).sum())
+    df = int(varies.sum())
     if not df:
         return Finding("split", "ok", f"{found} units, as given")
     p_value = float(chi_square_upper(df, statistic))
