@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--snapshot", "snapshot_file", type=click.Path(), metavar="FILE", help="Another snapshot file.")
 @click.option("--log", is_flag=True, help="Record the decisions too, as the service does with a list.")
 @click.option("--send-at", metavar="TIME", help="When the messages will leave, ISO 8601 with zone; goes with --log.")
+@click.option("--balance-on", metavar="ATTR,…", help="Split evenly within these strata; goes with --log.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -40,6 +41,7 @@ def command(
     snapshot_file: str | None,
     log: bool,
     send_at: str | None,
+    balance_on: str | None,
 ) -> None:
     r"""Assign the members of FILE (CSV or Parquet) to the variants of EXPERIMENT.
 
@@ -60,10 +62,13 @@ def command(
     if log:
         unused = {"--at": at, "--enrolled-only": enrolled_only, "--snapshot": snapshot_file}
         given = {"occasion": occasion, "unit_column": unit_column, "encoding": encoding, "send_at": send_at}
+        given["balance_on"] = balance_on
         _log(ctx.obj, experiment, file, output, unused, {name: text for name, text in given.items() if text})
         return
     if send_at is not None:
         raise UserError("--send-at goes with --log: it is recorded with the decisions")
+    if balance_on is not None:
+        raise UserError("--balance-on goes with --log: who is on the list decides, so what it decides must be recorded")
     now = moment(at)
     compiled, snapshot = published(ctx.obj, experiment, snapshot_file, now)
     settings = Settings.from_env(data=ctx.obj["data"], database=ctx.obj["database"])
@@ -116,6 +121,9 @@ def _show_logged(tally: Tally, output: str, source: str) -> None:
     for variant, rows in tally.variants.items():
         share = f"  {rows / enrolled:.2%}" if enrolled else ""
         click.echo(f"  {variant:24}{rows:>12,}{share}")
+    if tally.balance is not None:
+        attributes, strata = ", ".join(tally.balance["attributes"]), tally.balance["strata"]
+        click.echo(f"{tally.balance['units']:,} of them split evenly within {strata:,} strata of {attributes}")
     without = {"holdout": tally.held_out} if tally.held_out else {}
     without |= dict(tally.not_enrolled)
     if without:

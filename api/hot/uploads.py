@@ -23,6 +23,7 @@ from api.errors import FieldProblem, Problem, near, unavailable
 from api.hot.http import Receive, Scope, Send, header, send_json
 from api.hot.list_job import ListJob, shown
 from api.hot.spooling import Spooled, spooled
+from experiments.assignments.balanceable import check_plan
 from experiments.assignments.request import KIND, LIST, PARAMETERS, RESULT, ListRequest, read_request
 from experiments.assignments.running import NotRunningError, check_running
 from experiments.errors import InputError
@@ -117,6 +118,10 @@ async def take(node: Node, caller: Caller, scope: Scope, receive: Receive, send:
     if plan.plan.state in NEVER_RAN:
         _check_running(plan, node.now_us())
     request = _request(key, "", scope)
+    try:
+        check_plan(request, plan)
+    except InputError as error:
+        raise _invalid(error) from None
     room = _room(node)
     if room.uploads >= MAX_UPLOADS:
         raise unavailable("too many lists are coming in; come again in a minute", code="busy", retry_after_s=30)

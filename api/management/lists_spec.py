@@ -108,6 +108,9 @@ def _query() -> list[dict[str, Any]]:
         _parameter("send_at", "query", {**text, "format": "date-time"}, "When the messages will leave", False),
         _parameter("format", "query", {**text, "enum": list(FORMATS), "default": "csv"}, "Of the file", False),
         _parameter("encoding", "query", text, "Of a CSV; found out by default", False),
+        _parameter(
+            "balance_on", "query", text, "Attributes to split evenly within, of the strata, with commas between", False
+        ),
     ]
 
 

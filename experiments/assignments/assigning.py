@@ -14,7 +14,7 @@ the same rows and the same file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from allocation.compiled import CompiledExperiment, OfferBy
 from allocation.decide import decide
 from allocation.decision import Decision, Enrolment, MemberState, decision_id
 from allocation.hashing import UnitError, check_unit
+from experiments.assignments.balancing import Balanced, drawn
 from experiments.assignments.frozen import Frozen
 from experiments.assignments.listed import ListRow, MemberList
 from experiments.assignments.request import ListRequest
@@ -66,6 +67,8 @@ class Tally:
     without_offer: dict[str, Counter[str]] = field(default_factory=dict)
     """Variant that gives each unit its own offer → rows that it gives none: ``none`` where the attribute says none,
     ``unknown`` where it is the key of no offer."""
+    balance: dict[str, Any] | None = None
+    """How even the split is, where the list was balanced."""
 
     def count(self, row: AnswerRow) -> None:
         """Count one row of the file."""
@@ -77,7 +80,7 @@ class Tally:
             self.not_enrolled[row.reason] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a job's result says it; ``without_offer`` where a variant gives each unit its own offer."""
+        """Return it as a job's result says it; ``without_offer`` and ``balance`` only where they say something."""
         own = bool(self.without_offer)
         return {
             "rows": self.rows,
@@ -90,6 +93,7 @@ class Tally:
             "unreadable": self.unreadable,
             "answered_before": self.answered_before,
             **({"without_offer": {key: dict(found) for key, found in self.without_offer.items()}} if own else {}),
+            **({} if self.balance is None else {"balance": self.balance}),
         }
 
 
@@ -102,6 +106,8 @@ class Assigner:
     frozen: Frozen
     states: ListStates
     tally: Tally = field(default_factory=Tally)
+    balanced: Balanced | None = None
+    """Where strata are cut, where the list is balanced."""
     _offers: dict[str, str | None] = field(init=False)
     _own: dict[str, OfferBy] = field(init=False)
     _source: str = field(init=False)
@@ -126,6 +132,7 @@ class Assigner:
         tally.repeated, tally.unreadable = members.repeated, members.unreadable
         tally.variants = {variant.key: 0 for variant in self._plan.plan.variants}
         tally.without_offer = {key: Counter() for key in self._own}
+        tally.balance = None if self.balanced is None else self.balanced.report()
         progress(0, members.rows)
         for chunk in members.chunks(CHUNK_ROWS):
             rows = self._assign(chunk, members.attributes)
@@ -140,7 +147,19 @@ class Assigner:
     def _plan(self) -> CompiledExperiment:
         return self.frozen.compiled
 
-    def _assign(self, chunk: Sequence[ListRow], present: frozenset[str]) -> list[AnswerRow]:
+    def draws(self, members: MemberList) -> Iterator[Decision]:
+        """Yield the decisions that the draw would make and that the log does not hold yet; record nothing."""
+        for chunk in members.chunks(CHUNK_ROWS):
+            _, decided = self._decided(chunk, members.attributes)
+            found = {d.decision_id: d for d in decided if d is not None and d.decision_id is not None and drawn(d)}
+            with self.store.read() as connection:
+                held = stored(connection, decisions, [(key,) for key in sorted(found)])
+            yield from (decision for key, decision in found.items() if (key,) not in held)
+
+    def _decided(
+        self, chunk: Sequence[ListRow], present: frozenset[str]
+    ) -> tuple[list[str | None], list[Decision | None]]:
+        """Return for each row why it cannot be decided, or its decision."""
         screened = [self._screen(row.unit) for row in chunk]
         units = [row.unit for row, problem in zip(chunk, screened, strict=True) if problem is None and row.unit]
         states = self.states.of(units) if self.states.needed else {}
@@ -148,6 +167,10 @@ class Assigner:
             self._decide(row, states, present) if problem is None else None
             for row, problem in zip(chunk, screened, strict=True)
         ]
+        return screened, decided
+
+    def _assign(self, chunk: Sequence[ListRow], present: frozenset[str]) -> list[AnswerRow]:
+        screened, decided = self._decided(chunk, present)
         answers = self._record([decision for decision in decided if decision is not None])
         found = iter(answers)
         return [
@@ -190,6 +213,8 @@ class Assigner:
             state=state,
             occasion=self.request.occasion,
         )
+        if self.balanced is not None:
+            decision = self.balanced.of(decision, plan)
         if state is not None and state.linked and decision.kind == "enrolled" and decision.variant is not None:
             self.states.remember(unit, state, Enrolment(decision.phase, decision.variant, decision.at))
         return decision

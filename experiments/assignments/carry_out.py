@@ -9,14 +9,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from experiments.assignments import balancing
 from experiments.assignments.assigning import Assigner, Tally
+from experiments.assignments.balancing import Balanced
 from experiments.assignments.frozen import Frozen, freeze
-from experiments.assignments.listed import open_list
+from experiments.assignments.listed import MemberList, open_list
 from experiments.assignments.request import EPOCH, FORMATS, LIST, RESULT, ListRequest
 from experiments.assignments.states import ListStates
 from experiments.assignments.written import offers_given, writing
 from experiments.errors import InputError
 from experiments.jobs import files
+from experiments.keeping.repository import Repository
 from experiments.publishing.snapshot_file import SnapshotFile
 from experiments.settings import Settings
 from experiments.store import Store
@@ -83,12 +86,37 @@ def assign_list(
         now = database_now(connection)
     frozen = freeze(store, request, SnapshotFile(settings.snapshot_dir).load(now), now)
     offers = offers_given(frozen.compiled.plan)
+    opened = open_list(source, name, frozen.compiled, unit_column=request.unit_column, encoding=request.encoding)
+    with opened as members:
+        balanced = _balanced(store, settings, request, frozen, members, progress)
+        states = ListStates(settings.snapshot_dir, frozen.compiled, frozen.at)
+        with contextlib.closing(states), writing(target, request.format, offers) as write:
+            tally = Assigner(store, request, frozen, states, balanced=balanced).run(members, write, progress)
+    return frozen, tally
+
+
+def _balanced(
+    store: Store,
+    settings: Settings,
+    request: ListRequest,
+    frozen: Frozen,
+    members: MemberList,
+    progress: Progress,
+) -> Balanced | None:
+    """Return where strata are cut, as an earlier attempt kept it or found now; ``None`` where nothing is balanced."""
+    if not request.balance_on:
+        return None
+    kept = balancing.kept(store, request)
+    if kept is not None:
+        return kept
+    balancing.check(request, frozen.compiled, Repository(store).experiment(request.experiment).definition)
+    # States of its own: they remember what units with several ids are given, which is not yet known.
     states = ListStates(settings.snapshot_dir, frozen.compiled, frozen.at)
     with contextlib.closing(states):
-        opened = open_list(source, name, frozen.compiled, unit_column=request.unit_column, encoding=request.encoding)
-        with opened as members, writing(target, request.format, offers) as write:
-            tally = Assigner(store, request, frozen, states).run(members, write, progress)
-    return frozen, tally
+        draws = Assigner(store, request, frozen, states).draws(members)
+        found = balancing.split(request, frozen.compiled, draws, lambda: progress(0, members.rows))
+    balancing.keep(store, request, found)
+    return found
 
 
 def moment_text(at_us: int) -> str:

@@ -14,11 +14,13 @@ from experiments.errors import InputError
 
 KIND = "assignments"
 """The kind of such jobs."""
-LIST, PLAN, RESULT = "list", "plan", "result"
-"""Roles of a job's files: what came in, what it is decided with, what goes out."""
+LIST, PLAN, BALANCE, RESULT = "list", "plan", "balance", "result"
+"""Roles of a job's files: what came in, what it is decided with, where strata are cut, what goes out."""
 
 FORMATS: dict[str, str] = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 """How the answer can be written → its media type."""
+MAX_BALANCED = 5
+"""Attributes that a list can be balanced on, as many as an experiment has strata."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,6 +45,8 @@ class ListRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     format: Literal["csv", "parquet"] = "csv"
     encoding: str | None = None
     """Of a CSV; found out when ``None``."""
+    balance_on: tuple[str, ...] = ()
+    """Attributes within whose combinations the list is split evenly."""
 
     @property
     def job_id(self) -> str:
@@ -79,7 +83,7 @@ class ListRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
             ) from None
 
 
-PARAMETERS = ("occasion", "unit_column", "send_at", "format", "encoding")
+PARAMETERS = ("occasion", "unit_column", "send_at", "format", "encoding", "balance_on")
 """What can be said in the query of a request."""
 
 
@@ -115,7 +119,16 @@ def read_request(experiment: str, sha256: str, given: Mapping[str, str]) -> List
         send_at=None if not given.get("send_at") else read_moment("send_at", given["send_at"]),
         format="parquet" if chosen == "parquet" else "csv",
         encoding=_encoding(given.get("encoding") or None),
+        balance_on=_names(given.get("balance_on", "")),
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return names of attributes that are written with commas between, sorted: their order says nothing."""
+    names = [name.strip(" ") for name in text.split(",")] if text else []
+    if len(names) > MAX_BALANCED or not all(name.isprintable() and 0 < len(name) <= 128 for name in names):
+        raise InputError(f"balance_on: write one to {MAX_BALANCED} names of attributes, with commas between")
+    return tuple(sorted(set(names)))
 
 
 def read_moment(name: str, text: str) -> int:

@@ -63,6 +63,17 @@ metrics: {primary: [bought]}
 windows_start: send
 ---
 kind: experiment
+key: even
+name: Even
+enrolment: once
+sticky: enrolment
+variants:
+  - {key: control}
+  - {key: a, offer: save}
+metrics: {primary: [bought]}
+analysis: {strata: [channel]}
+---
+kind: experiment
 key: still-a-draft
 name: Draft
 variants:
@@ -82,6 +93,7 @@ def launch(data: Path, database: str | None) -> None:
         Repository(store).apply(load_text(DEFINITIONS), "test")
         for state in ("review", "testing", "running"):
             transition(store, "nightly", state, "test")
+            transition(store, "even", state, "test")
     finally:
         store.close()
 
@@ -169,6 +181,16 @@ def test_a_list_in_a_file_out(tmp_path: Path, database: str | None) -> None:
         assert other.json()["id"] != job["id"]
         parquet = server.send("GET", finished(server, other)["links"]["file"])
         assert parquet.body[:4] == b"PAR1"
+        even = "/v1/experiments/even/assignments"
+        balanced = finished(server, server.send("POST", even + "?balance_on=channel", a_list(1_000)))["result"]
+        assert balanced["balance"]["strata"] == 2
+        assert sum(balanced["variants"].values()) + balanced["held_out"] == 1_000
+        for row in balanced["balance"]["by_stratum"]:
+            assert abs(row["variants"]["a"] - row["variants"]["control"]) <= 2
+        refused = server.send("POST", LISTS + "?balance_on=channel", content)
+        assert refused.status == 422
+        assert refused.json()["errors"][0]["pointer"] == "/balance_on"
+        assert "sticky: enrolment" in refused.json()["detail"]
         everything = "".join([*server.lines, *server.errors])
         assert "li@example.com" not in everything
         assert "m-000" not in everything
