@@ -27,7 +27,7 @@ def canonical_order(trial: Trial, seed: int = 0) -> IntArray:
     columns = [trial.outcome, trial.arm.astype(np.float64), *trial.features.T, *trial.propensity.T]
     for column in columns:
         key = _mixed(key ^ _bits(column))
-    return np.argsort(key, kind="stable").astype(np.intp)
+    return np.argsort(_apart(key), kind="stable").astype(np.intp)
 
 
 def assign(arm: IntArray, outcome: FloatArray, folds: int, *, binary: bool) -> IntArray:
@@ -56,6 +56,22 @@ def assign(arm: IntArray, outcome: FloatArray, folds: int, *, binary: bool) -> I
         fold[rows] = (np.arange(dealt, dealt + rows.size)) % folds
         dealt += rows.size
     return fold
+
+
+def _apart(key: KeyArray) -> KeyArray:
+    """Return keys of which rows that are the same have different ones: the first, the second … of each.
+
+    Side by side, the rows of a cell of levels would be dealt evenly to all folds: then what is fitted on some folds
+    finds its own chance differences again on the other ones, as if they were effects.
+    """
+    order = np.argsort(key, kind="stable")
+    ranked = key[order]
+    place = np.arange(len(key))
+    begins = np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(key)]
+    nth = place - np.maximum.accumulate(np.where(begins, place, 0))
+    out = np.empty_like(key)
+    out[order] = _mixed(ranked ^ _mixed(nth.astype(np.uint64)))
+    return out
 
 
 def _bits(column: FloatArray) -> KeyArray:
