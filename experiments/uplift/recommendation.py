@@ -53,9 +53,26 @@ class About:
     """Nobody drew the arms."""
 
 
+@dataclass(frozen=True, eq=False)
+class Written:
+    """A recommendation with what it was written from."""
+
+    document: Recommendation
+    learned: Learned
+    found: Recommended | None
+    """``None`` where the data bear no words of cause and effect."""
+
+
 def recommendation_of(
     learned: Learned, about: About, *, alpha: float = 0.05, seed: int = 0, folds: int = 5
 ) -> Recommendation:
+    """Return the document of `write_recommendation` alone."""
+    return write_recommendation(learned, about, alpha=alpha, seed=seed, folds=folds).document
+
+
+def write_recommendation(
+    learned: Learned, about: About, *, alpha: float = 0.05, seed: int = 0, folds: int = 5
+) -> Written:
     """Learn, decide, value, and write it down.
 
     Args:
@@ -67,7 +84,9 @@ def recommendation_of(
     """
     planned = learned.logged or bool(learned.weights)
     diagnosis = diagnose(learned.trial, learned.encoder.names, logged=planned, seed=seed)
-    return _Writing(learned, about, diagnosis, alpha, seed, folds).document()
+    writing = _Writing(learned, about, diagnosis, alpha, seed, folds)
+    document = writing.document()
+    return Written(document, learned, writing.found if document.causal else None)
 
 
 @dataclass(frozen=True)
@@ -237,7 +256,9 @@ class _Writing:
             results["tree"] = self.tree.result(found, self.costs, self.alpha)
         else:
             results.pop("tree", None)
-        singles = [f"all:{place}" for place in range(1, len(arms))]
+        # The best one stands there already, under its own name, where it is the best on every fold.
+        same = found.policies["best_single"].mix == found.policies.get(f"all:{found.best_single}", results["none"]).mix
+        singles = [f"all:{place}" for place in range(1, len(arms)) if not (same and place == found.best_single)]
         order = ["personalised", "tree", "best_single", *singles, "response", "rfm", "random", "none"]
         return [self._policy(code, results[code]) for code in order if code in results]
 
@@ -246,7 +267,7 @@ class _Writing:
         written = f"all:{arms[int(code[4:])]}" if code.startswith("all:") else code
         return PolicyValue(
             code=written,
-            label=policy_label(code, self.words),
+            label=policy_label(code, self.words, self.found.best_single),
             value=interval_of(result.value),
             gain=None if code == "best_single" else interval_of(result.gain),
             treated=result.treated,

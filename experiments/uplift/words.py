@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from experiments.report import figures
 from experiments.report.document import Text
 from experiments.uplift.document import Check, Interval, PolicyValue
+from experiments.uplift.figures import amount
 from experiments.uplift.learned import Learned
 from stats.uplift.recommending import Recommended
 
@@ -30,19 +31,7 @@ class Wording:
 
     def amount(self, value: float | None, lang: str, *, sign: bool = False) -> str:
         """Return money a unit; where nothing has a price, the outcome itself (points of a share, or a number)."""
-        if value is None:
-            return "–"
-        if self.learned.currency is None:
-            if self.learned.trial.binary:
-                decimals = 2
-                text = (figures.signed if sign else figures.plain)(100 * value, decimals)
-                return text + figures.points(lang)
-            return (figures.signed if sign else figures.plain)(value, figures.significant(value, 3))
-        if value and abs(value) < 0.01:
-            symbol = figures.money(0.0, self.learned.currency).removesuffix("0.00")
-            text = (figures.signed if sign else figures.plain)(value, 4)
-            return text[0] + symbol + text[1:] if text[0] in "+" + figures.MINUS else symbol + text
-        return figures.money(value, self.learned.currency, sign=sign, lang=lang)
+        return amount(value, self.learned.currency, lang, binary=self.learned.trial.binary, sign=sign)
 
     def interval(self, value: Interval, lang: str) -> str:
         """Return an interval in brackets' words, empty where there is none."""
@@ -68,16 +57,15 @@ class Wording:
             return "人" if self.unit_type == "member" else "个对象"
         return self.unit_type if self.unit_type in ("member", "device", "household", "store", "customer") else "unit"
 
+    def each(self, lang: str) -> str:
+        """Return "a member" after an amount of money; points of a share are of all of them already."""
+        if self.learned.currency is None and self.learned.trial.binary:
+            return ""
+        return f" a {self.unit(lang)}" if lang == "en" else ""
+
     def units(self, lang: str) -> str:
         """Return what several units are called."""
         return ("会员" if self.unit_type == "member" else "对象") if lang != "en" else f"{self.unit(lang)}s"
-
-    def verb(self, lang: str) -> str:
-        """Return what policies are expected to do."""
-        if self.learned.currency is None:
-            outcome = figures_label(self.learned.outcome_label, lang)
-            return f"bring {outcome} of" if lang == "en" else f"{outcome}达到"
-        return "earn" if lang == "en" else "赚取"
 
     # arms ---------------------------------------------------------------------------------------------------------
 
@@ -133,7 +121,7 @@ class Wording:
                 if money and chosen.cost is not None and best
                 else ""
             )
-            worth = f"{value} a {unit}, {more} more than {self.for_all(best, lang)}{ci}{cost}."
+            worth = f"{value}{self.each(lang)}, {more} more than {self.for_all(best, lang)}{ci}{cost}."
             verb = "earn" if money else f"bring {figures_label(self.learned.outcome_label, lang)} up by"
             if len(offers) == 1:
                 place, share = offers[0]
@@ -165,10 +153,12 @@ class Wording:
         gain = chosen.gain or Interval(estimate=None)
         more, ci = self.amount(gain.estimate, lang, sign=True), self.interval(gain, lang)
         unit = self.unit(lang)
+        if not gain.estimate and gain.ci_low == gain.ci_high:
+            return self._alike(best, lang)
         if lang == "en":
             return (
                 f"No evidence of differentiation: choosing by {unit} is not shown to do better than "
-                f"{self.for_all(best, lang)}; the difference is {more} a {unit}{ci}. {self.advice(best, lang)}"
+                f"{self.for_all(best, lang)}; the difference is {more}{self.each(lang)}{ci}. {self.advice(best, lang)}"
             )
         units = self.units(lang)
         return (
@@ -176,12 +166,23 @@ class Wording:
             f"人均差异为 {more}{ci}。{self.advice(best, lang)}"
         )
 
+    def _alike(self, best: int, lang: str) -> str:
+        """Return that the same choice is predicted to be best for everybody."""
+        if lang == "en":
+            what = (
+                f"{self.name(best, lang)} has the greatest predicted gain" if best else "no offer is predicted to pay"
+            )
+            return f"No evidence of differentiation: {what} for every {self.unit(lang)}. {self.advice(best, lang)}"
+        what = f"「{self.name(best, lang)}」的预测增量都最高" if best else "没有优惠预计划算"
+        return f"无差异化证据：对每位{self.units(lang)}，{what}。{self.advice(best, lang)}"
+
     def reasons(self, policies: Sequence[PolicyValue], best: int, *, evidence: bool) -> list[Text]:
         """Return what stands beside the sentence: what one choice for all earns, and what simpler rankings do."""
         found = {policy.code: policy for policy in policies}
         out: list[Text] = []
         if best:
-            out.append(self._of_single(found[f"all:{self.learned.arms[best]}"].value, best))
+            single = found.get(f"all:{self.learned.arms[best]}", found["best_single"])
+            out.append(self._of_single(single.value, best))
         elif not evidence:
             out.append(
                 {
@@ -196,7 +197,7 @@ class Wording:
     def _of_single(self, value: Interval, best: int) -> Text:
         clear = value.ci_low is not None and value.ci_low > 0
         amount = {lang: self.amount(value.estimate, lang, sign=True) for lang in LANGUAGES}
-        en = f"{self.name(best, 'en')} for all: {amount['en']} a {self.unit('en')}{self.interval(value, 'en')}"
+        en = f"{self.name(best, 'en')} for all: {amount['en']}{self.each('en')}{self.interval(value, 'en')}"
         zh = f"「{self.name(best, 'zh-CN')}」全量发放：人均 {amount['zh-CN']}{self.interval(value, 'zh-CN')}"
         if clear:
             return {"en": f"{en} against sending nothing.", "zh-CN": f"{zh}，与不发相比。"}
@@ -207,11 +208,11 @@ class Wording:
 
     def _of_response(self, response: PolicyValue) -> Text:
         value = {lang: self.amount(response.value.estimate, lang) for lang in LANGUAGES}
-        share = self.share(response.treated)
+        share, verb = self.share(response.treated), "bring" if self.learned.currency is None else "earn"
         return {
-            "en": f"Picking those most likely to buy instead (the top {share}) would earn {value['en']} a "
-            f"{self.unit('en')}: who buys most is not who gains most.",
-            "zh-CN": f"改为挑选最可能购买者（前 {share}）人均为 {value['zh-CN']}：买得最多的不等于增量最大的。",
+            "en": f"Picking those most likely to buy instead (the top {share}) would {verb} {value['en']}"
+            f"{self.each('en')}.",
+            "zh-CN": f"改为挑选最可能购买者（前 {share}）时，人均为 {value['zh-CN']}。",
         }
 
     def refused(self, checks: Sequence[Check]) -> Text:
@@ -253,18 +254,26 @@ _LABELS: dict[str, Text] = {
 }
 
 
-def policy_label(code: str, words: Wording) -> Text:
+def policy_label(code: str, words: Wording, best: int | None = None) -> Text:
     """Return what a policy is called.
 
     Args:
         code: as `stats.uplift.recommending` names it; ``all:2`` is the third arm for everybody.
         words: with the arms' names.
+        best: place of the best single arm.
     """
     if code.startswith("all:"):
         place = int(code[4:])
         return {
             "en": f"{words.name(place, 'en')} for all",
             "zh-CN": f"「{words.name(place, 'zh-CN')}」全量",
+        }
+    if code == "best_single" and best is not None:
+        if not best:
+            return {"en": "Best single choice: nobody", "zh-CN": "最佳单一选择：不发"}
+        return {
+            "en": f"Best single choice: {words.name(best, 'en')} for all",
+            "zh-CN": f"最佳单一选择：「{words.name(best, 'zh-CN')}」全量",
         }
     return dict(_LABELS[code])
 
