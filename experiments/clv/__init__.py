@@ -1,0 +1,1 @@
+"""What members will still order and spend, from a file of orders: no server, no set-up."""
