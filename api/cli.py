@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "import": "Import decisions or events that another tool recorded.",
     "keys": "Make, list, rotate and revoke API keys.",
     "migrate": "Create or upgrade the database.",
+    "new": "Write definitions to begin with, by industry.",
     "policies": "See and steer what experiments learn.",
     "power": "Plan a test: units, weeks, detectable effects, power curve.",
     "preview": "Check a draft before launch: counts, cost, overlap.",
