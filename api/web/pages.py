@@ -50,6 +50,7 @@ class Page:
     asset: Callable[[str], str] = lambda file: f"/assets/{file}"
     experiments_url: str = "/experiments"
     experiments_csv_url: str = "/experiments.csv"
+    members_url: str = "/members"
     refused_url: str = "/v1/dead-letters"
     """What could not be taken, and why."""
     api_url: str = ""

@@ -21,6 +21,7 @@ from experiments.sources.log import open_log
 from experiments.stages import reading, runs
 from experiments.stages.days import Days
 from experiments.stages.document import Run
+from experiments.stages.showing import computed_rule
 from experiments.store import Store
 from experiments.store.stage_tables import stage_history
 
@@ -66,22 +67,6 @@ def compute(
         run = _compute(store, rule, revision, project, moment, progress, states=moment == as_of_us)
     assert run is not None  # noqa: S101 - there is a moment
     return run
-
-
-def computed_rule(repository: Repository, key: str) -> tuple[StageRule, int]:
-    """Return a stage rule that is computed here, and its revision.
-
-    Raises:
-        InputError: when there is none of this key, or another system states its stages.
-    """
-    heads = {head.definition.key: head for (kind, _), head in repository.heads().items() if kind == "stage_rule"}
-    if key not in heads:
-        there = ", ".join(sorted(heads)) or "none"
-        raise InputError(f"no stage rule {key!r} is defined; there are: {there}")
-    rule = heads[key].definition
-    if not isinstance(rule, StageRule) or rule.computed is None:
-        raise InputError(f"stage rule {key} is not computed here: add computed: {{}} to it")
-    return rule, heads[key].revision
 
 
 def _compute(

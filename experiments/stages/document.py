@@ -6,6 +6,8 @@ import msgspec
 
 Text = dict[str, str]
 """A language map ``{"en": …, "zh-CN": …}``."""
+NONE = ""
+"""In no stage, in history and counts."""
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):

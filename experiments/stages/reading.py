@@ -13,14 +13,12 @@ from experiments.measure.days import day_text
 from experiments.sources.log import LogTables
 from experiments.stages import facts, orders
 from experiments.stages.days import Days
-from experiments.stages.document import Detail, GridCell, Move
+from experiments.stages.document import NONE, Detail, GridCell, Move
 from experiments.stages.facts import SCORES, TABLE
 from experiments.stages.orders import UNITS
 from experiments.stages.ruling import asked, from_json, stage_sql
 
 NOW = "stage_now"
-NONE = ""
-"""In no stage, in history and counts."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.measure.days import DAY_US, moment_text
 from experiments.stages import runs
-from experiments.stages.document import Run, StageCount, StagesDocument, Week
-from experiments.stages.reading import NONE
+from experiments.stages.document import NONE, Run, StageCount, StagesDocument, Week
 from experiments.store import Store
 
 WEEKS = 8
@@ -21,6 +20,22 @@ def rules_of(repository: Repository) -> list[str]:
     """Return the keys of the stage rules that are computed here."""
     found = repository.catalogue().definitions.values()
     return sorted(rule.key for rule in found if isinstance(rule, StageRule) and rule.computed is not None)
+
+
+def computed_rule(repository: Repository, key: str) -> tuple[StageRule, int]:
+    """Return a stage rule that is computed here, and its revision.
+
+    Raises:
+        InputError: when there is none of this key, or another system states its stages.
+    """
+    heads = {head.definition.key: head for (kind, _), head in repository.heads().items() if kind == "stage_rule"}
+    if key not in heads:
+        there = ", ".join(sorted(heads)) or "none"
+        raise InputError(f"no stage rule {key!r} is defined; there are: {there}")
+    rule = heads[key].definition
+    if not isinstance(rule, StageRule) or rule.computed is None:
+        raise InputError(f"stage rule {key} is not computed here: add computed: {{}} to it")
+    return rule, heads[key].revision
 
 
 def stages_document(store: Store, key: str, *, weeks: int = WEEKS) -> StagesDocument:

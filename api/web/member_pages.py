@@ -1,0 +1,135 @@
+"""The page of members: ``/members``, and the button that has the stages computed now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from api.errors import Problem
+from api.management.calling import actor
+from api.services import Services
+from api.web.language import Language
+from api.web.members_view import SegmentLine, build_members_view
+from api.web.numbers import Numbers
+from api.web.pages import render
+from api.web.session_pages import Standing, render_refusal, standing
+from api.web.standing import remember_choices
+from api.web.views import Account, Site
+from experiments.definitions import Experiment, Segment, StageRule
+from experiments.definitions.catalogue import Catalogue
+from experiments.jobs import queue
+from experiments.report.audience import Names, rule_text
+from experiments.stages.asking import FIRST_WEEKS, KIND, ask_now
+from experiments.stages.showing import WEEKS, stages_document
+
+NAME = "member_pages"
+
+
+def create_blueprint(services: Services, site: Callable[[], Site], account: Callable[[], Account]) -> Blueprint:
+    """Return the pages.
+
+    Args:
+        services: the store's side of the node.
+        site: the deployment that the pages belong to.
+        account: who looks at them.
+    """
+    blueprint = Blueprint(NAME, __name__)
+
+    @blueprint.get("/members")
+    def members() -> Response:
+        return make_response(_members(services, standing(site, account)))
+
+    @blueprint.post("/members/compute")
+    def compute() -> BaseResponse:
+        key = request.form.get("rule", "")[:64]
+        if key not in _rules(services.repository().catalogue()):
+            abort(404)
+        if not _under_way(services, key):
+            with services.store.begin() as connection:
+                ask_now(connection, key, actor(), weeks=FIRST_WEEKS)
+        return redirect(url_for(f"{NAME}.members", rule=key), code=303)
+
+    @blueprint.errorhandler(Problem)
+    def refuse(problem: Problem) -> Response:
+        return render_refusal(standing(site, account), problem)
+
+    @blueprint.after_request
+    def headers(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-store"
+        remember_choices(response)
+        return response
+
+    return blueprint
+
+
+def _members(services: Services, here: Standing) -> str:
+    catalogue = services.repository().catalogue()
+    rules = _rules(catalogue)
+    page = replace(here.page, path="/members")
+    words = here.language
+    segments = _segments(catalogue, words)
+    common = {"section": "members", "standalone": False, "segments": segments}
+    if not rules:
+        return render("members_none.html", words.tag, page, stated=_stated(catalogue, words), **common)
+    asked = request.args.get("rule", "")
+    key = asked if asked in rules else next(iter(rules))
+    document = stages_document(services.store, key, weeks=WEEKS)
+    under_way = _under_way(services, key)
+    may = bool(page.account.keys_url)
+    if document.as_of is None:
+        return render(
+            "members_none.html", words.tag, page, rule=key, may_compute=may, under_way=under_way, stated=(), **common
+        )
+    numbers = Numbers(words, document.currency, document.time_zone)
+    now = datetime.fromtimestamp(services.now_us() / 1e6, UTC).astimezone(ZoneInfo(document.time_zone))
+    view = build_members_view(
+        document,
+        words,
+        numbers,
+        rules={rule: dict(each.name or {}) for rule, each in rules.items()},
+        week=request.args.get("week", "")[:10],
+        today=now.date(),
+        segments=segments,
+    )
+    return render("members.html", words.tag, page, view=view, may_compute=may, under_way=under_way, **common)
+
+
+def _rules(catalogue: Catalogue) -> dict[str, StageRule]:
+    """Return the rules that are computed here, by key."""
+    found = [rule for rule in catalogue.definitions.values() if isinstance(rule, StageRule) and rule.computed]
+    return {rule.key: rule for rule in sorted(found, key=lambda rule: rule.key)}
+
+
+def _stated(catalogue: Catalogue, words: Language) -> tuple[str, ...]:
+    """Return the names of rules whose stages another system states."""
+    rules = [rule for rule in catalogue.definitions.values() if isinstance(rule, StageRule)]
+    return tuple(words.text(dict(rule.name or {})) or rule.key for rule in rules)
+
+
+def _under_way(services: Services, key: str) -> bool:
+    """Return whether a computing of the rule waits or runs."""
+    found = [
+        *queue.listed(services.store, kind=KIND, state="queued", limit=50),
+        *queue.listed(services.store, kind=KIND, state="running", limit=50),
+    ]
+    return any(job.params.get("rule") == key for job in found)
+
+
+def _segments(catalogue: Catalogue, words: Language) -> tuple[SegmentLine, ...]:
+    names = Names.of(catalogue)
+    experiments = [each for each in catalogue.definitions.values() if isinstance(each, Experiment)]
+    return tuple(
+        SegmentLine(
+            name=words.text(dict(segment.name or {})) or segment.key,
+            key=segment.key,
+            rule=words.text(rule_text(segment.rule, names)),
+            used_by=tuple((e.key, words.text(dict(e.name)) or e.key) for e in experiments if e.segment == segment.key),
+        )
+        for segment in catalogue.definitions.values()
+        if isinstance(segment, Segment)
+    )
