@@ -15,7 +15,7 @@ from allocation.compiled import CompiledSnapshot
 from allocation.decide import decide
 from allocation.decision import Decision, MemberState
 from experiments.demo import definitions, shop, story
-from experiments.demo.events import Redeemed, order_events, unsubscribe_events, visit_events
+from experiments.demo.events import Redeemed, order_events, past_order_events, unsubscribe_events, visit_events
 from experiments.demo.shop import DAY_US, Index, Members, Orders
 from experiments.log.rows import EventRow
 
@@ -130,6 +130,8 @@ def events(world: Happenings) -> Iterator[EventRow]:
     yield from order_events(
         rng, world.members, world.orders, Redeemed(tuple(world.offers), world.offer), until_us=world.calendar.now_us
     )
+    past = np.random.default_rng(SEED + 2)
+    yield from past_order_events(past, world.members, before_us=world.calendar.start_us)
     yield from visit_events(world.members, *world.visits)
     who = np.concatenate([member for member, _ in world.unsubscribed])
     when = np.concatenate([at for _, at in world.unsubscribed])

@@ -24,7 +24,13 @@ currency: CNY
 time_zone: Asia/Shanghai
 attributes:
   stage: {type: string, kept: stored, changes_with_offer: true, label: {en: Lifecycle stage, zh-CN: 生命周期阶段}}
-  tier: {type: string, kept: stored, label: {en: Tier, zh-CN: 会员等级}}
+  tier:
+    type: string
+    label: {en: Tier, zh-CN: 会员等级}
+    levels:
+      basic: {en: Basic, zh-CN: 普通会员}
+      silver: {en: Silver, zh-CN: 银卡会员}
+      gold: {en: Gold, zh-CN: 金卡会员}
   joined_at: {type: date, kept: stored, label: {en: Joined, zh-CN: 入会时间}}
   last_order_at: {type: date, kept: stored, changes_with_offer: true, label: {en: Last order, zh-CN: 最近下单}}
   orders_180d: {type: number, changes_with_offer: true, label: {en: Orders in half a year, zh-CN: 半年订单}}
@@ -35,6 +41,7 @@ STAGES = """
 kind: stage_rule
 key: lifecycle
 name: {en: Lifecycle, zh-CN: 生命周期}
+computed: {login: App Visited, joined: joined_at, keep: [last_order_at, orders_180d]}
 stages:
   - stage: churned
     name: {en: Churned, zh-CN: 流失}

@@ -54,6 +54,26 @@ def order_events(
             yield _event(f"{order}-r", "Order Refunded", unit, at + refund, order, value, '{"reason":"returned"}')
 
 
+def past_order_events(rng: np.random.Generator, members: Members, *, before_us: int) -> Iterator[EventRow]:
+    """Yield the orders that members made before the eight weeks: the last one when it was, the others before it.
+
+    They lie within a hundred days of the last, so that whoever was loyal then is so at the end, too.
+    """
+    spread_us = 99 * shop.DAY_US
+    known = members.last_order_at < before_us
+    count = np.where(known, np.maximum(members.past_orders, 1), 0)
+    member = np.repeat(np.arange(len(count)), count)
+    is_last = np.diff(member, append=-1) != 0
+    ago = np.where(is_last, 0, rng.random(len(member)) * spread_us).astype(np.int64)
+    at = members.last_order_at[member] - ago
+    value, margin = shop.baskets(rng, members, member)
+    columns = zip(member.tolist(), at.tolist(), value.tolist(), margin.tolist(), strict=True)
+    for number, (who, when, amount, earned) in enumerate(columns):
+        properties = f'{{"channel":"app","margin_minor":{earned}}}'
+        order = f"P{number:07d}"
+        yield _event(f"{order}-c", "Order Completed", members.ids[who], when, order, amount, properties)
+
+
 def visit_events(members: Members, member: Index, at: Index) -> Iterator[EventRow]:
     """Yield app visits."""
     for number, (who, when) in enumerate(zip(member.tolist(), at.tolist(), strict=True)):
