@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "Let policies decide where the truth is known, and count what they lose.",
     "sql": "Print an experiment's assignment as SQL.",
     "stages": "Compute lifecycle stages from orders, and see who moves.",
+    "target": "Choose who gets which offer within a budget.",
     "transition": "Move an experiment to its next state.",
     "uplift": "Say who should get which offer, from a file or an experiment.",
     "validate": "Simulate A/A tests and power on your own data.",
