@@ -9,8 +9,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from experiments.errors import InputError
 from experiments.store import Store
 from experiments.store.clock import database_now
-from experiments.store.targeting_tables import audiences, recommendations
+from experiments.store.targeting_tables import audiences
 from experiments.targeting.document import Audience
+from experiments.uplift import archive as uplift
 from experiments.uplift.document import Recommendation
 
 
@@ -28,20 +29,15 @@ def recommendation(store: Store, experiment: str, number: int | None = None) -> 
     Raises:
         NoRecommendationError: there is none.
     """
-    c = recommendations.c
-    query = sa.select(c.number, c.document).where(c.experiment == experiment).order_by(c.number.desc()).limit(1)
-    if number is not None:
-        query = query.where(c.number == number)
-    with store.read() as connection:
-        row = connection.execute(query).first()
-    if row is None and number is not None:
+    kept = uplift.latest(store, experiment) if number is None else uplift.load(store, experiment, number)
+    if kept is None and number is not None:
         raise NoRecommendationError(f"{experiment} has no recommendation {number}; look at the list of them")
-    if row is None:
+    if kept is None:
         raise NoRecommendationError(
             f"{experiment} has no recommendation yet: ask for one with equipoise uplift, its page, or "
             f"POST /v1/experiments/{experiment}/recommendation"
         )
-    return int(row.number), msgspec.json.decode(row.document, type=Recommendation)
+    return kept.number, kept.document
 
 
 def keep(store: Store, audience: Audience, created_by: str) -> None:

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from allocation.compiled import CompiledExperiment, compile_experiment
-from experiments.assignments.request import EPOCH
 from experiments.definitions.money import exponent
 from experiments.definitions.pricing import PricedOffer
 from experiments.errors import InputError
@@ -39,7 +38,7 @@ from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored, alike, columns_of, needed, score
 from experiments.uplift.document import Recommendation, Text
 from experiments.uplift.learned import Learned, rows_of_experiment
-from experiments.uplift.options import Wanted
+from experiments.uplift.of_experiment import wanted_of
 from experiments.uplift.order_facts import facts_of_units
 from experiments.uplift.outcomes import outcome_of
 
@@ -173,16 +172,7 @@ class _Targeting:
 
     def _learned(self) -> Learned:
         """Read again what the recommendation was learned from."""
-        found = self.recommended
-        settings = found.settings
-        wanted = Wanted(
-            phase=found.phase,
-            outcome=found.outcome,
-            value=settings.get("value"),
-            seed=int(settings.get("seed", 0)),
-            folds=int(settings.get("folds", 5)),
-        )
-        until = _moment(found.data_until)
+        wanted, until = wanted_of(self.recommended.settings)
         declared = self.declared
         self.store.close()
         with open_log(self.store.url) as log:
@@ -290,17 +280,3 @@ def _offered(declared: Declared, key: str, redeemed_cost: float, name: Text) -> 
         )
     each = redeemed_cost if most is None else most / unit
     return Offered(key, name, offer.key, each + float(priced.contact_cost_minor(variant.channel)) / unit)
-
-
-def _moment(text: str | None) -> int:
-    """Return an ISO 8601 time in microseconds since 1970 UTC.
-
-    Raises:
-        InputError: the recommendation does not say how far it read.
-    """
-    from datetime import datetime
-
-    if text is None:
-        raise InputError("the recommendation does not say how far it read the log; make a new one")
-    delta = datetime.fromisoformat(text) - EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

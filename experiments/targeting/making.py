@@ -21,7 +21,7 @@ from experiments.targeting.request import FORMATS, Limits
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored
 from experiments.targeting.words import sentence_of, warnings_of
-from experiments.targeting.written import Rows, write
+from experiments.targeting.written import DECIMALS, Rows, write
 from experiments.uplift.document import Recommendation
 from stats.targeting.curve import budget_curve
 
@@ -197,12 +197,12 @@ class Making:
             policy="personalised" if self.personalised else "single",
             basis=limits.basis,
             budget=limits.budget,
-            spent=spent,
-            predicted_gain=float(rows.gain.sum()),
+            spent=_money(spent),
+            predicted_gain=_money(rows.gain.sum()),
             predicted_outcome=float(added.mean()) if n else None,
-            bound=chosen.solution.bound,
-            gap=chosen.solution.gap,
-            budget_price=chosen.solution.multiplier,
+            bound=_money(chosen.solution.bound),
+            gap=_money(chosen.solution.gap),
+            budget_price=_money(chosen.solution.multiplier),
             rows=n,
             treated=int(has.sum()),
             explored=int(chosen.explored.sum()),
@@ -233,9 +233,9 @@ class Making:
             name=dict(each.name),
             offer=each.offer,
             members=int(mine.sum()),
-            predicted_gain=float(rows.gain[mine].sum()),
-            expected_cost=None if rows.expected_cost is None else float(rows.expected_cost[mine].sum()),
-            liability=float(rows.liability[mine].sum()),
+            predicted_gain=_money(rows.gain[mine].sum()),
+            expected_cost=None if rows.expected_cost is None else _money(rows.expected_cost[mine].sum()),
+            liability=_money(rows.liability[mine].sum()),
             cost_each=each.each,
             stock=int(stock[index]) if stock is not None and bounded else None,
             stock_price=float(solution.stock_prices[index]) if solution.stock_prices is not None and bounded else None,
@@ -256,4 +256,9 @@ class Making:
         if not open_.any():
             return []
         points = budget_curve(self.scored.value[open_], self.cost[open_], CURVE_POINTS, tie=self._draws().tie[open_])
-        return [BudgetPoint(budget=p.budget, predicted_gain=p.value, members=p.treated) for p in points]
+        return [BudgetPoint(budget=_money(p.budget), predicted_gain=_money(p.value), members=p.treated) for p in points]
+
+
+def _money(value: float) -> float:
+    """Return an amount without the dust of adding up."""
+    return round(float(value), DECIMALS) + 0.0
