@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.web.designs import DesignSection, build_designs
+from api.web.economics import EconomicsView, build_economics
 from api.web.language import Language, unbroken
 from api.web.numbers import MISSING, Numbers
 from api.web.over_time import MetricPanels, build_over_time
@@ -112,6 +113,8 @@ class ReportView:
     split_failed: bool
     scorecard: Scorecard | None
     over_time: tuple[MetricPanels, ...]
+    economics: EconomicsView | None
+    """Did the offer pay for itself? Where a profit is measured."""
     responders: tuple[Responders, ...]
     designs: tuple[DesignSection, ...]
     methods: tuple[str, ...]
@@ -159,6 +162,7 @@ def build_report_view(report: Report, language: Language, numbers: Numbers, *, k
         split_failed=report.srm.status == "fail",
         scorecard=build_scorecard(report, language, numbers) if has_data else None,
         over_time=build_over_time(report, language, numbers),
+        economics=build_economics(report, language, numbers) if has_data else None,
         responders=build_responders(report, language, numbers),
         designs=build_designs(report, language, numbers) if has_data else (),
         methods=tuple(language.text(m) for m in report.methods if language.text(m)),

@@ -43,7 +43,7 @@ from experiments.report.inference import DEFAULT_N_STAR, AlwaysValid, GroupSeque
 from experiments.report.inputs import Declared, measured_metrics, phase_of, population_plan, variant_order
 from experiments.report.looks import Looks, latest, looks_at
 from experiments.report.measured import Measured, MetricSpec, measure_metric
-from experiments.report.method_words import log_methods, section_methods
+from experiments.report.method_words import MONEY, log_methods, section_methods
 from experiments.report.outlook import outlook_of
 from experiments.report.plan import inference_of, plan_of, spending_of
 from experiments.report.quality import (
@@ -160,6 +160,7 @@ class _Builder:
         results = self.results(srm)
         breakdowns, too_many = self.breakdowns(plan.alpha)
         sections = self.design.sections(self.estimates, plan.alpha)
+        economics = self.design.economics(results, plan)
         report = Report(
             plan=plan,
             srm=srm,
@@ -173,10 +174,14 @@ class _Builder:
             breakdowns=breakdowns,
             sequential=self.sequential,
             outlook=self.outlook(results),
-            economics=self.design.economics(results, plan),
+            economics=economics,
             **sections,
             warnings=self.warnings(too_many),
-            methods=[*log_methods(results, plan), *section_methods({**sections, "breakdowns": breakdowns}, plan)],
+            methods=[
+                *log_methods(results, plan),
+                *([] if economics is None else [MONEY]),
+                *section_methods({**sections, "breakdowns": breakdowns}, plan),
+            ],
             data_time=data_time,
             software=software(),
             moments=inputs_of(self.measured, self.design.beside_moments),

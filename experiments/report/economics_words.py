@@ -50,9 +50,10 @@ CUT: Text = {
     "zh-CN": "利润按 {share} 分位数截尾，与记分卡一致；毛利为该利润加上成本。",
 }
 NAIVE: Text = {
-    "en": "Counting every buyer as the offer's own would show an ROI of {naive}, but those who would have bought "
-    "anyway are in control too.",
-    "zh-CN": "若把所有买家都算作优惠带来的，ROI 会显示为 {naive}：而本来就会购买的人在对照组里同样存在。",
+    "en": "Were all its buyers counted as its own, {name} would show an ROI of {naive} instead of {roi}; control shows "
+    "how many would have bought anyway.",
+    "zh-CN": "若把所有买家都算作优惠带来的，“{name}”的 ROI 会显示为 {naive}，而不是 {roi}；"
+    "对照组说明了有多少人本来就会购买。",
 }
 
 
@@ -92,23 +93,27 @@ def notes_of(offers: Sequence[OfferEconomics], plan: Plan, *, winsorised_at: flo
         form = DIP if _below(after.after) else MORE if _above(after.after) else None
         if form is not None:
             notes.append({lang: _dip(form, offer, plan, lang) for lang in LANGUAGES})
-    shown = [o for o in offers if o.naive_roi is not None and o.roi.estimate is not None]
-    flattered = max(shown, key=lambda o: (o.naive_roi or 0) - (o.roi.estimate or 0), default=None)
+    flattered = _flattered(offers)
     if flattered is not None:
-        naive = {lang: figures.relative(flattered.naive_roi) for lang in LANGUAGES}
-        prefix = {lang: _name(flattered, plan, lang) if len(offers) > 1 else "" for lang in LANGUAGES}
-        notes.append(
-            {lang: _led(prefix[lang], lang) + say(NAIVE, lang).format(naive=naive[lang]) for lang in LANGUAGES}
-        )
+        naive, roi = (figures.percent(v) for v in (flattered.naive_roi, flattered.roi.estimate))
+        named = {lang: _name(flattered, plan, lang) for lang in LANGUAGES}
+        notes.append({lang: say(NAIVE, lang).format(name=named[lang], naive=naive, roi=roi) for lang in LANGUAGES})
     if winsorised_at is not None:
         notes.append({lang: say(CUT, lang).format(share=f"{100 * winsorised_at:g}%") for lang in LANGUAGES})
     return notes
 
 
-def _led(name: str, lang: str) -> str:
-    if not name:
-        return ""
-    return f"“{name}”：" if lang == "zh-CN" else f"{name}: "
+def _flattered(offers: Sequence[OfferEconomics]) -> OfferEconomics | None:
+    """Return the dearest offer that redemptions made dear: the one whose own books would mislead most."""
+    shown = [
+        o
+        for o in offers
+        if o.naive_roi is not None
+        and o.roi.estimate is not None
+        and o.naive_roi > o.roi.estimate
+        and (o.redemption_cost or 0.0) > (o.contact_cost or 0.0)
+    ]
+    return max(shown, key=lambda o: o.cost or 0.0, default=None)
 
 
 def _dip(form: Text, offer: OfferEconomics, plan: Plan, lang: str) -> str:

@@ -136,6 +136,15 @@ def relative(value: float | None) -> str:
     return "–" if value is None else signed(100 * value, 1 if abs(value) < 10 else 0) + "%"
 
 
+def percent(value: float | None) -> str:
+    """Return a return on what was spent, in whole per cent.
+
+    >>> percent(0.9038), percent(-0.4808), percent(None)
+    ('+90%', '−48%', '–')
+    """
+    return "–" if value is None else signed(100 * value, 0) + "%"
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value; small ones as a bound.
 

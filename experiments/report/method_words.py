@@ -92,6 +92,14 @@ def section_methods(sections: Mapping[str, Sequence[object]], plan: Plan) -> lis
     return methods
 
 
+MONEY: Text = {
+    "en": "Money of offers: costs count when a coupon is redeemed and when a member is contacted; margin is profit "
+    "plus cost; returns and shares have Fieller intervals, as many standard errors wide as the profit's.",
+    "zh-CN": "优惠的金额：成本在核销与触达时计入；毛利为利润加成本；回报率与占比采用 Fieller 区间，"
+    "宽度与利润区间的标准误倍数相同。",
+}
+
+
 def log_methods(metrics: list[MetricResult], plan: Plan) -> list[Text]:
     """Say how the figures of an experiment were made."""
     early = plan.inference != "fixed"

@@ -10,13 +10,14 @@ from experiments.report import figures
 from experiments.report.document import Check, CheckStatus, Plan, Text
 from experiments.report.words import say
 from stats.moments import Moments
-from stats.novelty import novelty
+from stats.novelty import Novelty, novelty
 
 LIMIT_P = 0.05
 LABEL: Text = {"en": "Novelty", "zh-CN": "新奇效应"}
 NONE_SEEN: Text = {"en": "None seen", "zh-CN": "未见"}
 FADES: Text = {"en": "Effect fades", "zh-CN": "效果减弱"}
 GROWS: Text = {"en": "Effect grows", "zh-CN": "效果增强"}
+TURNS: Text = {"en": "Effect turns", "zh-CN": "效果反转"}
 HALVES: Text = {"en": "days {a}–{b} against {c}–{d}", "zh-CN": "第 {a}–{b} 天对第 {c}–{d} 天"}
 CHANGED: Text = {
     "en": "{name}: {first} in days {a}–{b}, {second} in days {c}–{d}, p {p}",
@@ -64,6 +65,14 @@ def novelty_check(beside: Beside, moments: Mapping[str, Moments], variants: Sequ
         code="novelty",
         status=status,
         label=LABEL,
-        value=FADES if (second - first) * first < 0 else GROWS,
+        value=_how(found, j),
         detail=detail,
     )
+
+
+def _how(found: Novelty, j: int) -> Text:
+    """Return how the effect changes; it turns where both halves are told from zero, on different sides."""
+    first, second = float(found.first.estimate[j]), float(found.second.estimate[j])
+    if first * second < 0 and max(found.first.p_value[j], found.second.p_value[j]) < LIMIT_P:
+        return TURNS
+    return FADES if abs(second) < abs(first) else GROWS

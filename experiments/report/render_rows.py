@@ -13,6 +13,7 @@ from typing import NamedTuple
 from experiments.report.bandit.render_csv import bandit_rows
 from experiments.report.document import Estimate, Interaction, Report
 from experiments.report.render_csv import safe_text
+from experiments.report.render_economics import economics_figures
 
 COLUMNS = ("section", "metric", "variant", "item", "day", "figure", "value", "why")
 Figures = dict[str, float | int | None]
@@ -53,6 +54,9 @@ def _all(report: Report) -> _Rows:
     if report.bandit is not None:
         for section, variant, item, day, found, why in bandit_rows(report.bandit):
             yield _Place(section, report.bandit.reward.metric, variant, item, day), found, why
+    if report.economics is not None:
+        for section, variant, item, found, why in economics_figures(report.economics):
+            yield _Place(section, report.economics.metric, variant, item), found, why
     yield from _curves(report)
     yield from _breakdowns(report)
     yield from _looks(report)

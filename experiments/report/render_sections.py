@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from experiments.report import figures
+from experiments.report import figures, render_economics
 from experiments.report.document import Estimate, MetricResult, Report
 from experiments.report.whys import why_text
 from experiments.report.words import say
@@ -17,6 +17,7 @@ SHOWN_DAYS = 8
 """Of a waiting curve."""
 
 TITLES = {
+    "economics": render_economics.TITLE,
     "looks": {"en": "Looks", "zh-CN": "各次查看"},
     "waves": {"en": "Waves", "zh-CN": "批次"},
     "reached": {"en": "Effect on those reached", "zh-CN": "对触达者的效果"},
@@ -56,6 +57,9 @@ def section_tables(report: Report, lang: str) -> Iterator[Table]:
     names = {v.key: say(v.name, lang) or v.key for v in report.plan.variants}
     writer = _Writer(report, lang)
     rows: list[tuple[str, ...]]
+    if report.economics is not None and report.economics.offers:
+        columns = render_economics.HEADS["zh-CN" if lang.startswith("zh") else "en"]
+        yield writer.table("economics", "", render_economics.economics_lines(report.economics, report, lang), columns)
     for test in [] if report.curves else report.sequential[:1]:  # a curve shows the looks already; bounds are the same
         rows = [
             (

@@ -29,6 +29,8 @@ from experiments.report.document import (
     VariantSummary,
     Verdict,
 )
+from experiments.report.economics_document import AfterWindow, Economics, Figure, OfferEconomics
+from experiments.report.economics_words import notes_of, sentences_of
 
 NASTY = "<script>alert('x')</script>\"&{{7*7}}%(name)s 你好 </svg>"
 UNITS = {"control": 48_911, "a": 48_987, "b": 49_034, "c": 48_862}
@@ -317,6 +319,80 @@ CHECKS = [
     check("novelty", "info", "Novelty", "新奇效应", "Not seen", "未发现"),
 ]
 
+
+def figure(middle: float | None, half: float = 0.0, *, why: str | None = None) -> Figure:
+    if middle is None:
+        return Figure(estimate=None, ci_low=None, ci_high=None, why=why)
+    return Figure(estimate=middle, ci_low=middle - half, ci_high=middle + half)
+
+
+def offer(
+    variant: str, buyers: float, margin: float, cost: float, half: float, sure: float, reading: str, **more: Any
+) -> OfferEconomics:
+    """One offer's money; ``half`` is half the width of the profit's interval."""
+    units, profit = UNITS[variant], margin - cost
+    after = AfterWindow(
+        units=units // 2,
+        from_day=14,
+        to_day=28,
+        within=figure(profit / units, half / units),
+        after=figure(-0.04, 0.03),
+        net=figure(profit / units - 0.04, half / units),
+        given_back=figure(0.1, 0.1),
+    )
+    values: dict[str, Any] = {
+        "variant": variant,
+        "units": units,
+        "extra_buyers": figure(buyers, 200),
+        "extra_margin": figure(margin, half),
+        "cost": cost,
+        "redemption_cost": cost - units / 10,
+        "contact_cost": units / 10,
+        "redemptions": round(cost / 20),
+        "redeemed": cost / 20 / units,
+        "profit": figure(profit, half),
+        "roi": figure(profit / cost, half / cost),
+        "naive_roi": 1.9,
+        "cost_per_extra_buyer": figure(cost / buyers, 9.0),
+        "sure_buyers": figure(sure, 0.1),
+        "order_value": 152.9,
+        "order_value_change": figure(-3.5, 8.0),
+        "order_margin": 51.7,
+        "order_margin_change": figure(-2.0, 4.0),
+        "order_kept": 38.4,
+        "uplift": figure(buyers / units, 0.004),
+        "break_even": 0.0088,
+        "after": after,
+        "reading": reading,
+    }
+    return OfferEconomics(**(values | more))
+
+
+OFFERS = [
+    offer("a", 568, 44_480, 25_669, 14_600, 0.52, "better"),
+    offer("b", 731, 37_805, 55_114, 14_600, 0.62, "worse", break_even=None),
+    offer(
+        "c",
+        142,
+        6_547,
+        6_645,
+        14_600,
+        -0.2,
+        "unclear",
+        cost_per_extra_buyer=figure(None, why="extra buyers cannot be told from none"),
+        after=None,
+    ),
+]
+ECONOMICS = Economics(
+    metric="profit-14d",
+    window_days=14,
+    control_order_value=158.4,
+    control_order_margin=54.1,
+    offers=OFFERS,
+    sentences=sentences_of(OFFERS, PLAN),
+    notes=notes_of(OFFERS, PLAN, winsorised_at=0.995),
+)
+
 REPORT = Report(
     plan=PLAN,
     srm=Srm(p_value=0.95, observed=dict(UNITS), expected=dict.fromkeys(UNITS, 48_948.5), status="ok"),
@@ -341,6 +417,7 @@ REPORT = Report(
         curve("repurchase-14d", "b", 0.0149, 0.0049, 5),
         curve("repurchase-14d", "c", 0.0029, 0.0049, None),
     ],
+    economics=ECONOMICS,
     breakdowns=[
         breakdown(
             "days since last order",
@@ -446,6 +523,13 @@ def nasty() -> Report:
             )
         ],
     )
+    none = figure(None, why=NASTY)
+    figures = [name for name in OFFERS[0].__struct_fields__ if isinstance(getattr(OFFERS[0], name), Figure)]
+    unknown = [name for name in OFFERS[0].__struct_fields__ if isinstance(getattr(OFFERS[0], name), float)]
+    unpaid = msgspec.structs.replace(
+        OFFERS[0], variant=NASTY, after=None, reading="not_computed", **dict.fromkeys(figures, none)
+    )
+    unpaid = msgspec.structs.replace(unpaid, **dict.fromkeys(unknown))
     plan = Plan(
         title={"en": NASTY},
         hypothesis={"en": NASTY},
@@ -484,6 +568,15 @@ def nasty() -> Report:
                 clear_from_day=None,
             )
         ],
+        economics=Economics(
+            metric=NASTY,
+            window_days=None,
+            control_order_value=None,
+            control_order_margin=None,
+            offers=[unpaid],
+            sentences=[{"en": NASTY}],
+            notes=[{"en": NASTY}],
+        ),
         breakdowns=[
             Breakdown(
                 attribute=NASTY,
