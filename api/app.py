@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from api import logs
 from api.errors import CONTENT_TYPE, Problem, request_id_from, unavailable
 from api.management import (
+    audiences,
     audit,
     dead_letters,
     definitions,
@@ -33,7 +34,7 @@ from api.node.state import Node
 from api.security import guard
 from api.security.door import Caller
 from api.services import Services
-from api.web import api_page, key_pages, member_pages, policy_pages, session_pages
+from api.web import api_page, key_pages, member_pages, policy_pages, recommendation_pages, session_pages
 from api.web.astray import Astray
 from api.web.blueprint import create_blueprint as create_pages
 from api.web.listing import Listing
@@ -92,6 +93,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(jobs.create_blueprint(services))
     app.register_blueprint(policies.create_blueprint(services))
     app.register_blueprint(recommendations.create_blueprint(services))
+    app.register_blueprint(audiences.create_blueprint(services))
     app.register_blueprint(webhooks.create_blueprint(services))
     app.register_blueprint(stages.create_blueprint(services))
     listing = Listing(services, report_service)
@@ -101,12 +103,16 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
             listing.rows,
             listing.report,
             load_plan=listing.plan,
+            load_standing=lambda key: recommendation_pages.standing_of(
+                services, key, may_change=bool(account().keys_url)
+            ),
             site=listing.site,
             account=account,
             refused=listing.refused,
         ),
         key_pages.create_blueprint(services, listing.site, account),
         policy_pages.create_blueprint(services, report_service, listing.site, account),
+        recommendation_pages.create_blueprint(services, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
         member_pages.create_blueprint(services, listing.site, account),
         api_page.create_blueprint(lambda: cast("dict[str, Any]", app.spec), listing.site, account),

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from api.web.list_csv import experiments_csv
 from api.web.pages import Page, render_experiments, render_missing, render_plan, render_report
+from api.web.recommendation_view import Standing
 from api.web.standing import YEAR_SECONDS, asked_language, page_of, remember_choices
 from api.web.views import Account, ExperimentListRow, Site
 from experiments.report.document import Plan, Report
@@ -27,6 +28,7 @@ def create_blueprint(
     load_report: Callable[[str], Report | None],
     *,
     load_plan: Callable[[str], Plan | None] | None = None,
+    load_standing: Callable[[str], Standing | None] | None = None,
     site: Site | Callable[[], Site] | None = None,
     account: Callable[[], Account] | None = None,
     refused: Callable[[], int] | None = None,
@@ -39,6 +41,7 @@ def create_blueprint(
         list_experiments: returns every experiment's row (`views.list_row` builds one from a report).
         load_report: returns an experiment's latest stored report, None when there is none.
         load_plan: returns the plan of an experiment that has no report yet (a draft); None when unknown.
+        load_standing: returns where the recommendation from an experiment stands; None where there can be none.
         site: project, environment, time zone and whether the data are simulated; a function where that can change.
         account: who looks at a page.
         refused: returns how many rows of the last seven days could not be taken.
@@ -86,7 +89,8 @@ def create_blueprint(
     def experiment(key: str) -> Response:
         report = load_report(key)
         if report is not None:
-            return make_response(render_report(report, asked_language(), page=page(), key=key))
+            where = load_standing(key) if load_standing else None
+            return make_response(render_report(report, asked_language(), page=page(), key=key, standing=where))
         plan = load_plan(key) if load_plan else None
         if plan is not None:
             return make_response(render_plan(plan, asked_language(), page=page(), key=key))

@@ -19,6 +19,7 @@ from api.web.bandit_view import BanditView, build_bandit_view
 from api.web.language import LANGUAGES, language
 from api.web.list_view import build_list_view
 from api.web.numbers import Numbers
+from api.web.recommendation_view import Standing, build_recommendation
 from api.web.report_view import ReportView, build_report_view, facts_of, title_of
 from api.web.views import Account, ExperimentListRow, Site
 from api.web.vocabulary import state_badge
@@ -109,7 +110,13 @@ def render(template: str, lang: str, page: Page, **values: object) -> str:
 
 
 def render_report(
-    report: Report, lang: str, standalone: bool = False, *, page: Page | None = None, key: str | None = None
+    report: Report,
+    lang: str,
+    standalone: bool = False,
+    *,
+    page: Page | None = None,
+    key: str | None = None,
+    standing: Standing | None = None,
 ) -> str:
     """Render a report.
 
@@ -119,6 +126,7 @@ def render_report(
         standalone: True gives one self-contained file: style inside, no script, no request, nothing around the report.
         page: where the page stands; without one, addresses are the service's defaults.
         key: the experiment's key when the report itself does not carry it.
+        standing: the recommendation of who should get which offer; ``None`` where there can be none.
 
     Returns:
         An HTML document.
@@ -134,6 +142,8 @@ def render_report(
     else:
         template, view = "bandit.html", build_bandit_view(report, report.bandit, words, numbers)
         may_change = bool(page.account.keys_url) and not standalone and key is not None
+    found = standing.document if standing is not None else None
+    who = build_recommendation(found, words, Numbers(words, found.currency or None)) if found is not None else None
     style = Markup((HERE / "static" / "app.css").read_text("utf-8")) if standalone else ""  # noqa: S704 - our own file
     return render(
         template,
@@ -146,6 +156,8 @@ def render_report(
         style=style,
         section="",
         may_change=may_change,
+        standing=standing,
+        who=who,
     )
 
 
