@@ -115,7 +115,9 @@ def shifted(column: Any, scan: ColumnScan) -> Any:
 
     value = numeric(column) if scan.missing or column.type().is_boolean() else column
     if scan.upper is not None:
-        value = value.clip(upper=scan.upper if scan.minor is None else round(scan.upper * 10**scan.minor))
+        upper = scan.upper if scan.minor is None else round(scan.upper * 10**scan.minor)
+        # A column of whole numbers that is cut at a double becomes doubles, whatever its type says.
+        value = value.clip(upper=int(upper) if value.type().is_integer() and float(upper).is_integer() else upper)
     if scan.decimals is None:
         if value.type().is_integer() and not scan.minor:
             # Beyond 2^53 a double cannot hold the number, but it holds its distance from the least one.

@@ -92,3 +92,16 @@ def test_changes_are_seen(tmp_path: Path) -> None:
         connection.con.execute("INSERT INTO t VALUES (NULL)")
         scan = scan_columns(t, ["x"])["x"]
     assert (scan.rows, scan.values, scan.minimum, scan.maximum, scan.decimals) == (4, 3, 0.25, 3.0, 2)
+
+
+def test_a_whole_number_that_is_cut_stays_whole(tmp_path: Path) -> None:
+    """Of a count of orders, as of money: the sums are those of the cut values, exactly."""
+    values = [0, 1, 1, 2, 3, 50]
+    with connect(str(tmp_path)) as connection:
+        rows = table(connection, {"orders": ("BIGINT", values), "arm": ("VARCHAR", ["a"] * 6)})
+        scans = scan_columns(rows, ["orders"], winsorise={"orders": 0.8})
+        cells = compute_cells(rows, [ColumnGroup("orders", ("orders",))], scans, variant="arm", variants=["a"])
+    assert scans["orders"].upper == 3.0
+    cut = np.minimum(values, 3)
+    assert cells.totals["orders"].mean[0, 0] == pytest.approx(cut.mean(), abs=1e-12)
+    assert cells.totals["orders"].m2[0, 0, 0] == pytest.approx(((cut - cut.mean()) ** 2).sum(), abs=1e-12)
