@@ -34,13 +34,13 @@ def response(trial: Trial, base: Base = "linear", folds: int = 5, seed: int = 0)
     """
     order = canonical_order(trial, seed)
     rows, binary = trial.take(order), trial.binary
-    fold = assign(rows.arm, rows.outcome, folds, binary=binary)
+    fold = assign(rows.arm, folds)
     predicted = np.empty(trial.rows)
     for number in range(folds):
         held = fold == number
         if held.any():
             seen = rows.take(~held)
-            model = regress(seen.features, seen.outcome, base, binary=binary, seed=seed)
+            model = regress(seen.features, seen.outcome, base, kind="binary" if binary else "outcome", seed=seed)
             predicted[order[held]] = model.predict(rows.features[held])
     return predicted
 

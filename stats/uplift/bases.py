@@ -20,6 +20,7 @@ from stats.arrays import BoolArray
 from stats.uplift.trial import FloatArray
 
 Base = Literal["linear", "trees"]
+Kind = Literal["binary", "outcome", "effect"]
 
 CLIP = 5.0
 """Standard deviations beyond which a column says no more to a linear model: one huge basket must not bend the line."""
@@ -27,9 +28,9 @@ LOGISTIC_PENALTY = 1.0
 """On the sum of squared coefficients of standardised columns, against the sum of log losses."""
 RIDGE_PENALTIES = 10.0 ** np.arange(0.0, 6.6, 0.5)
 """Tried on standardised columns; the last ones leave nothing but the mean."""
-TREES = {"max_iter": 100, "max_leaf_nodes": 8, "learning_rate": 0.1, "min_samples_leaf": 50, "max_bins": 128}
-"""Pinned: the same rows give the same trees. Leaves of 50 rows or more, for outcomes are rare and effects small."""
-LEAST_FOR_TREES = 4 * int(TREES["min_samples_leaf"])
+TREES = {"max_leaf_nodes": 6, "max_bins": 128, "early_stopping": False}
+"""Pinned: the same rows give the same trees."""
+LEAST_FOR_TREES = 200
 """Rows below which boosting is not tried: the mean it is."""
 
 
@@ -208,14 +209,43 @@ class Trees:
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Return (n,): probabilities where it was fitted to 0 and 1."""
-        features = features[:, self.columns]
+        features = features if self.columns.all() else features[:, self.columns]
         if self.probability:
             return np.asarray(self.boosted.predict_proba(features)[:, 1], dtype=np.float64)
         return np.asarray(self.boosted.predict(features), dtype=np.float64)
 
 
+def growth(rows: float, *, effect: bool) -> dict[str, float | int]:
+    """Return how many trees to boost, at which rate, and how large their leaves must be: more of all with more rows.
+
+    Effects are small beside the noise of what they are learned from, so they take fewer trees and larger leaves than
+    outcomes. Chosen on surfaces with known effects (experiments/simulating/surfaces.py, seeds 101 and 102, 15,000 and
+    60,000 rows). Rates rise to .1 before there are more than 50 trees, and 100 trees are the most, for speed.
+
+    Args:
+        rows: that say as much as those at hand, see `regress`.
+        effect: whether effects are learned, rather than outcomes.
+
+    >>> growth(30_000, effect=True)
+    {'max_iter': 35, 'learning_rate': 0.05, 'min_samples_leaf': 1212}
+    >>> growth(500_000, effect=False)
+    {'max_iter': 100, 'learning_rate': 0.1, 'min_samples_leaf': 1414}
+    """
+    root = float(np.sqrt(rows))
+    strength, leaf, least = (0.01 * root, 7.0, 1.0) if effect else (0.0175 * root, 2.0, 2.0)
+    strength = min(max(strength, least), 10.0)
+    rate = min(max(strength / 50, 0.05), 0.1)
+    return {"max_iter": round(strength / rate), "learning_rate": rate, "min_samples_leaf": int(max(leaf * root, 50))}
+
+
 def trees(
-    features: FloatArray, target: FloatArray, weight: FloatArray | None = None, *, binary: bool = False, seed: int = 0
+    features: FloatArray,
+    target: FloatArray,
+    weight: FloatArray | None = None,
+    *,
+    kind: Kind = "outcome",
+    worth: float = 1.0,
+    seed: int = 0,
 ) -> Predictor:
     """Fit boosted trees with the pinned settings.
 
@@ -223,19 +253,22 @@ def trees(
         features: (n, d), NaN is missing.
         target: (n,).
         weight: (n,), positive; ``None``: all alike.
-        binary: whether the target is 0 or 1 and its probability is sought.
+        kind: of the target, see `regress`.
+        worth: of a row, see `regress`.
         seed: of the rows that bins are learned from, where there are more than 200,000.
     """
     mean = float(np.average(target, weights=weight))
     # Bins cannot be made of a column of which nothing is known among these rows (scikit-learn 1.9 fails).
-    columns = ~np.isnan(features).all(axis=0)
+    columns: BoolArray = np.asarray(~np.isnan(features).all(axis=0))
     if len(target) < LEAST_FOR_TREES or not columns.any() or float(target.min()) == float(target.max()):
         return Constant(mean)
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
-    model = kind(**TREES, early_stopping=False, random_state=seed)
-    model.fit(features[:, columns], target.astype(np.intp) if binary else target, sample_weight=weight)
+    binary = kind == "binary"
+    boosting = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
+    model = boosting(**TREES, **growth(len(target) * worth, effect=kind == "effect"), random_state=seed)
+    known = features if columns.all() else features[:, columns]
+    model.fit(known, target.astype(np.intp) if binary else target, sample_weight=weight)
     return Trees(model, binary, columns)
 
 
@@ -244,8 +277,9 @@ def regress(
     target: FloatArray,
     base: Base,
     *,
+    kind: Kind = "outcome",
     weight: FloatArray | None = None,
-    binary: bool = False,
+    worth: float = 1.0,
     seed: int = 0,
 ) -> Predictor:
     """Fit one regression of either base.
@@ -254,8 +288,11 @@ def regress(
         features: (n, d), NaN is missing.
         target: (n,).
         base: ``linear`` or ``trees``.
+        kind: ``binary``: 0 or 1, and the probability is sought; ``outcome``: any number; ``effect``: something whose
+            mean is an effect.
         weight: (n,), positive; ``None``: all alike.
-        binary: whether the target is 0 or 1 and its probability is sought.
+        worth: of a row, against one whose target has the noise of a plain outcome; below 1 for pseudo-outcomes that
+            were divided by a propensity.
         seed: for trees.
 
     Raises:
@@ -264,9 +301,9 @@ def regress(
     if not len(target):
         raise ValueError("there are no rows to learn from")
     if base == "trees":
-        return trees(features, target, weight, binary=binary, seed=seed)
+        return trees(features, target, weight, kind=kind, worth=worth, seed=seed)
     if base != "linear":
         raise ValueError(f"the base must be linear or trees, not {base}")
     if features.shape[1] == 0:
         return Constant(float(np.average(target, weights=weight)))
-    return logistic(features, target, weight) if binary else ridge(features, target, weight)
+    return logistic(features, target, weight) if kind == "binary" else ridge(features, target, weight)

@@ -1,7 +1,8 @@
 """Splits rows into folds by what the rows say, not by where they stand, so that a shuffled file gives the same numbers.
 
 Rows get a key mixed from all of their numbers and the seed; sorted by it they stand in an order of their own. Within
-each arm (and each outcome, where there are two), folds are dealt in that order, so that they are of one size.
+each arm folds are dealt in that order, so that they are of one size. Never within outcomes: folds that all have the
+same share of buyers would tell each other what they found, and what is best on some would look best on the others.
 """
 
 from __future__ import annotations
@@ -30,29 +31,26 @@ def canonical_order(trial: Trial, seed: int = 0) -> IntArray:
     return np.argsort(_apart(key), kind="stable").astype(np.intp)
 
 
-def assign(arm: IntArray, outcome: FloatArray, folds: int, *, binary: bool) -> IntArray:
-    """Return each row's fold, dealt in the order of the rows within arms, and within outcomes where they are binary.
+def assign(arm: IntArray, folds: int) -> IntArray:
+    """Return each row's fold, dealt in the order of the rows within arms.
 
     Args:
         arm: (n,), in canonical order.
-        outcome: (n,).
         folds: how many.
-        binary: whether outcomes are 0 or 1.
 
     Raises:
         ValueError: fewer than two folds.
 
-    >>> assign(np.array([0, 0, 1, 1, 0]), np.zeros(5), 2, binary=False).tolist()
+    >>> assign(np.array([0, 0, 1, 1, 0]), 2).tolist()
     [0, 1, 1, 0, 0]
     """
     if folds < 2:
         raise ValueError("there must be at least two folds")
-    stratum = arm * 2 + (outcome > 0) if binary else arm
     fold = np.empty(len(arm), dtype=np.intp)
     dealt = 0
-    for code in np.unique(stratum):
-        rows = np.flatnonzero(stratum == code)
-        # The next stratum goes on where the last one ended: many small strata must not all favour the first fold.
+    for code in np.unique(arm):
+        rows = np.flatnonzero(arm == code)
+        # The next arm goes on where the last one ended: many small arms must not all favour the first fold.
         fold[rows] = (np.arange(dealt, dealt + rows.size)) % folds
         dealt += rows.size
     return fold

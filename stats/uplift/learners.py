@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stats.uplift.bases import Base, Predictor, regress
+from stats.uplift.bases import Base, Kind, Predictor, regress
 from stats.uplift.folds import assign, canonical_order
 from stats.uplift.trial import FloatArray, IntArray, Trial
 from stats.uplift.valuing import doubly_robust_scores
@@ -245,7 +245,7 @@ def prepare(trial: Trial, folds: int, seed: int) -> Prepared:
         )
     order = canonical_order(trial, seed)
     ready = trial.take(order)
-    return Prepared(ready, assign(ready.arm, ready.outcome, folds, binary=ready.binary), order)
+    return Prepared(ready, assign(ready.arm, folds), order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,20 +331,24 @@ class Fitting:
         low = 0.0 if float(self.trial.outcome.min()) >= 0 else -np.inf
         return Model(learner, self.base, effects, outcomes, shares, low, 1.0 if self.trial.binary else np.inf)
 
-    def _regress(
-        self, features: FloatArray, target: FloatArray, weight: FloatArray | None = None, *, binary: bool = False
+    def _outcome(self, features: FloatArray, rows: Trial) -> Predictor:
+        kind: Kind = "binary" if self.trial.binary else "outcome"
+        weight = inverse_propensity(rows)
+        return regress(features, rows.outcome, self.base, kind=kind, weight=weight, seed=self.seed % 2**32)
+
+    def _effect(
+        self, features: FloatArray, target: FloatArray, weight: FloatArray | None = None, worth: float = 1.0
     ) -> Predictor:
-        return regress(features, target, self.base, weight=weight, binary=binary, seed=self.seed % 2**32)
+        return regress(features, target, self.base, kind="effect", weight=weight, worth=worth, seed=self.seed % 2**32)
 
     def _arm_model(self, rows: Trial, arm: int) -> Predictor:
         own = rows.take(rows.arm == arm)
-        return self._regress(own.features, own.outcome, inverse_propensity(own), binary=self.trial.binary)
+        return self._outcome(own.features, own)
 
     def _joint_model(self, rows: Trial) -> Joint:
         products = self.base == "linear"
         seen = with_arm(rows.features, rows.arm, rows.arms, products=products)
-        fitted = self._regress(seen, rows.outcome, inverse_propensity(rows), binary=self.trial.binary)
-        return Joint(fitted, rows.arms, products)
+        return Joint(self._outcome(seen, rows), rows.arms, products)
 
     def _crossed(self, rows: Trial, outcomes: Outcomes) -> Crossed:
         """What a unit would have done in the other arm is predicted by that arm's model, which never saw the unit."""
@@ -354,17 +358,19 @@ class Fitting:
         for offer in range(1, rows.arms):
             own = rows.take(rows.arm == offer)
             gained = own.outcome - outcomes.predict(own.features)[:, 0]
-            on_offer.append(self._regress(own.features, gained, inverse_propensity(own)))
+            on_offer.append(self._effect(own.features, gained, inverse_propensity(own)))
             missed = expected[:, offer] - control.outcome
-            on_control.append(self._regress(control.features, missed, inverse_propensity(control)))
+            on_control.append(self._effect(control.features, missed, inverse_propensity(control)))
             weight.append(own.rows / (own.rows + control.rows))
         return Crossed(tuple(on_control), tuple(on_offer), tuple(weight))
 
     def _doubly_robust(self, rows: Trial, expected: FloatArray) -> Direct:
         scores = doubly_robust_scores(rows.outcome, rows.arm, rows.propensity, expected)
-        return Direct(
-            tuple(self._regress(rows.features, scores[:, offer] - scores[:, 0]) for offer in range(1, rows.arms))
-        )
+        found = []
+        for offer in range(1, rows.arms):
+            worth = _worth(rows.propensity[:, 0], rows.propensity[:, offer])
+            found.append(self._effect(rows.features, scores[:, offer] - scores[:, 0], worth=worth))
+        return Direct(tuple(found))
 
     def _residual(self, rows: Trial, expected: FloatArray) -> Direct:
         """Regress residuals of outcomes on residuals of the arm, among the units of an offer and of control."""
@@ -377,7 +383,8 @@ class Fitting:
             rest = two.outcome - (1 - chance) * mean[:, 0] - chance * mean[:, offer]
             varies = np.abs(given) > 1e-9
             target = np.divide(rest, given, out=np.zeros_like(rest), where=varies)
-            found.append(self._regress(two.features[varies], target[varies], given[varies] ** 2))
+            worth = _worth(1 - chance, chance)
+            found.append(self._effect(two.features[varies], target[varies], given[varies] ** 2, worth))
         return Direct(tuple(found))
 
 
@@ -403,6 +410,12 @@ def inverse_propensity(rows: Trial) -> FloatArray | None:
         if float(given.max() - given.min()) > 1e-9:
             return np.asarray(1.0 / own)
     return None
+
+
+def _worth(control: FloatArray, offer: FloatArray) -> float:
+    """Return the noise of an outcome over that of an effect which was divided by propensities, at most 1."""
+    both = (control > 0) & (offer > 0)
+    return float(1 / np.mean(1 / control[both] + 1 / offer[both])) if both.any() else 1.0
 
 
 def _given(held: int | None) -> tuple[int, ...]:
