@@ -179,7 +179,9 @@ def above_threshold(scores: FloatArray, priority: FloatArray, fold: IntArray) ->
         gains = np.cumsum((scores[rest, 1:] - scores[rest, :1])[order], axis=0)[last]
         place, offer = np.unravel_index(int(gains.argmax()), gains.shape)
         if gains[place, offer] > 0:
-            out[own & (priority >= ranked[last[place]])] = offer + 1
+            # Down to the last one means everybody, also those who rank below whoever was seen.
+            everybody = place == len(last) - 1
+            out[own & (everybody | (priority >= ranked[last[place]]))] = offer + 1
     return out
 
 
