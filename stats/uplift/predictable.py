@@ -114,6 +114,10 @@ def _trees(
     for arm in range(rows.arms):
         members = np.flatnonzero(rows.arm[:n] == arm)
         half[members] = np.arange(len(members)) % 2
+    known = ~np.isnan(rows.features[:n])
+    columns = rows.features[:n][:, known[half == 0].any(axis=0) & known[half == 1].any(axis=0)]
+    if not columns.shape[1]:
+        return 1.0, None
     arms = range(1, rows.arms) if rows.arms == 2 else range(rows.arms)
     z_values, found = [], []
     for arm in arms:
@@ -121,8 +125,8 @@ def _trees(
         for held in (0, 1):
             seen, kept = half != held, half == held
             model = HistGradientBoostingRegressor(**TREES, early_stopping=False, random_state=seed)
-            model.fit(rows.features[:n][seen], beyond[:n, arm][seen])
-            told = model.predict(rows.features[:n][kept])
+            model.fit(columns[seen], beyond[:n, arm][seen])
+            told = model.predict(columns[kept])
             told = told - told.mean() if constant else told
             chance = rows.propensity[:n, arm][kept]
             spread = float(np.sqrt((told**2 * chance * (1 - chance)).sum()))

@@ -93,7 +93,8 @@ def diagnose(trial: Trial, names: Sequence[str], *, logged: bool, seed: int = 0)
         seed: of the folds; the same figures in whatever order the rows stand.
 
     Raises:
-        ValueError: there is not one name for each column, or propensities differ between units without being logged.
+        ValueError: there are no units, there is not one name for each column, an attribute is infinite, or propensities
+            differ between units without being logged.
 
     >>> generator = np.random.default_rng(3)
     >>> age, half = generator.normal(40, 10, 2000), np.full((2000, 2), 0.5)
@@ -106,14 +107,18 @@ def diagnose(trial: Trial, names: Sequence[str], *, logged: bool, seed: int = 0)
     """
     if len(names) != trial.features.shape[1]:
         raise ValueError("there must be one name for each column of features")
+    if not trial.rows:
+        raise ValueError("there are no units")
+    if np.isinf(trial.features).any():
+        raise ValueError("every attribute must be a finite number, or missing")
     constant = bool((trial.propensity == trial.propensity[:1]).all())
     if not logged and not constant:
         raise ValueError("propensities that differ between units must be logged ones")
     rows = trial.take(canonical_order(trial, seed))
-    enough = bool(rows.rows) and int(np.bincount(rows.arm, minlength=rows.arms).min()) >= LEAST_UNITS
+    enough = int(np.bincount(rows.arm, minlength=rows.arms).min()) >= LEAST_UNITS
     differences = _differences(rows, names)
     told = predictable(rows, constant=constant, seed=seed) if enough else None
-    smallest = float(rows.propensity.min()) if rows.rows else 0.0
+    smallest = float(rows.propensity.min())
     findings = (
         _split(rows, logged=logged),
         _propensity(told, differences, enough=enough, attributes=len(names)),

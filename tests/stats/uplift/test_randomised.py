@@ -153,6 +153,21 @@ def test_too_little_to_tell_is_said() -> None:
     assert diagnose(alike, ["one"], logged=True).auc is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_columns_of_which_little_or_nothing_is_known() -> None:
+    generator = np.random.default_rng(9)
+    features = np.full((500, 4), np.nan)
+    features[:, 0], features[7, 1], features[:, 2] = generator.normal(0, 1e12, 500), 3.0, 5.0
+    arm = generator.integers(0, 2, 500)
+    found = diagnose(trial_of(features, arm, [0.5, 0.5]), list("abcd"), logged=True)
+    assert found.causal
+    assert [one.name for one in found.differences if one.name[0] != "a"] == ["b (missing)"]
+    nothing = diagnose(trial_of(features[:, 3:], arm, [0.5, 0.5]), ["d"], logged=True)
+    assert (nothing.auc, nothing.differences) == (None, ())
+    one_arm = diagnose(trial_of(features, np.zeros(500, dtype=np.intp), [0.5, 0.5]), list("abcd"), logged=True)
+    assert [problem.code for problem in one_arm.problems] == ["split"]
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     trial = random_trial(7, 1000, [0.5, 0.5])
     mixed = np.random.default_rng(1).permutation(1000)
@@ -166,6 +181,10 @@ def test_what_does_not_fit_is_refused() -> None:
         diagnose(random_trial(1, 100, [0.5, 0.5]), ["one"], logged=True)
     with pytest.raises(ValueError, match="logged"):
         diagnose(by_spend(1, 100), NAMES, logged=False)
+    with pytest.raises(ValueError, match="no units"):
+        diagnose(by_spend(1, 100).take(np.empty(0, dtype=np.intp)), NAMES, logged=True)
+    with pytest.raises(ValueError, match="finite"):
+        diagnose(trial_of(np.full((4, 1), np.inf), np.array([0, 1, 0, 1]), [0.5, 0.5]), ["one"], logged=True)
 
 
 @pytest.mark.slow
