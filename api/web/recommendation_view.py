@@ -301,7 +301,7 @@ class _Writing:
                         high=_plain(found.ci_high, digits),
                     )
                 )
-        return " ".join(said)
+        return unbroken(" ".join(said))
 
     def profile(self) -> tuple[ProfileLine, ...]:
         """Return how the target group differs."""

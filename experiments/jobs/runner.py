@@ -32,6 +32,7 @@ from experiments.settings import Settings
 from experiments.stages.asking import ask_for_stages
 from experiments.store import Patience, failure, open_store
 from experiments.store.clock import database_now
+from experiments.uplift.asking import ask_for_recommendations
 from experiments.webhooks import delivering
 from experiments.webhooks.addresses import private_allowed
 from experiments.webhooks.delivering import Deliverer, Due
@@ -212,6 +213,7 @@ class _Term:
             ("reports", self._refresh, pace.round_s),
             ("watch", self._watch, pace.round_s),
             ("policies", self._learn, pace.policies_s),
+            ("recommendations", self._recommend, pace.round_s),
             ("stages", self._ask_for_stages, pace.round_s),
             ("clean", self._clean, 3_600.0),
             ("export", self._ask_for_export, 3_600.0),
@@ -290,6 +292,11 @@ class _Term:
         asked = ask_for_stages(self._store, self._lease.check)
         if asked:
             _log.info("stages_asked_for", jobs=len(asked))
+
+    def _recommend(self) -> None:
+        asked = ask_for_recommendations(self._patient, self._lease.check)
+        if asked:
+            _log.info("recommendations_asked_for", jobs=len(asked))
 
     def _watch(self) -> None:
         watching.look(self._patient)

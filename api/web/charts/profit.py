@@ -128,9 +128,10 @@ def _curve(look: ProfitLook, x: Callable[[float], float], y: Callable[[float], f
         marks.append(element("line", x1=place, x2=place, y1=y(at), y2=BOTTOM, class_="ref"))
         marks.append(element("circle", cx=place, cy=y(at), r="4.5", class_="f-good"))
         marks.append(_said(look.marked_label, place, max(y(at) - 10, 11.0), "tg"))
-    # Below the curve's end, clear of the other label.
+    # Below the band's end, clear of the curve and of the other label.
+    height = height if last.low is None else y(last.low)
     marks.append(
-        element("text", look.all_label, x=RIGHT, y=min(height + 22, BOTTOM - 6), class_="ti", text_anchor="end")
+        element("text", look.all_label, x=RIGHT, y=min(height + 17, BOTTOM - 6), class_="ti", text_anchor="end")
     )
     return marks
 
