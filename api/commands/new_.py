@@ -40,7 +40,7 @@ def command(listed: bool, name: str | None, output: Path | None, force: bool) ->
     except InputError as error:
         raise UserError(str(error)) from None
     if output is None:
-        click.get_text_stream("stdout", encoding="utf-8").write(found.text)
+        click.echo(found.text, nl=False)
         return
     if output.exists() and not force:
         raise UserError(f"--output {output}: is there already; name another file, or add --force")
