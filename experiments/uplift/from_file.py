@@ -305,8 +305,9 @@ class _FileRows:
     ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
         if not self.roles.rfm:
             return None
+        # What is unknown stays NaN, which the rule ranks last: as 0, never having bought would be the latest purchase.
         recency, frequency, monetary = (
-            np.nan_to_num(found[self.roles.rfm[name]][known], nan=0.0) for name in ("recency", "frequency", "monetary")
+            found[self.roles.rfm[name]][known] for name in ("recency", "frequency", "monetary")
         )
         return recency, frequency, monetary
 
