@@ -59,6 +59,10 @@ class Responders:
     several: bool
     """More than one variant is compared, so lines carry variant names."""
     axis: Markup
+    everyone: tuple[ResponderLine, ...]
+    """The effect on all, a line a variant: what groups are compared with."""
+    said: tuple[str, ...]
+    """Where groups differ beyond chance: who responds best, who worst."""
     groups: tuple[ResponderGroup, ...]
     table: DataTable
     shrunken: bool
@@ -113,64 +117,55 @@ def _responders(
     )
     label = language.text(metric.label) or metric.name
     control = control_mean(metric)
-    flat = [(b, r) for b in breakdowns for r in b.rows]
+    several = len({r.variant for b in breakdowns for r in b.rows}) > 1
+    everyone = _everyone(metric, breakdowns, language)
+    shown = [everyone, *breakdowns]
     rows = []
-    for breakdown, row in flat:
+    for breakdown, row in ((b, r) for b in shown for r in b.rows):
         low, high, _adjusted = bounds(row.effect)
         attribute, level = _attribute(breakdown, language), language.text(row.label) or row.level
+        group = f"{attribute} {level}".strip()
+        heading = _("%(attribute)s: %(level)s", attribute=attribute, level=level) if attribute else level
         values = [abs(v) for v in (low, row.effect.estimate, high) if v is not None]
         size = control or max(values, default=None)
         phrase = numbers.range_in(low, high, "absolute", metric.unit, scale=size)
-        badge = reading_badge(_reading(row, metric, report.plan.alpha), language)
+        reading = _reading_of(breakdown, row, metric, report.plan.alpha)
         p_value = row.p_value_adjusted if row.p_value_adjusted is not None else row.p_value
         units = numbers.count(row.n + row.n_control)
         name = names.get(row.variant, row.variant)
         change = numbers.effect(row.effect.estimate, metric.unit, scale=size)
         conclusion = _(
             "%(group)s, %(variant)s: %(change)s, interval %(interval)s, %(reading)s",
-            group=f"{attribute} {level}",
+            group=group,
             variant=name,
             change=change,
             interval=phrase,
-            reading=badge.word,
+            reading=reading_badge(reading, language).word,
         )
         look = IntervalLook(
             low,
             row.effect.estimate,
             high,
-            reading=_reading(row, metric, report.plan.alpha),
+            reading=reading,
             label=conclusion,
             planning_value=None if row.shrunken is None else row.shrunken.estimate,
         )
-        rows.append(
-            ForestRow(
-                look,
-                (
-                    _("%(attribute)s: %(level)s", attribute=attribute, level=level),
-                    name,
-                    units,
-                    change,
-                    phrase,
-                    numbers.p_value(p_value),
-                ),
-            )
-        )
+        rows.append(ForestRow(look, (heading, name, units, change, phrase, numbers.p_value(p_value))))
     drawn = forest(
         rows,
         caption=_("Effect on %(metric)s by group", metric=label),
         columns=columns,
         write=lambda v, step: numbers.tick(v, metric.unit, step),
     )
-    several = len({r.variant for b in breakdowns for r in b.rows}) > 1
     groups = []
     position = 0
-    for breakdown in breakdowns:
+    for breakdown in shown:
         lines = []
         spans = {level: sum(r.level == level for r in breakdown.rows) for level in {r.level for r in breakdown.rows}}
         seen: set[str] = set()
         for row in breakdown.rows:
             cells, chart = rows[position].cells, drawn.charts[position]
-            reading = _reading(row, metric, report.plan.alpha)
+            reading = _reading_of(breakdown, row, metric, report.plan.alpha)
             lines.append(
                 ResponderLine(
                     level=language.text(row.label) or row.level,
@@ -194,7 +189,77 @@ def _responders(
         differences = _differences(breakdown, names, report.plan.alpha, language, numbers, metric)
         groups.append(ResponderGroup(_attribute(breakdown, language), tuple(lines), differences))
     shrunken = any(r.shrunken is not None and r.shrunken.estimate is not None for b in breakdowns for r in b.rows)
-    return Responders(metric.name, label, several, drawn.axis, tuple(groups), drawn.table, shrunken)
+    said = tuple(
+        sentence for b in breakdowns for sentence in _who(b, names, metric, report.plan.alpha, language, numbers)
+    )
+    first, *others = groups
+    return Responders(metric.name, label, several, drawn.axis, first.lines, said, tuple(others), drawn.table, shrunken)
+
+
+def _everyone(metric: MetricResult, breakdowns: list[Breakdown], language: Language) -> Breakdown:
+    """Return the effects on all, as the scorecard has them, in the shape of a breakdown with one level."""
+    units = {v.variant: v.n for v in metric.variants}
+    compared = {r.variant for b in breakdowns for r in b.rows}
+    rows = [
+        BreakdownRow(
+            level=language.gettext("All in the test"),
+            variant=c.variant,
+            n_control=units.get(metric.control, 0),
+            n=units.get(c.variant, 0),
+            effect=c.effect,
+            relative=c.relative,
+            p_value=c.p_value,
+            p_value_adjusted=c.p_value_adjusted,
+        )
+        for c in metric.comparisons
+        if c.variant in compared
+    ]
+    return Breakdown(attribute="", metric=metric.name, rows=rows)
+
+
+def _reading_of(breakdown: Breakdown, row: BreakdownRow, metric: MetricResult, alpha: float) -> Reading:
+    """Read a level's effect; that on all is read as the scorecard reads it."""
+    if not breakdown.attribute:
+        return next(c.reading for c in metric.comparisons if c.variant == row.variant)
+    return _reading(row, metric, alpha)
+
+
+def _who(
+    breakdown: Breakdown,
+    names: dict[str, str],
+    metric: MetricResult,
+    alpha: float,
+    language: Language,
+    numbers: Numbers,
+) -> list[str]:
+    """Say who responds best and who worst, of variants whose effect differs between groups beyond chance."""
+    _ = language.gettext
+    said = []
+    for test in breakdown.interactions:
+        if test.p_value_adjusted is None or test.p_value_adjusted > alpha:
+            continue
+        effects = [
+            (r.shrunken.estimate, language.text(r.label) or r.level)
+            for r in breakdown.rows
+            if r.variant == test.variant and r.shrunken is not None and r.shrunken.estimate is not None
+        ]
+        if len(effects) < 2:
+            continue
+        best, worst = sorted(effects, reverse=metric.direction == "increase")[:: len(effects) - 1]
+        size = control_mean(metric)
+        most, least = (numbers.effect(value, metric.unit, scale=size) for value, _level in (best, worst))
+        said.append(
+            _(
+                "%(variant)s by %(attribute)s: best with %(best)s (%(most)s), worst with %(worst)s (%(least)s).",
+                variant=names.get(test.variant, test.variant),
+                attribute=_attribute(breakdown, language),
+                best=best[1],
+                most=most,
+                worst=worst[1],
+                least=least,
+            )
+        )
+    return said
 
 
 def _shrunken(row: BreakdownRow, metric: MetricResult, numbers: Numbers) -> str:
