@@ -96,7 +96,7 @@ def _weeks(kept: list[Run]) -> list[Week]:
             moves=run.detail.moves,
             rule_changed=moved,
         )
-        for run, moved in zip(found, [*changed, False], strict=True)
+        for run, moved in zip(found, [*changed, *([False] if found else [])], strict=True)
     ]
 
 

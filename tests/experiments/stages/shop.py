@@ -43,7 +43,7 @@ stages:
 
 def define(store: Store, rule: str = RULE, zone: str = "Asia/Shanghai") -> None:
     """Apply the project and a stage rule."""
-    Repository(store).apply(load_text(f"{PROJECT.format(zone=zone)}---{rule}"), "tests")
+    Repository(store).apply(load_text(f"{PROJECT.format(zone=zone)}---\n{rule}"), "tests")
 
 
 def at(text: str, zone: str = "Asia/Shanghai") -> int:
