@@ -68,12 +68,9 @@ class Beside:
 
     def moments(self, measured: MeasuredExperiment) -> dict[str, Moments]:
         """Return the moments of what was measured beside, by variant: ``economics``, ``after`` and ``novelty``."""
-        groups = []
-        columns = self.columns
-        if columns is not None:
-            c = columns
-            money = (c.profit, c.redemption, c.contact, c.buyers, c.redemptions, c.orders, c.value, *c.covariates)
-            groups += [ColumnGroup(ECONOMICS, money), ColumnGroup(AFTER, (c.profit, f"{c.profit}_after"))]
+        groups = [] if self.columns is None else [ColumnGroup(ECONOMICS, self._money_columns(self.columns))]
+        if self.columns is not None:
+            groups.append(ColumnGroup(AFTER, (self.columns.profit, f"{self.columns.profit}_after")))
         if self.halved is not None:
             name = self.halved.spec.value
             groups.append(ColumnGroup(NOVELTY, (f"{name}_first", f"{name}_second")))
@@ -81,6 +78,24 @@ class Beside:
             return {}
         cells = compute_cells(measured.table, groups, measured.scans, variant="variant", variants=measured.variants)
         return cells.totals
+
+    def money_by_day(self, measured: MeasuredExperiment) -> Moments:
+        """Return the moments of the money by variant and day of entry, for tests that are judged at looks.
+
+        Raises:
+            ValueError: no profit is measured.
+        """
+        if self.columns is None:
+            raise ValueError("no profit is measured")
+        group = ColumnGroup(ECONOMICS, self._money_columns(self.columns))
+        cells = compute_cells(
+            measured.table, [group], measured.scans, variant="variant", variants=measured.variants, day="day"
+        )
+        return cells.by_day(ECONOMICS)
+
+    @staticmethod
+    def _money_columns(c: Columns) -> tuple[str, ...]:
+        return (c.profit, c.redemption, c.contact, c.buyers, c.redemptions, c.orders, c.value, *c.covariates)
 
 
 def _window(metric: MeasuredMetric) -> Part:

@@ -160,7 +160,7 @@ class _Builder:
         results = self.results(srm)
         breakdowns, too_many = self.breakdowns(plan.alpha)
         sections = self.design.sections(self.estimates, plan.alpha)
-        economics = self.design.economics(results, plan)
+        economics = self.design.economics(results, plan, self.looks)
         report = Report(
             plan=plan,
             srm=srm,

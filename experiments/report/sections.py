@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.definitions import Experiment
 from experiments.measure.clusters import MAX_CLUSTERS, Clustering, clustering, sums_by_cluster
-from experiments.measure.economics import Beside
+from experiments.measure.economics import ECONOMICS, Beside
 from experiments.measure.experiment import MeasuredExperiment
 from experiments.measure.order_statistics import quantiles_of
 from experiments.measure.overlaps import overlaps
@@ -216,13 +216,22 @@ class Design:
         """The moments of that, by variant."""
         return self.beside.moments(self.measured) if self.measured.units.counts else {}
 
-    def economics(self, results: Sequence[MetricResult], plan: Plan) -> Economics | None:
-        """Return whether the offers paid for themselves, where a profit is measured."""
+    def economics(self, results: Sequence[MetricResult], plan: Plan, looks: Looks | None = None) -> Economics | None:
+        """Return whether the offers paid for themselves, where a profit is measured.
+
+        Args:
+            results: the scorecard.
+            plan: names and offers.
+            looks: group sequential: the units are those of the last one, as in the scorecard.
+        """
         profit = self.beside.profit
         if profit is None:
             return None
         result = next(r for r in results if r.name == profit.spec.name)
-        return economics_of(self.beside, self.beside_moments, result, plan, dependent=self.dependent)
+        moments = self.beside_moments
+        if looks is not None and moments and not self.dependent:
+            moments = moments | {ECONOMICS: latest(looks.history(self.beside.money_by_day(self.measured)))}
+        return economics_of(self.beside, moments, result, plan, dependent=self.dependent)
 
     def novelty(self, plan: Plan) -> list[Check]:
         """Return whether effects change with the days since entry, where that can be told."""

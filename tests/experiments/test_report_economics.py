@@ -204,6 +204,22 @@ def test_intervals_are_those_of_the_reports_inference(shop: Store, inference: st
     assert np.sign(one.roi.ci_low) == np.sign(low)
 
 
+def test_a_watched_tests_money_is_that_of_its_last_look(shop: Store) -> None:
+    """Group sequential: only members whose windows were over by the last look, as in the scorecard."""
+    defined(shop, enrolment="rolling", planned_units=3000, analysis={"inference": "group_sequential"})
+    rows = campaign(rolling=True)
+    report = reported(shop, rows, START_US + 20 * DAY_US)
+    assert report.economics is not None
+    one, total = report.economics.offers[0], report.metrics[0].comparisons[0].total
+    assert total is not None
+    assert 0 < one.units < 1500
+    assert one.units == report.metrics[0].variants[1].n
+    assert (one.profit.estimate, one.profit.ci_low) == pytest.approx((total.estimate, total.ci_low_adjusted), rel=1e-9)
+    assert one.extra_margin.estimate == pytest.approx((one.profit.estimate or 0) + (one.cost or 0), rel=1e-9)
+    early = build_report(shop, "winback", START_US + 12 * DAY_US)
+    assert early.economics is None
+
+
 def test_members_that_hang_together_have_no_intervals_but_the_profits(shop: Store) -> None:
     defined(shop, analysis={"cluster": "tier", "randomised_by_cluster": True})
     rows = [
