@@ -7,7 +7,7 @@ counts in the report; of these only units whose window is over, because their ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,16 @@ class _Reading:
 
 
 @dataclass(frozen=True, eq=False)
+class _Priced:
+    """Prices, and what each unit redeemed and earned, as far as the log says."""
+
+    prices: Prices
+    redemptions: FloatArray | None = None
+    earned: FloatArray | None = None
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class _Learning:
     """Columns on their way to rows that are learned from."""
 
@@ -146,19 +156,20 @@ class _Learning:
         facts = facts_from(kept, unit)
         columns: dict[str, Column] = {**self._attributes(kept), **facts}
         outcome = self._outcome(kept, unit)
-        prices, redemptions, assumed = self._prices(kept, arm, outcome, unit)
+        priced = self._prices(kept, arm, outcome, unit)
         trial, encoder = assemble(outcome, arm, self._propensity(kept["logged"], arm), columns)
         metric = reading.outcome.metric
         return Learned(
             trial=trial,
             columns=columns,
             encoder=encoder,
-            prices=prices,
+            prices=priced.prices,
             arms=arms,
             units=kept["unit"],
             outcome=metric.key,
             currency=reading.declared.currency if self._is_money else None,
-            redemptions=redemptions,
+            redemptions=priced.redemptions,
+            earned=priced.earned,
             counts=counts,
             weights=self.weights,
             logged=True,
@@ -168,7 +179,7 @@ class _Learning:
             data_until=reading.plan.now_us,
             outcome_label=dict(metric.name),
             labels={**self._labels(), **LABELS},
-            assumed=assumed,
+            assumed=priced.assumed,
         )
 
     @property
@@ -201,11 +212,16 @@ class _Learning:
 
     def _labels(self) -> dict[str, dict[str, str]]:
         attributes = self.reading.declared.project.attributes
-        return {
-            name: dict(label)
-            for name in self.reading.attributes
-            if name in attributes and (label := attributes[name].label) is not None
-        }
+        labels: dict[str, dict[str, str]] = {}
+        for name in self.reading.attributes:
+            known = attributes.get(name)
+            label = dict(known.label) if known is not None and known.label is not None else {}
+            if known is not None and known.type == "date":
+                plain = {"en": label.get("en", name), "zh-CN": label.get("zh-CN", name)}
+                label = {"en": f"{plain['en']}, days ago", "zh-CN": f"{plain['zh-CN']}（天前）"}
+            if label:
+                labels[name] = label
+        return labels
 
     def _outcome(self, kept: Mapping[str, NDArray[Any]], unit: int) -> FloatArray:
         own = self.reading.outcome
@@ -235,48 +251,47 @@ class _Learning:
 
     def _prices(
         self, kept: Mapping[str, NDArray[Any]], arm: NDArray[np.intp], outcome: FloatArray, unit: int
-    ) -> tuple[Prices, FloatArray | None, tuple[str, ...]]:
+    ) -> _Priced:
         own, arms = self.reading.outcome, len(self.reading.arms)
         if own.metric.type == "profit":
-            return Prices.none(arms), None, ()
+            return _Priced(Prices.none(arms))
         if not self._is_money:
-            return Prices.none(arms), None, ()
+            return _Priced(Prices.none(arms))
         contact, total = self._contact(), float(outcome.sum())
-        assumed: list[str] = []
+        cost = -np.nan_to_num(kept[COST]) / unit
+        count = np.nan_to_num(kept[REDEEMED_COUNT])
+        by_arm = [arm == place for place in range(arms)]
+        values, earned, assumed = None, None, []
         if self.wanted.value is not None:
             value = self.wanted.value
             assumed.append("given_value")
         elif own.is_money:
-            value = 1.0
+            value, earned = 1.0, outcome - cost - contact[arm]
         else:
-            margin = float(np.nan_to_num(kept[MARGIN] - kept[COST]).sum()) / unit
-            value = margin / total if total > 0 else 0.0
-        cost = -np.nan_to_num(kept[COST]) / unit
-        count = np.nan_to_num(kept[REDEEMED_COUNT])
-        by_arm = [np.flatnonzero(arm == place) for place in range(arms)]
-        price, share = np.zeros(arms), np.zeros(arms)
+            margin = np.nan_to_num(kept[MARGIN] - kept[COST]) / unit
+            value = float(margin.sum()) / total if total > 0 else 0.0
+            # What an order leaves differs by arm: baskets are filled up for an offer, or bought for less.
+            values = np.array([_per(margin[rows], outcome[rows], value) for rows in by_arm])
+            earned = margin - cost - contact[arm]
         if not count.any():
-            return self._as_declared(value, contact, assumed)
+            return self._as_declared(Prices(value, np.zeros(arms), np.zeros(arms), contact, values), assumed)
+        price, share = np.zeros(arms), np.zeros(arms)
         for place in range(1, arms):
-            rows = by_arm[place]
-            redeemed, earned = float(count[rows].sum()), float(outcome[rows].sum())
-            if redeemed > 0 and earned > 0:
-                price[place] = float(cost[rows].sum()) / redeemed
-                share[place] = redeemed / earned
+            redeemed, brought = float(count[by_arm[place]].sum()), float(outcome[by_arm[place]].sum())
+            if redeemed > 0 and brought > 0:
+                price[place] = float(cost[by_arm[place]].sum()) / redeemed
+                share[place] = redeemed / brought
         safe = np.where(price > 0, price, 1.0)
-        return (
-            Prices(value, price, share, contact),
-            np.where(price[arm] > 0, cost / safe[arm], 0.0) + 0.0,
-            tuple(assumed),
-        )
+        used = np.where(price[arm] > 0, cost / safe[arm], 0.0) + 0.0
+        return _Priced(Prices(value, price, share, contact, values), used, earned, tuple(assumed))
 
-    def _as_declared(
-        self, value: float, contact: FloatArray, assumed: Sequence[str]
-    ) -> tuple[Prices, FloatArray | None, tuple[str, ...]]:
+    def _as_declared(self, prices: Prices, assumed: Sequence[str]) -> _Priced:
         """Return prices where nobody reports redemptions: every outcome under an offer redeems it."""
-        price = np.array([self.reading.outcome.declared_cost(arm, value) for arm in self.reading.arms])
+        cost = [self.reading.outcome.declared_cost(arm, prices.value) for arm in self.reading.arms]
+        price = np.array(cost, dtype=np.float64)
         given = ("every_buyer_redeems",) if price.any() else ()
-        return Prices(value, price, (price > 0).astype(np.float64), contact), None, (*assumed, *given)
+        redeemed = (price > 0).astype(np.float64)
+        return _Priced(replace(prices, redemption=price, redeemed=redeemed), None, None, (*assumed, *given))
 
     def _propensity(self, logged: FloatArray, arm: NDArray[np.intp]) -> FloatArray:
         """Return (n, K + 1): the split; where the log says otherwise of the arm given, that, and the others scaled."""
@@ -290,6 +305,11 @@ class _Learning:
             out[differs] *= ((1 - logged) / (1 - split[arm]))[differs, None]
             out[rows[differs], arm[differs]] = logged[differs]
         return out
+
+
+def _per(amounts: FloatArray, outcomes: FloatArray, otherwise: float) -> float:
+    total = float(outcomes.sum())
+    return float(amounts.sum()) / total if total > 0 else otherwise
 
 
 def _rfm(facts: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -49,6 +49,8 @@ class Learned:
     """``None`` where nothing says what an outcome is worth: money is the outcome itself then."""
     redemptions: FloatArray | None = None
     """(n,), how often each unit redeemed, where that is known."""
+    earned: FloatArray | None = None
+    """(n,), what each unit earned net of all costs, where the log says so; policies are valued in it."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Units by arm, before any were left out for an outcome that is missing or not final."""
     weights: Mapping[str, float] = field(default_factory=dict)

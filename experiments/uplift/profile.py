@@ -51,8 +51,8 @@ def _number(
 ) -> tuple[float, ProfileRow] | None:
     known = ~np.isnan(values)
     inside, outside = values[target & known], values[~target & known]
-    if not (len(inside) and len(outside)):
-        return None
+    if not (len(inside) and len(outside)) or np.median(inside) == np.median(outside):
+        return None  # medians that are alike tell nothing of the group
     spread = float(np.std(values[known]))
     width = abs(float(inside.mean() - outside.mean())) / spread if spread > 0 else 0.0
     row = ProfileRow(

@@ -164,6 +164,7 @@ class _Writing:
             "folds": self.folds,
             "prices": {
                 "value": prices.value,
+                "values": prices.worth.tolist(),
                 "redemption": prices.redemption.tolist(),
                 "redeemed": prices.redeemed.tolist(),
                 "contact": prices.contact.tolist(),
@@ -190,6 +191,7 @@ class _Writing:
             learned.trial,
             learned.prices,
             redemptions=learned.redemptions,
+            earned=learned.earned,
             rfm=score,
             names=learned.encoder.names,
             folds=self.folds,
@@ -202,7 +204,7 @@ class _Writing:
         """(n, K + 1), doubly robust scores of what each arm costs in offers and contacts."""
         learned, prices = self.learned, self.learned.prices
         trial = learned.trial
-        spent = prices.value * trial.outcome - prices.realised(trial.outcome, trial.arm, learned.redemptions)
+        spent = prices.spent(trial.outcome, trial.arm, learned.redemptions)
         expected = prices.expected_cost(self.found.choice.expected)
         return doubly_robust_scores(spent, trial.arm, trial.propensity, expected)
 
@@ -284,5 +286,7 @@ class _Writing:
 def prices_of(settings: Mapping[str, Any]) -> Prices:
     """Return the prices that a document's ``settings`` hold."""
     found: Mapping[str, Sequence[float] | float] = settings["prices"]
-    arrays = {name: np.asarray(found[name], dtype=np.float64) for name in ("redemption", "redeemed", "contact")}
+    arrays = {
+        name: np.asarray(found[name], dtype=np.float64) for name in ("redemption", "redeemed", "contact", "values")
+    }
     return Prices(float(found["value"]), **arrays)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A short rule that an audience can be made of: the tree of at most two questions that earns most, as an audience rule.
+"""A short rule that an audience can be made of: who should get the usual offer, by at most two questions.
 
 Only questions that a rule can ask: about attributes, not about what was ordered before, which no member carries along.
 """
@@ -29,10 +29,12 @@ LEAST_GROUP = 0.02
 class SayableTree:
     """A tree, what it gives to whom when its questions are learned on other units, and the rule that it is."""
 
+    arm: int
+    """The offer that it gives to some and not to others."""
     choice: IntArray
     """(n,), of trees that were fitted without the unit's fold."""
     rule: dict[str, Any] | None
-    """Who gets an offer; ``None`` where everybody or nobody does."""
+    """Who gets the offer; ``None`` where everybody or nobody does, or where the tree earns no more than that."""
 
     def result(self, found: Recommended, costs: FloatArray, alpha: float) -> PolicyResult:
         """Return what it is worth.
@@ -62,17 +64,33 @@ def sayable_tree(learned: Learned, found: Recommended, kinds: Kinds) -> SayableT
         return None
     features = learned.trial.features[:, places]
     names = [columns[place].name for place in places]
-    choice = np.zeros(len(features), dtype=np.intp)
+    arm = usual_offer(found)
+    scores = found.scores[:, [0, arm]]
     fold = found.choice.fold
-    for held in np.unique(fold):
-        rest, own = fold != held, fold == held
-        choice[own] = policy_tree.fit(found.scores[rest], features[rest], names).choice(features[own])
-    tree = policy_tree.fit(found.scores, features, names)
+    best: tuple[float, int, IntArray] | None = None
+    for depth in (1, 2):
+        choice = np.zeros(len(features), dtype=np.intp)
+        for held in np.unique(fold):
+            rest, own = fold != held, fold == held
+            choice[own] = policy_tree.fit(scores[rest], features[rest], names, depth=depth).choice(features[own])
+        worth = float(scores[np.arange(len(scores)), choice].mean())
+        if best is None or worth > best[0]:  # a second question must earn something
+            best = worth, depth, arm * choice
+    assert best is not None  # noqa: S101 - two depths were tried
+    tree = policy_tree.fit(scores, features, names, depth=best[1])
     given = float(np.mean(tree.choice(features) > 0))
     rule = None
-    if LEAST_GROUP <= given <= 1 - LEAST_GROUP:
+    if LEAST_GROUP <= given <= 1 - LEAST_GROUP and best[0] > float(scores.mean(axis=0).max()):
         rule = rule_of(tree, _Asking(learned, [columns[place] for place in places], kinds))
-    return SayableTree(choice, rule)
+    return SayableTree(arm, best[2], rule)
+
+
+def usual_offer(found: Recommended) -> int:
+    """Return the offer that most get by choosing unit by unit, or, where none does, the best one for all."""
+    mix = np.asarray(found.policies["personalised"].mix[1:])
+    if mix.max() > 0:
+        return int(mix.argmax()) + 1
+    return int(found.scores[:, 1:].mean(axis=0).argmax()) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +162,24 @@ def rule_of(tree: policy_tree.Tree, asking: _Asking) -> dict[str, Any] | None:
     for path, leaf in tree.leaves:
         if leaf.arm == 0:
             continue
-        parts = [asking.comparison(condition) for condition in path]
+        parts = [asking.comparison(condition) for condition in _tightest(path)]
         groups.append(parts[0] if len(parts) == 1 else {"all": parts})
     groups = _merged(tree, groups, asking)
     if not groups:
         return None
     return groups[0] if len(groups) == 1 else {"any": groups}
+
+
+def _tightest(path: Sequence[policy_tree.Condition]) -> list[policy_tree.Condition]:
+    """Return the answers without those that another one says more narrowly."""
+    kept: dict[tuple[int, bool], policy_tree.Condition] = {}
+    for condition in path:
+        place = condition.column, condition.at_most
+        other = kept.get(place)
+        narrower = other is None or (condition.threshold < other.threshold) == condition.at_most
+        if narrower:
+            kept[place] = condition
+    return list(kept.values())
 
 
 def _merged(tree: policy_tree.Tree, groups: list[dict[str, Any]], asking: _Asking) -> list[dict[str, Any]]:

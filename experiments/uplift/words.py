@@ -245,7 +245,7 @@ def figures_label(label: Text, lang: str) -> str:
 
 _LABELS: dict[str, Text] = {
     "personalised": {"en": "By predicted gain", "zh-CN": "按预测增量"},
-    "tree": {"en": "A rule of at most two questions", "zh-CN": "至多两个条件的规则"},
+    "tree": {"en": "By a rule of two questions", "zh-CN": "按两个条件的规则"},
     "best_single": {"en": "Best single choice", "zh-CN": "最佳单一选择"},
     "response": {"en": "Most likely to buy first", "zh-CN": "最可能购买者优先"},
     "rfm": {"en": "Best RFM first", "zh-CN": "RFM 最高者优先"},
@@ -344,11 +344,21 @@ def method_texts(learned: Learned, found: Recommended, alpha: float, folds: int)
     ]
     if learned.currency is not None and prices.value != 1.0:
         value = {lang: figures.money(prices.value, learned.currency, lang=lang) for lang in LANGUAGES}
+        own = prices.values is not None
         out.append(
             {
-                "en": f"An outcome is worth {value['en']} before offer costs, the same for everybody; offers cost what "
-                "their redemptions do, contacts what they cost each.",
-                "zh-CN": f"每次转化在扣除优惠成本前价值 {value['zh-CN']}，人人相同；优惠成本按核销计，触达成本按次计。",
+                "en": f"To choose by, an outcome is worth {value['en']} before offer costs"
+                f"{' on average over the arms, each with its own mean' if own else ''}; offers cost what their "
+                "redemptions do, contacts what they cost each.",
+                "zh-CN": f"选择时，每次转化在扣除优惠成本前{'平均' if own else ''}价值 {value['zh-CN']}"
+                f"{'（各组用各自均值）' if own else ''}；优惠成本按核销计，触达成本按次计。",
+            }
+        )
+    if learned.earned is not None:
+        out.append(
+            {
+                "en": "Policies are valued in what each member really earned: margin less redemptions and contact.",
+                "zh-CN": "策略按每位会员的实际利润估值：毛利减去核销与触达成本。",
             }
         )
     return out

@@ -31,12 +31,20 @@ class Prices:
     """(K + 1,): expected redemptions for an outcome of 1 under the arm; 1: every buyer redeems."""
     contact: FloatArray
     """(K + 1,): cost of sending the arm's offer to one unit."""
+    values: FloatArray | None = None
+    """(K + 1,): value of an outcome of 1 under each arm, where these differ: baskets shrink or grow under an offer.
+    ``None``: ``value`` under all."""
 
     @classmethod
     def none(cls, arms: int) -> Prices:
         """Return prices that leave outcomes as they are: each is worth 1, and nothing costs anything."""
         zero = np.zeros(arms)
         return cls(1.0, zero, zero, zero)
+
+    @property
+    def worth(self) -> FloatArray:
+        """(K + 1,): value of an outcome of 1 under each arm, before the offer's cost."""
+        return np.full(len(self.contact), self.value) if self.values is None else self.values
 
     def net(self, outcomes: FloatArray) -> FloatArray:
         """Return what each arm would earn, net of its cost.
@@ -47,7 +55,7 @@ class Prices:
         Returns:
             (n, K + 1), money a unit.
         """
-        return (self.value - self.redemption * self.redeemed) * outcomes - self.contact
+        return (self.worth - self.redemption * self.redeemed) * outcomes - self.contact
 
     def expected_cost(self, outcomes: FloatArray) -> FloatArray:
         """Return what each arm's offer would cost in redemptions and contact, (n, K + 1)."""
@@ -64,5 +72,9 @@ class Prices:
         Returns:
             (n,), money.
         """
+        return self.worth[arm] * outcome - self.spent(outcome, arm, redemptions)
+
+    def spent(self, outcome: FloatArray, arm: IntArray, redemptions: FloatArray | None = None) -> FloatArray:
+        """Return what each unit's own arm cost in redemptions and contact, (n,); see `realised`."""
         used = self.redeemed[arm] * outcome if redemptions is None else redemptions
-        return self.value * outcome - self.redemption[arm] * used - self.contact[arm]
+        return self.redemption[arm] * used + self.contact[arm]

@@ -74,6 +74,7 @@ def recommend(
     prices: Prices,
     *,
     redemptions: FloatArray | None = None,
+    earned: FloatArray | None = None,
     rfm: FloatArray | None = None,
     names: Sequence[str] | None = None,
     candidates: Sequence[tuple[Learner, Base]] = CANDIDATES,
@@ -87,6 +88,8 @@ def recommend(
         trial: rows; their order makes no difference.
         prices: of outcomes and arms.
         redemptions: (n,), how often each unit redeemed its offer, where that was seen.
+        earned: (n,), what each unit earned, net of what its own arm cost, where that was seen: policies are valued in
+            it. ``None``: the worth of its outcome less its redemptions and contact.
         rfm: (n,), a score of recency, frequency and money; the rule gives the best offer to those who rank highest.
         names: of the columns, for the tree's questions.
         candidates: learner and base.
@@ -108,9 +111,9 @@ def recommend(
         raise ValueError(f"there are prices of {len(prices.contact)} arms, and {trial.arms} arms")
     chosen = choose(trial, candidates, folds=folds, seed=seed)
     net = prices.net(chosen.fitted.outcomes)
-    money = prices.realised(trial.outcome, trial.arm, redemptions)
+    money = prices.realised(trial.outcome, trial.arm, redemptions) if earned is None else earned
     scores = doubly_robust_scores(money, trial.arm, trial.propensity, prices.net(chosen.expected))
-    spent = prices.value * trial.outcome - money
+    spent = prices.spent(trial.outcome, trial.arm, redemptions)
     costs = doubly_robust_scores(spent, trial.arm, trial.propensity, prices.expected_cost(chosen.expected))
     fold = chosen.fold
     named = tuple(names) if names is not None else tuple(f"x{place}" for place in range(trial.features.shape[1]))
