@@ -214,8 +214,15 @@ def _campaign(
 ) -> None:
     """Decide each asked member and let the offers take effect."""
     variant_of: dict[str, list[tuple[int, int]]] = {}
+    last, orders = shop.order_history(world.members, world.orders, int(asked_at.min()))
     for member, at in zip(asked.tolist(), asked_at.tolist(), strict=True):
-        attributes = {"stage": shop.STAGES[stage[member]], "tier": shop.TIERS[world.members.tier[member]]}
+        attributes = {
+            "stage": shop.STAGES[stage[member]],
+            "tier": shop.TIERS[world.members.tier[member]],
+            "joined_at": _iso(int(world.members.joined_at[member])),
+            "last_order_at": _iso(int(last[member])),
+            "orders_180d": int(orders[member]),
+        }
         decision = decide(
             snapshot, experiment, world.members.ids[member], now=at, state=MemberState(attributes=attributes)
         )
@@ -239,7 +246,9 @@ def _take_effect(
     if effect.offer is not None:
         valid_from = np.full(len(world.members.ids), np.iinfo(np.int64).max)
         valid_from[member] = since_us
-        extra = story.offered_orders(rng, world.members, member, since_us, now, effect)
+        last, _ = shop.order_history(world.members, world.orders, int(since_us.min()))
+        silent = (since_us - last[member]) / DAY_US
+        extra = story.offered_orders(rng, world.members, member, since_us, now, effect, silent)
         world.orders = Orders(
             *(
                 np.concatenate([getattr(world.orders, name), getattr(extra, name)])

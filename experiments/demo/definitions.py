@@ -276,6 +276,7 @@ schedule: {start: @WINBACK_START@, end: @WINBACK_END@}
 planned_units: 8000
 planned_days: 28
 no_effect_within: "5%"
+analysis: {features: [last_order_at, joined_at, orders_180d]}
 overrides: {tester-save20: save20, tester-points: points500}
 made: {salt: "@SALT dormant-winback@"}
 ---

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.demo import shop
-from experiments.demo.shop import DAY_US, Index, Members, Orders
+from experiments.demo.shop import DAY_US, Index, Members, Orders, Real
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Effect:
         days: how long it works after the decision.
         extra_buyers: probability of one order that would not have happened otherwise.
         by_tier: multiplies ``extra_buyers`` for basic, silver and gold members.
+        by_silence: (days since the last order, what multiplies ``extra_buyers`` from there on), in order.
         basket: multiplies the value of every order.
         lift_to_minor: baskets between 70 % of it and it are filled up to it with probability .65.
         margin: multiplies the margin (a percentage off draws people to low-margin goods).
@@ -36,6 +37,7 @@ class Effect:
     days: float = 14.0
     extra_buyers: float = 0.0
     by_tier: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    by_silence: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     basket: float = 1.0
     lift_to_minor: int = 0
     margin: float = 1.0
@@ -48,7 +50,8 @@ NOTHING = Effect()
 
 TRUTH: dict[tuple[str, str], Effect] = {
     ("dormant-winback", "save20"): Effect(
-        offer="coupon-20-100", extra_buyers=0.075, by_tier=(0.95, 1.1, 1.3), lift_to_minor=10_000, basket=1.06,
+        offer="coupon-20-100", extra_buyers=0.075, by_tier=(0.95, 1.1, 1.3),
+        by_silence=((0.0, 2.6), (120.0, 0.1)), lift_to_minor=10_000, basket=1.06,
         redeems=0.92, minimum_minor=10_000,
     ),
     ("dormant-winback", "percent15"): Effect(
@@ -74,7 +77,13 @@ this variant never reached the service. The report must find the broken split.""
 
 
 def offered_orders(
-    rng: np.random.Generator, members: Members, member: Index, since_us: Index, until_us: int, effect: Effect
+    rng: np.random.Generator,
+    members: Members,
+    member: Index,
+    since_us: Index,
+    until_us: int,
+    effect: Effect,
+    silent_days: Real,
 ) -> Orders:
     """Draw the extra orders that an offer causes.
 
@@ -85,8 +94,11 @@ def offered_orders(
         since_us: when each got it, k.
         until_us: the present; later orders have not happened yet.
         effect: what the offer does.
+        silent_days: days since each one's last order when it got the offer, k.
     """
     probability = effect.extra_buyers * np.array(effect.by_tier)[members.tier[member]]
+    since, factors = (np.array(column) for column in zip(*effect.by_silence, strict=True))
+    probability = probability * factors[np.maximum(np.searchsorted(since, silent_days, side="right") - 1, 0)]
     buys = rng.random(len(member)) < probability
     delay = np.minimum(rng.exponential(0.3, buys.sum()), 0.98) * effect.days * DAY_US
     at = since_us[buys] + delay.astype(np.int64)
