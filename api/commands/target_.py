@@ -242,6 +242,7 @@ def _of_experiment(
     asked: dict[str, Any], after: tuple[str | None, str | None, str], document: str, lang: str,
 ) -> None:  # fmt: skip
     from api.commands.opening import opened
+    from experiments.keeping.heads import read_experiment
     from experiments.keeping.repository import Repository
     from experiments.targeting import archive, draft, segment
     from experiments.targeting.asking import request_of
@@ -252,6 +253,13 @@ def _of_experiment(
         raise click.UsageError("say what to make: --output FILE, --save-segment KEY or --draft KEY")
     made: Audience | None = None
     with opened(where) as (store, _):
+        with store.read() as connection:
+            read_experiment(connection, experiment)
+        _, found = archive.recommendation(store, experiment, asked["recommendation"])
+        repository = Repository(store)
+        if segment_key is not None:
+            segment.save(repository, found, segment_key, actor)
+            click.echo(f"segment {segment_key} says whom the recommendation of {experiment} is about", err=True)
         if output is not None:
             file_format = _format(output)
             path = None if listed is None else Path(listed)
@@ -268,11 +276,6 @@ def _of_experiment(
             _show(made, document, lang, output)
         elif listed is not None:
             raise click.UsageError("--list goes with --output FILE")
-        _, found = archive.recommendation(store, experiment, asked["recommendation"])
-        repository = Repository(store)
-        if segment_key is not None:
-            segment.save(repository, found, segment_key, actor)
-            click.echo(f"segment {segment_key} says whom the recommendation of {experiment} is about", err=True)
         if draft_key is not None:
             drafted = draft.create(repository, found, draft_key, actor, audience=made)
             arms = ", ".join(variant.key for variant in drafted.variants)

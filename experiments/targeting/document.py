@@ -24,6 +24,9 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     name: Text = {}
     offer: str | None = None
     members: int
+    """All who get it."""
+    explored: int = 0
+    """Of them, those who drew it at random."""
     predicted_gain: float
     """What it is expected to earn with them, net of its cost, beyond giving them nothing."""
     expected_cost: float | None = None

@@ -1,7 +1,7 @@
 """The experiment that tests a recommendation: control, the best single offer for everybody, and each member's own.
 
 Nothing is believed because a model says so: what was learned on one campaign is tried on the next one, beside what
-would be done without it.
+would be done without it. Where there was no evidence that members differ, there is nothing of their own to try.
 """
 
 from __future__ import annotations
@@ -22,6 +22,20 @@ ATTRIBUTE = "recommended_offer"
 LABEL: Text = {"en": "Recommended offer", "zh-CN": "推荐优惠"}
 POLICY = "policy"
 POWER = 0.8
+_OWN_NAME = (": each member's own offer", "：一人一策验证")
+_SINGLE_NAME = (": one offer for all", "：单一优惠验证")
+_PERSONAL = {
+    "hypothesis": {
+        "en": "Choosing each member's offer as recommended earns more than the best single offer for everybody.",
+        "zh-CN": "按推荐为每位会员选择优惠，收益高于向所有人发放最佳单一优惠。",
+    }
+}
+_SINGLE = {
+    "hypothesis": {
+        "en": "Giving everybody the best single offer earns more than giving nothing.",
+        "zh-CN": "向所有人发放最佳单一优惠，收益高于不发。",
+    }
+}
 
 
 def create(
@@ -46,7 +60,9 @@ def create(
     project = repository.project()
     documents = [_document(source, found, key, audience)]
     declared = project.attributes.get(ATTRIBUTE)
-    if declared is None:
+    if not found.evidence:
+        pass  # there is one choice for all, and no policy that needs it
+    elif declared is None:
         documents.insert(0, _with_attribute(project, repository))
     elif declared.type != "string":
         raise InputError(
@@ -84,23 +100,24 @@ def _document(source: Experiment, found: Recommendation, key: str, audience: Aud
         own["channel"] = given.channel
     elif len(channels) == 1:
         own["channel"] = next(iter(channels))
-    variants.append(own)
+    if found.evidence:
+        variants.append(own)
+    elif len(variants) < 2:
+        raise InputError(f"the recommendation of {source.key} is to give nobody anything: there is nothing to test")
     kept = ("owner", "unit_type", "segment", "audience", "layer", "holdouts", "metrics", "alpha", "breakdowns")
     planned = planned_units(source, found, audience, len(variants))
     return {
         "kind": "experiment",
         "key": key,
-        "name": _with(source.name, ": each member's own offer", "：一人一策验证"),
-        "hypothesis": {
-            "en": "Choosing each member's offer as recommended earns more than the best single offer for everybody.",
-            "zh-CN": "按推荐为每位会员选择优惠，收益高于向所有人发放最佳单一优惠。",
-        },
+        **(_PERSONAL if found.evidence else _SINGLE),
+        "name": _with(source.name, *(_OWN_NAME if found.evidence else _SINGLE_NAME)),
         "description": _described(found, audience),
         **{name: short[name] for name in kept if name in short},
         "enrolment": "once",
+        "sticky": "enrolment",  # a list that is split evenly needs it: nobody is drawn again
         "variants": [{name: value for name, value in each.items() if value is not None} for each in variants],
         "control": source.control,
-        "analysis": {"strata": [ATTRIBUTE]},
+        **({"analysis": {"strata": [ATTRIBUTE]}} if found.evidence else {}),
         **({} if planned is None else {"planned_units": planned}),
     }
 
@@ -124,7 +141,7 @@ def planned_units(source: Experiment, found: Recommendation, audience: Audience 
 
     control, best = found.arms[0], best_single(found)
     effect = None if best is None or best.effect is None else best.effect.estimate
-    if audience is not None and audience.predicted_outcome is not None:
+    if found.evidence and audience is not None and audience.predicted_outcome is not None:
         effect = audience.predicted_outcome
     spread = _spread(found)
     if found.outcome not in source.metrics.primary or control.mean is None or not effect or spread is None:
@@ -164,6 +181,8 @@ def _described(found: Recommendation, audience: Audience | None) -> Text:
     lines = {"en": f"Tests the recommendation of {found.experiment}.", "zh-CN": f"检验 {found.experiment} 的推荐。"}
     for language, sentence in found.sentence.items():
         lines[language] = f"{lines.get(language, '')} {sentence}".strip()
+    if not found.evidence:
+        return lines
     if audience is not None:
         lines["en"] += f" Its list is audience {audience.id}, assigned with balance_on {ATTRIBUTE}."
         lines["zh-CN"] += f" 名单为人群包 {audience.id}，分组时使用 balance_on {ATTRIBUTE}。"

@@ -233,6 +233,7 @@ class Making:
             name=dict(each.name),
             offer=each.offer,
             members=int(mine.sum()),
+            explored=int((mine & self.chosen.explored).sum()),
             predicted_gain=_money(rows.gain[mine].sum()),
             expected_cost=None if rows.expected_cost is None else _money(rows.expected_cost[mine].sum()),
             liability=_money(rows.liability[mine].sum()),

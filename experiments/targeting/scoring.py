@@ -45,6 +45,10 @@ def alike(found: Recommendation, members: int) -> Scored:
         InputError: the document does not say it.
     """
     costs = {policy.code: policy.cost for policy in found.policies}
+    for policy in found.policies:
+        # Where the best single choice is an arm for all, that arm is not told of again.
+        if policy.code == "best_single":
+            costs |= {f"all:{key}": policy.cost for key, share in policy.mix.items() if share == 1.0}
     value, cost, outcome = [], [], []
     for arm in found.arms[1:]:
         if arm.profit is None or arm.profit.estimate is None or arm.effect is None or arm.effect.estimate is None:

@@ -35,28 +35,29 @@ def cost_text(value: float, currency: str | None, lang: str) -> str:
 def _sentence(document: Audience, found: Recommendation, lang: str) -> str:
     gain = gain_text(document.predicted_gain, found, lang)
     spent = cost_text(document.spent, document.currency, lang)
-    given = [arm for arm in document.arms if arm.members]
-    names = [(arm.name.get(lang) or arm.name.get("en") or arm.arm, arm.members) for arm in given]
+    given = [arm for arm in document.arms if arm.members > arm.explored]
+    names = [(arm.name.get(lang) or arm.name.get("en") or arm.arm, arm.members - arm.explored) for arm in given]
+    within = ""
+    if document.budget is not None:
+        budget = cost_text(document.budget, document.currency, lang)
+        within = f" of a budget of {budget}" if lang == "en" else f"（预算 {budget}）"
     if lang == "en":
+        luck = f", and offers by lot to {document.explored:,} more to learn from" if document.explored else ""
         if not given:
-            return f"Send nobody of these {document.rows:,} anything: no offer is expected to earn what it costs."
+            none = f"Send nobody of these {document.rows:,} anything: no offer is expected to earn what it costs"
+            return f"{none}{luck}."
         what = ", ".join(f"{name} to {members:,}" for name, members in names)
         basis = "if all is redeemed" if document.basis == "liability" else "as expected"
-        within = (
-            f" of a budget of {cost_text(document.budget, document.currency, lang)}"
-            if document.budget is not None
-            else ""
-        )
         return (
-            f"Send {what} of {document.rows:,}: expected to earn {gain} more than sending nothing, at {spent} {basis}"
-            f"{within}."
+            f"Send {what} of {document.rows:,}{luck}: expected to earn {gain} more than sending nothing, at {spent} "
+            f"{basis}{within}."
         )
+    luck = f"，另有 {document.explored:,} 人随机探索" if document.explored else ""
     if not given:
-        return f"这 {document.rows:,} 人建议都不发：没有任何优惠预计能覆盖成本。"
+        return f"这 {document.rows:,} 人建议都不发：没有任何优惠预计能覆盖成本{luck}。"
     what = "，".join(f"向 {members:,} 人发放「{name}」" for name, members in names)
     basis = "全部核销时" if document.basis == "liability" else "预计"
-    within = f"（预算 {cost_text(document.budget, document.currency, lang)}）" if document.budget is not None else ""
-    return f"共 {document.rows:,} 人，{what}：与不发相比预计多得 {gain}，{basis}成本 {spent}{within}。"
+    return f"共 {document.rows:,} 人，{what}{luck}：与不发相比预计多得 {gain}，{basis}成本 {spent}{within}。"
 
 
 def warnings_of(document: Audience, found: Recommendation) -> list[Text]:
