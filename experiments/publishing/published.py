@@ -137,9 +137,9 @@ class Replica:
             return newest_definitions(connection), version
 
     def newest_rows(self) -> tuple[int | None, int | None]:
-        """Return when an import or a list last brought members or decisions, and when another host last loaded some."""
+        """Return when an import or a job last brought members or decisions, and when another host last loaded some."""
         imported = sa.select(sa.func.max(imports.c.finished_at)).where(imports.c.kind.in_(("members", "decisions")))
-        listed = sa.select(sa.func.max(jobs.c.finished_at)).where(jobs.c.kind == "assignments")
+        listed = sa.select(sa.func.max(jobs.c.finished_at)).where(jobs.c.kind.in_(("assignments", "stages")))
         loaded = sa.select(sa.func.max(replicas.c.loaded_at)).where(replicas.c.replica != self._name)
         with self._store.read() as connection:
             brought = [at for at in (connection.scalar(imported), connection.scalar(listed)) if at is not None]
