@@ -52,6 +52,7 @@ def curve_intervals(
     seed: int = 0,
     alpha: float = 0.05,
     shares: npt.ArrayLike | None = None,
+    variance_factor: float = 1.0,
 ) -> CurveIntervals:
     """Return how far Qini, AUUC and the gain curve may be off by chance.
 
@@ -63,6 +64,8 @@ def curve_intervals(
         seed: the same one gives the same figures, in whatever order the rows stand.
         alpha: 1 − confidence level.
         shares: where the gain's band is wanted, from 0 to 1; ``None``: every 5 %.
+        variance_factor: of a score that was cross-fitted on these units (`stats.uplift.crossfit`): how much more what
+            the ranking shows varies than if the score had come from elsewhere.
 
     Raises:
         ValueError: as `stats.uplift.curves.uplift_curve`.
@@ -82,7 +85,10 @@ def curve_intervals(
     ranked = ranking(score, within=(w, y))
     drawn = _drawn(y[ranked.order], w[ranked.order], ranked, points, draws, np.random.default_rng(seed))
     width = float(normal_quantile(1 - alpha / 2))
-    errors = drawn.std(axis=0, ddof=1)
+    # What the ranking shows is what stands above the chord; the chord is the effect in all, and nobody ranks for that.
+    ranked_part, chord = drawn[:, 1:-1], drawn[:, -1:] * np.concatenate(([0.5], points))
+    total = np.sqrt(variance_factor) * (ranked_part - chord) + chord
+    errors = np.append(np.sqrt(variance_factor) * drawn[:, 0].std(ddof=1), total.std(axis=0, ddof=1))
     gain = np.interp(points, curve.share, curve.gain)
     return CurveIntervals(
         qini=_value(curve.qini_coefficient(), float(errors[0]), width),
@@ -101,10 +107,10 @@ def _value(estimate: float, error: float, width: float) -> Value:
 def _drawn(
     y: FloatArray, w: FloatArray, ranked: Ranking, points: FloatArray, draws: int, generator: np.random.Generator
 ) -> FloatArray:
-    """Return Qini coefficient, AUUC and the gain at each share for every draw, (draws, 2 + s)."""
+    """Return Qini coefficient, AUUC, the gain at each share, and in all, for every draw, (draws, 2 + s + 1)."""
     n = ranked.rows
     columns = np.stack((y * w, y * (1 - w), w, 1 - w))
-    out = np.empty((draws, 2 + len(points)))
+    out = np.empty((draws, 3 + len(points)))
     at_once = max(1, AT_ONCE // n)
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
@@ -116,8 +122,9 @@ def _drawn(
         block = out[start : start + size]
         block[:, 0] = areas(share, qini) - 0.5 * qini[:, -1]
         block[:, 1] = areas(share, gain)
+        block[:, -1] = gain[:, -1]
         for row in range(size):
-            block[row, 2:] = np.interp(points, share[row], gain[row])
+            block[row, 2:-1] = np.interp(points, share[row], gain[row])
     return out
 
 

@@ -120,6 +120,7 @@ def from_scores(
     priority: npt.ArrayLike,
     shares: npt.ArrayLike = PERCENTS,
     alpha: float = 0.05,
+    variance_factor: float = 1.0,
 ) -> GainPoints:
     """Return what giving the first units by priority their offer is worth, against giving nobody anything.
 
@@ -130,6 +131,7 @@ def from_scores(
             part of each of them.
         shares: (s,), from 0 to 1.
         alpha: 1 − confidence level.
+        variance_factor: of a priority that was cross-fitted on these units (`stats.uplift.crossfit`).
 
     Raises:
         ValueError: shapes do not fit, or a share is out of range.
@@ -138,7 +140,8 @@ def from_scores(
     >>> points.gain
     array([0. , 1.5, 1. ])
     """
-    return _points(gains_of(scores, choice_if_treated), ranking(priority), np.asarray(shares, dtype=np.float64), alpha)
+    gains, points = gains_of(scores, choice_if_treated), np.asarray(shares, dtype=np.float64)
+    return _points(gains, ranking(priority), points, alpha, variance_factor)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def on_halves(
     shares: npt.ArrayLike = PERCENTS,
     seed: int = 0,
     alpha: float = 0.05,
+    variance_factor: float = 1.0,
 ) -> Halved:
     """Return the best share, picked on one random half of the units and valued on the other.
 
@@ -172,6 +176,7 @@ def on_halves(
         shares: (s,), among which to pick; of equally good ones the smallest is taken.
         seed: of the halves; neighbours by priority are parted, so that both halves have units of every rank.
         alpha: 1 − confidence level.
+        variance_factor: of a priority that was cross-fitted on these units (`stats.uplift.crossfit`).
 
     Raises:
         ValueError: as `from_scores`, or there are fewer than 4 units.
@@ -192,13 +197,15 @@ def on_halves(
     seen, held = order[picked], order[~picked]
     best_share = float(points[np.argmax(_points(gains[seen], ranking(place[seen]), points, alpha).gain)])
     held_ranked = ranking(place[held])
-    part = _parts(held_ranked, best_share)
     ordered = gains[held][held_ranked.order]
+    # What the ranking adds to taking the same share of everybody; its mean stays, its spread is that of the factor.
+    picked_part = ordered * (_parts(held_ranked, best_share) - best_share)
+    picked_part += (np.sqrt(variance_factor) - 1) * (picked_part - picked_part.mean())
     return Halved(
         best_share,
-        mean_value(ordered * part, alpha),
+        mean_value(picked_part + ordered * best_share, alpha),
         mean_value(ordered, alpha),
-        mean_value(ordered * (part - 1), alpha),
+        mean_value(picked_part + ordered * (best_share - 1), alpha),
     )
 
 
@@ -213,19 +220,22 @@ def gains_of(scores: FloatArray, choice_if_treated: IntArray) -> FloatArray:
     return np.asarray(scores[np.arange(len(scores)), choice_if_treated] - scores[:, 0])
 
 
-def _points(gains: FloatArray, ranked: Ranking, shares: FloatArray, alpha: float) -> GainPoints:
+def _points(gains: FloatArray, ranked: Ranking, shares: FloatArray, alpha: float, factor: float = 1.0) -> GainPoints:
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError("every share must be between 0 and 1")
     if len(gains) != ranked.rows:
         raise ValueError("there must be one priority for each row")
     sums, squares = ranked.totals(gains), ranked.totals(gains**2)
     block = np.clip(np.searchsorted(ranked.share, shares, side="right") - 1, 0, len(ranked.share) - 2)
-    # A unit of which a part f is taken adds f times its gain, and f² times its square.
+    # Of each unit of the block in which a share ends, a part is taken.
     part = (shares - ranked.share[block]) / (ranked.share[block + 1] - ranked.share[block])
-    total = sums[block] + part * (sums[block + 1] - sums[block])
-    square = squares[block] + part**2 * (squares[block + 1] - squares[block])
-    error = _errors(total, square, ranked.rows)
-    mean, width = total / ranked.rows, float(normal_quantile(1 - alpha / 2))
+    taken = np.stack((sums[block], sums[block + 1] - sums[block], sums[-1] - sums[block + 1]))
+    square = np.stack((squares[block], squares[block + 1] - squares[block], squares[-1] - squares[block + 1]))
+    parts = np.stack((np.ones_like(part), part, np.zeros_like(part)))
+    mean, width = (taken * parts).sum(axis=0) / ranked.rows, float(normal_quantile(1 - alpha / 2))
+    # The spread: a ranked part, of which the variance is ``factor`` times as large, and the same share of everybody.
+    spread = np.sqrt(factor) * (parts - shares) + shares
+    error = _errors((taken * spread).sum(axis=0), (square * spread**2).sum(axis=0), ranked.rows)
     return GainPoints(shares, mean, error, mean - width * error, mean + width * error)
 
 

@@ -40,7 +40,13 @@ def toc(score_difference: FloatArray, priority: npt.ArrayLike, shares: npt.Array
 
 
 def autoc(
-    score_difference: FloatArray, priority: npt.ArrayLike, *, draws: int = 200, seed: int = 0, alpha: float = 0.05
+    score_difference: FloatArray,
+    priority: npt.ArrayLike,
+    *,
+    draws: int = 200,
+    seed: int = 0,
+    alpha: float = 0.05,
+    variance_factor: float = 1.0,
 ) -> Value:
     """Return the area under TOC, with the interval of a half-sample bootstrap.
 
@@ -51,6 +57,7 @@ def autoc(
         draws: halves to draw, at least 2.
         seed: the same one gives the same figures, in whatever order the rows stand.
         alpha: 1 − confidence level.
+        variance_factor: of a priority that was cross-fitted on these units (`stats.uplift.crossfit`).
 
     Raises:
         ValueError: shapes differ, a number is not finite, or there are fewer than 2 draws.
@@ -74,7 +81,7 @@ def autoc(
         half = np.unpackbits(np.frombuffer(generator.bytes(-(-len(ordered) // 8)), np.uint8))[: len(ordered)] == 1
         if half.any():
             drawn.append(_area(ordered[half], block[half]))
-    error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else float("nan")
+    error = float(np.std(drawn, ddof=1) * np.sqrt(variance_factor)) if len(drawn) > 1 else float("nan")
     width = float(normal_quantile(1 - alpha / 2)) * error
     return Value(estimate, error, estimate - width, estimate + width)
 
