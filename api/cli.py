@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "policies": "See and steer what experiments learn.",
     "power": "Plan a test: units, weeks, detectable effects, power curve.",
     "preview": "Check a draft before launch: counts, cost, overlap.",
+    "programme": "Show what the whole programme earned against its holdouts.",
     "replay": "Value a policy on logged decisions.",
     "report": "Compute and show an experiment's report.",
     "serve": "Start the service.",
