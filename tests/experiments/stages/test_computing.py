@@ -21,39 +21,44 @@ def stages(store: Store) -> dict[str, object]:
     return {unit: known.get("stage") for unit, known in stored(store).items()}
 
 
-@pytest.mark.parametrize(
-    ("zone", "last", "as_of", "stage"),
-    [
-        # The article's 30 and 60 days: whole days of the calendar, whatever the hour.
-        ("Asia/Shanghai", "2026-04-21T00:00", "2026-05-20T23:59", "active"),  # 29 days
-        ("Asia/Shanghai", "2026-04-20T23:59", "2026-05-20T00:00", "dormant"),  # 30
-        ("Asia/Shanghai", "2026-04-19T12:00", "2026-05-20T00:00", "dormant"),  # 31
-        ("Asia/Shanghai", "2026-03-22T00:00", "2026-05-20T23:59", "dormant"),  # 59
-        ("Asia/Shanghai", "2026-03-21T23:59", "2026-05-20T00:01", "lost"),  # 60
-        ("Asia/Shanghai", "2026-03-20T12:00", "2026-05-20T00:01", "lost"),  # 61
-        # Clocks went forward on 29 March and 23-hour days are days.
-        ("Europe/Berlin", "2026-03-01T00:30", "2026-03-30T23:30", "active"),
-        ("Europe/Berlin", "2026-03-01T23:30", "2026-03-31T00:00", "dormant"),
-        ("America/New_York", "2025-10-15T23:59", "2025-11-14T00:00", "dormant"),
+CASES = {
+    # The article's 30 and 60 days: whole days of the calendar, whatever the hour.
+    "Asia/Shanghai": [
+        ("2026-04-20T23:59", "2026-05-20T00:00", "dormant"),  # 30 days
+        ("2026-04-19T12:00", "2026-05-20T00:00", "dormant"),  # 31
+        ("2026-03-21T23:59", "2026-05-20T00:01", "lost"),  # 60
+        ("2026-03-20T12:00", "2026-05-20T00:01", "lost"),  # 61
+        ("2026-04-21T00:00", "2026-05-20T23:59", "active"),  # 29
+        ("2026-03-22T00:00", "2026-05-20T23:59", "dormant"),  # 59
     ],
-)
-def test_days_are_whole_local_days(store: Store, zone: str, last: str, as_of: str, stage: str) -> None:
-    define(store, zone=zone)
-    record(store, [ordered("m-1", at(last, zone))])
-    compute(store, "lifecycle", at(as_of, zone))
-    assert stages(store) == {"m-1": stage}
+    # Clocks went forward on 29 March, and back on 2 November: a day of 23 or 25 hours is a day.
+    "Europe/Berlin": [
+        ("2026-03-01T00:30", "2026-03-30T23:30", "active"),
+        ("2026-03-01T23:30", "2026-03-31T00:00", "dormant"),
+    ],
+    "America/New_York": [("2025-10-15T23:59", "2025-11-14T00:00", "dormant")],
+}
 
 
-def test_the_same_moment_is_another_day_elsewhere(store: Store) -> None:
+@pytest.mark.parametrize("zone", CASES)
+def test_days_are_whole_local_days(sqlite_store: Store, zone: str) -> None:
+    define(sqlite_store, zone=zone)
+    cases = CASES[zone]
+    record(sqlite_store, [ordered(f"m-{i}", at(last, zone)) for i, (last, _, _) in enumerate(cases)])
+    for moment in dict.fromkeys(as_of for _, as_of, _ in cases):
+        compute(sqlite_store, "lifecycle", at(moment, zone))
+        found = stages(sqlite_store)
+        assert {(i, found[f"m-{i}"]) for i, (_, as_of, _) in enumerate(cases) if as_of == moment} == {
+            (i, stage) for i, (_, as_of, stage) in enumerate(cases) if as_of == moment
+        }
+
+
+def test_the_same_moment_is_another_day_elsewhere(sqlite_store: Store) -> None:
     """30 days in Shanghai, 29 in New York."""
-    define(store, zone="America/New_York")
-    record(store, [ordered("m-1", at("2026-04-20T23:59"))])
-    compute(store, "lifecycle", at("2026-05-20T00:00"))
-    assert stages(store) == {"m-1": "active"}
-    define(store, zone="UTC")
-    record(store, [ordered("m-2", at("2026-04-21T07:00"))])  # the 20th in UTC
-    compute(store, "lifecycle", at("2026-05-20T09:00"))
-    assert stages(store)["m-2"] == "dormant"
+    define(sqlite_store, zone="America/New_York")
+    record(sqlite_store, [ordered("m-1", at("2026-04-20T23:59"))])
+    compute(sqlite_store, "lifecycle", at("2026-05-20T00:00"))
+    assert stages(sqlite_store) == {"m-1": "active"}
 
 
 def test_an_order_is_its_latest_state(store: Store) -> None:
@@ -87,14 +92,14 @@ def test_an_order_is_its_latest_state(store: Store) -> None:
     assert sum(cell.spend for cell in run.detail.grid) == 30 + 50 + 50
 
 
-def test_a_cancellation_counts_from_when_it_is_known(store: Store) -> None:
-    define(store)
+def test_a_cancellation_counts_from_when_it_is_known(sqlite_store: Store) -> None:
+    define(sqlite_store)
     day = at("2026-05-10T12:00")
-    record(store, [ordered("m-1", day, order="o1"), happened("Order Cancelled", "m-1", NOON + 1, "o1")])
-    compute(store, "lifecycle", NOON)
-    assert stages(store) == {"m-1": "active"}
-    compute(store, "lifecycle", NOON + 2)
-    assert stages(store) == {"m-1": "potential"}
+    record(sqlite_store, [ordered("m-1", day, order="o1"), happened("Order Cancelled", "m-1", NOON + 1, "o1")])
+    compute(sqlite_store, "lifecycle", NOON)
+    assert stages(sqlite_store) == {"m-1": "active"}
+    compute(sqlite_store, "lifecycle", NOON + 2)
+    assert stages(sqlite_store) == {"m-1": "potential"}
 
 
 def test_ids_that_are_one_member_share_their_orders(store: Store) -> None:
@@ -130,13 +135,13 @@ def test_history_holds_changes_only_and_twice_is_once(store: Store) -> None:
         compute(store, "lifecycle", second - 1)
 
 
-def test_weeks_before_the_first_run_show_who_moved(store: Store) -> None:
-    define(store)
+def test_weeks_before_the_first_run_show_who_moved(sqlite_store: Store) -> None:
+    define(sqlite_store)
     # 2026-05-20 is a Wednesday; the week began on the 18th.
-    record(store, [ordered("m-1", at("2026-04-19T12:00")), ordered("m-2", at("2026-05-19T12:00"))])
-    state(store, "m-2", 5, tier="gold")
-    run = compute(store, "lifecycle", NOON, weeks=3)
-    with store.read() as connection:
+    record(sqlite_store, [ordered("m-1", at("2026-04-19T12:00")), ordered("m-2", at("2026-05-19T12:00"))])
+    state(sqlite_store, "m-2", 5, tier="gold")
+    run = compute(sqlite_store, "lifecycle", NOON, weeks=3)
+    with sqlite_store.read() as connection:
         kept = runs.since(connection, "lifecycle", 0)
     assert [found.at for found in reversed(kept)] == [
         at(f"2026-05-{day}T00:00") - 1_000_000 + 999_999 for day in ("04", "11", "18")
@@ -149,32 +154,32 @@ def test_weeks_before_the_first_run_show_who_moved(store: Store) -> None:
     assert kept[-1].detail.moves is None
 
 
-def test_what_somebody_states_later_counts_until_the_next_day(store: Store) -> None:
+def test_what_somebody_states_later_counts_until_the_next_day(sqlite_store: Store) -> None:
     """The stage is an attribute like others: the latest statement counts, and the next computing states it anew."""
-    define(store)
-    record(store, [ordered("m-1", at("2026-05-10T12:00"))])
-    state(store, "m-1", NOON + 10, stage="vip", tier="gold")
-    compute(store, "lifecycle", NOON)
-    assert stored(store)["m-1"] == {
+    define(sqlite_store)
+    record(sqlite_store, [ordered("m-1", at("2026-05-10T12:00"))])
+    state(sqlite_store, "m-1", NOON + 10, stage="vip", tier="gold")
+    compute(sqlite_store, "lifecycle", NOON)
+    assert stored(sqlite_store)["m-1"] == {
         "stage": "vip", "tier": "gold", "last_order_at": "2026-05-10T04:00:00Z", "orders_90d": 1,
     }  # fmt: skip
-    compute(store, "lifecycle", NOON + 20)
-    assert stages(store) == {"m-1": "active"}
+    compute(sqlite_store, "lifecycle", NOON + 20)
+    assert stages(sqlite_store) == {"m-1": "active"}
 
 
-def test_before_joining_is_no_stage(store: Store) -> None:
-    define(store, RULE.replace("{keep: [last_order_at, orders_90d]}", "{joined: joined_at}"))
-    state(store, "m-1", 5, joined_at="2026-05-21")
-    state(store, "m-2", 5, joined_at="2026-05-19")
-    state(store, "m-3", 5, tier="gold")
-    run = compute(store, "lifecycle", NOON)
-    assert stages(store) == {"m-1": None, "m-2": "potential", "m-3": "potential"}
+def test_before_joining_is_no_stage(sqlite_store: Store) -> None:
+    define(sqlite_store, RULE.replace("{keep: [last_order_at, orders_90d]}", "{joined: joined_at}"))
+    state(sqlite_store, "m-1", 5, joined_at="2026-05-21")
+    state(sqlite_store, "m-2", 5, joined_at="2026-05-19")
+    state(sqlite_store, "m-3", 5, tier="gold")
+    run = compute(sqlite_store, "lifecycle", NOON)
+    assert stages(sqlite_store) == {"m-1": None, "m-2": "potential", "m-3": "potential"}
     assert run.counts == {"": 1, "potential": 2}
-    assert compute(store, "lifecycle", at("2026-05-22T12:00")).changed == 1
-    assert stages(store)["m-1"] == "potential"
+    assert compute(sqlite_store, "lifecycle", at("2026-05-22T12:00")).changed == 1
+    assert stages(sqlite_store)["m-1"] == "potential"
 
 
-def test_logins_and_other_events_that_are_orders(store: Store) -> None:
+def test_logins_and_other_events_that_are_orders(sqlite_store: Store) -> None:
     rule = """
 kind: stage_rule
 key: lifecycle
@@ -184,9 +189,9 @@ stages:
   - {stage: buyer, rule: {attribute: spend, op: gte, value: 30}}
   - {stage: visitor}
 """
-    define(store, rule)
+    define(sqlite_store, rule)
     record(
-        store,
+        sqlite_store,
         [
             happened("App Visited", "away", at("2026-02-19T23:00")),
             happened("App Visited", "here", at("2026-02-20T00:00")),
@@ -195,14 +200,14 @@ stages:
             happened("Order Completed", "other", at("2026-05-02T10:00"), "o1", 9_000),
         ],
     )
-    compute(store, "lifecycle", NOON)
-    assert stages(store) == {"away": "recall", "here": "visitor", "buys": "buyer"}
+    compute(sqlite_store, "lifecycle", NOON)
+    assert stages(sqlite_store) == {"away": "recall", "here": "visitor", "buys": "buyer"}
 
 
-def test_a_rule_that_is_not_computed_changes_nothing(store: Store) -> None:
-    define(store, RULE.replace("computed: {keep: [last_order_at, orders_90d]}\n", "").replace(
+def test_a_rule_that_is_not_computed_changes_nothing(sqlite_store: Store) -> None:
+    define(sqlite_store, RULE.replace("computed: {keep: [last_order_at, orders_90d]}\n", "").replace(
         "{attribute: orders, op: eq, value: 0}", "{attribute: tier, op: eq, value: none}"))  # fmt: skip
     with pytest.raises(InputError, match="is not computed here: add computed"):
-        compute(store, "lifecycle", NOON)
+        compute(sqlite_store, "lifecycle", NOON)
     with pytest.raises(InputError, match="no stage rule 'other' is defined; there are: lifecycle"):
-        compute(store, "other", NOON)
+        compute(sqlite_store, "other", NOON)

@@ -128,12 +128,12 @@ def test_facts_are_those_that_counting_gives(store: Store, seed: int, zone: str)
         assert found[unit]["p_alive"] is None
 
 
-def test_scores_and_expectations(store: Store) -> None:
+def test_scores_and_expectations(sqlite_store: Store) -> None:
     """Scores by the share of members strictly below; P(alive) by the model's own formulas (Fader, Hardie, Lee 2005)."""
     events = world(3)
-    record(store, events)
-    store.close()
-    with open_log(store.url) as log:
+    record(sqlite_store, events)
+    sqlite_store.close()
+    with open_log(sqlite_store.url) as log:
         found = read(log, Computed(horizon_days=90), "Asia/Shanghai", OF_VALUE)
     wanted = {unit: about for unit, about in expected(events, "Asia/Shanghai").items() if about["orders"]}
     for name, fact, sign in (
