@@ -13,43 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.targeting.cells import cells
+from stats.targeting.kept import Limits
 from stats.targeting.options import FloatArray, IntArray, Options
 
 _CELLS = 512
 _ROUNDS = 60
 _CLOSE = 1e-6  # relative distance of value and bound at which more columns no longer matter
-
-
-@dataclass(frozen=True, eq=False)
-class Limits:
-    """What a choice must keep."""
-
-    units: int | None
-    """Budget in units of cost; ``None``: no limit."""
-    stock: FloatArray
-    """(K,), whole or infinite."""
-    members: npt.NDArray[np.bool_]
-    """(F, n): whom each floor is about."""
-    counted: npt.NDArray[np.bool_]
-    """(F, K + 1): which options count for it."""
-    least: IntArray
-    """(F,)"""
-
-    def ordered(self, order: IntArray) -> Limits:
-        """Return the limits of members in another order."""
-        return Limits(self.units, self.stock, self.members[:, order], self.counted, self.least)
-
-    def reached(self, chosen: IntArray) -> IntArray:
-        """Return how many each floor has of a choice, (F,)."""
-        pairs = zip(self.members, self.counted, strict=True)
-        return np.array([int(counted[chosen[members]].sum()) for members, counted in pairs], dtype=np.int64)
-
-    def kept(self, options: Options, chosen: IntArray) -> bool:
-        """Return whether a choice, (n,) of options, keeps all of them."""
-        spent = int(options.units[np.arange(len(chosen)), chosen].sum())
-        given = np.bincount(chosen, minlength=options.offers + 1)[1:]
-        within = (self.units is None or spent <= self.units) and bool((given <= self.stock).all())
-        return within and bool((self.reached(chosen) >= self.least).all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.targeting.hulls import hulls
-from stats.targeting.options import IntArray, Options, options
+from stats.targeting.improving import improve
+from stats.targeting.kept import Limits
+from stats.targeting.options import options
 from stats.targeting.solution import Solution, solution
-
-# What is left after the last step that fitted buys a few cheaper ones; beyond these it is no longer worth the search.
-_REMAINDERS = 100
 
 
 def solve(
@@ -65,25 +64,5 @@ def solve(
     multiplier = float(steps.rate[taken])
     bound = value_taken + multiplier * given.money(left)
     if spend_remainder:
-        _spend(given, chosen, left)
+        improve(given, Limits.of_budget(given, affordable), chosen)
     return solution(given, chosen, multiplier, bound)
-
-
-def _spend(given: Options, chosen: IntArray, left: int) -> None:
-    """Spend what is left, each time on the change of one choice that adds most and fits; alters ``chosen``."""
-    rows = np.arange(given.members)
-    extra = given.units - given.units[rows, chosen][:, None]
-    better = (given.value > given.value[rows, chosen][:, None]) & (extra <= left)
-    member, option = np.nonzero(better)
-    order = np.argsort(given.tie[member], kind="stable")
-    member, option = member[order], option[order]
-    for _ in range(_REMAINDERS):
-        added = given.value[member, option] - given.value[member, chosen[member]]
-        extra_of = given.units[member, option] - given.units[member, chosen[member]]
-        fits = (added > 0) & (extra_of <= left)
-        if not fits.any():
-            return
-        member, option, added, extra_of = member[fits], option[fits], added[fits], extra_of[fits]
-        best = int(np.argmax(added))
-        chosen[member[best]] = option[best]
-        left -= int(extra_of[best])

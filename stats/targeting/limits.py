@@ -1,8 +1,8 @@
 """At most one offer each, within a budget, with so many pieces of each offer, and at least so many for some members.
 
 A linear programme on cells of members with similar scores gives the prices of money, of each offer's stock and of each
-floor; at those prices every member chooses alone. What is still not whole, or a little too much, is put right by an
-integer programme over the members who are nearest to indifferent.
+floor; at those prices every member chooses alone. What is still not whole, or a little too much, is put right by
+deciding again, together, on the members who are nearest to indifferent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.targeting import knapsack
-from stats.targeting.columns import Limits, relaxed
+from stats.targeting.columns import relaxed
+from stats.targeting.kept import Limits
 from stats.targeting.options import IntArray, Options, options
 from stats.targeting.repair import Unrepairable, rounded, whole
 from stats.targeting.solution import Solution, solution
