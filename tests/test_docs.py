@@ -28,6 +28,7 @@ LONG = {
     "openfeature.md",
     "planning.md",
     "simulate.md",
+    "target.md",
     "validate.md",
 }
 """Pages whose shell examples take longest: they run in the slow suite."""

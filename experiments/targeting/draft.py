@@ -147,7 +147,7 @@ def planned_units(source: Experiment, found: Recommendation, audience: Audience 
     if found.outcome not in source.metrics.primary or control.mean is None or not effect or spread is None:
         return None
     alpha = level(source.alpha, variants - 1, len(source.metrics.primary), "holm")
-    each = float(sample_size(Means(spread), effect, POWER, alpha))
+    each = float(sample_size(Means(spread, freedom="normal"), effect, POWER, alpha))
     return None if not math.isfinite(each) else math.ceil(each) * variants
 
 
