@@ -52,14 +52,15 @@ def economics_of(
         _offer(found, j, comparison, plan, None if later is None else _after(later, j, days, dependent), dependent)
         for j, comparison in enumerate(result.comparisons)
     ]
+    readable = [offer for offer in offers if offer.readable]
     return Economics(
         metric=result.name,
         window_days=result.window_days,
         control_order_value=number(found.control_value_per_order),
         control_order_margin=number(found.control_margin_per_order),
         offers=offers,
-        sentences=sentences_of(offers, plan),
-        notes=notes_of(offers, plan, winsorised_at=result.winsorised_at),
+        sentences=sentences_of(readable, plan),
+        notes=notes_of(readable, plan, winsorised_at=result.winsorised_at),
     )
 
 
@@ -127,6 +128,8 @@ def _offer(
         break_even=number(found.break_even[j]),
         after=after,
         reading=_reading(profit),
+        readable=comparison.readable,
+        why=comparison.why,
     )
 
 

@@ -91,6 +91,10 @@ class OfferEconomics(msgspec.Struct, frozen=True, kw_only=True):
     after: AfterWindow | None = None
     """``None`` before the time after the window is over for anybody."""
     reading: Paid
+    readable: bool = True
+    """False while a quality check forbids reading effects, as in the scorecard; the figures are given all the same."""
+    why: str | None = None
+    """Why it is not readable."""
 
 
 class Economics(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +106,6 @@ class Economics(msgspec.Struct, frozen=True, kw_only=True):
     control_order_margin: float | None
     offers: list[OfferEconomics]
     sentences: list[Words]
-    """What it comes to, with money in it."""
+    """What it comes to, with money in it; nothing while it must not be read."""
     notes: list[Words] = []
     """What the reader must know beside the figures."""

@@ -82,6 +82,7 @@ def economics_figures(
     for item, value in control.items():
         yield "economics", "control", item, {"value": value}, None
     for offer in found.offers:
+        yield "economics", offer.variant, "readable", {"value": int(offer.readable)}, None
         for item in PLAIN:
             yield "economics", offer.variant, item, {"value": getattr(offer, item)}, None
         yield from _with_intervals("economics", offer.variant, offer)

@@ -187,7 +187,13 @@ def test_a_broken_split_keeps_the_figures_in_the_document(shop: Store) -> None:
     report = reported(shop, rows)
     assert report.srm.status == "fail"
     assert report.economics is not None
-    assert report.economics.offers[0].profit.estimate is not None
+    one = report.economics.offers[0]
+    assert one.profit.estimate is not None
+    assert not one.readable
+    assert one.why is not None
+    assert one.why.startswith("the split is not as planned")
+    assert report.economics.sentences == []
+    assert "economics,profit,a,readable,,value,0," in render_rows_csv(report)
 
 
 @pytest.mark.parametrize("inference", ["always_valid", "bayesian"])
