@@ -116,7 +116,7 @@ _TAKEN = {**_NONE_YET, 409: "The recommendation bears none, or the key is taken"
 
 def create_blueprint(services: Services) -> APIBlueprint:
     """Return the routes."""
-    blueprint = APIBlueprint("audiences", __name__, url_prefix="/v1", tag="Recommendations")
+    blueprint = APIBlueprint("audiences", __name__, url_prefix="/v1", tag="Audiences")
 
     @blueprint.get("/experiments/<key>/audiences")
     @describe(Description({200: AudiencePage}, query=PageQuery, problems={404: "Not defined"}))

@@ -105,10 +105,11 @@ class Making:
     @cached_property
     def chosen(self) -> Chosen:
         """Who gets what."""
-        return choose(self.problem, self._draws())
+        return choose(self.problem, self.draws)
 
-    def _draws(self) -> Draws:
-        """Return what a hash under the recommendation's own salt draws: the same whatever the budget is."""
+    @cached_property
+    def draws(self) -> Draws:
+        """What a hash under the recommendation's own salt draws: the same whatever the budget is."""
         salt, units = self.found.content_hash[:16], self.roster.units
         tie = np.array([u(f"{salt}:target", unit) for unit in units])
         if not self.limits.explore:
@@ -256,7 +257,7 @@ class Making:
         open_ = self.problem.open
         if not open_.any():
             return []
-        points = budget_curve(self.scored.value[open_], self.cost[open_], CURVE_POINTS, tie=self._draws().tie[open_])
+        points = budget_curve(self.scored.value[open_], self.cost[open_], CURVE_POINTS, tie=self.draws.tie[open_])
         return [BudgetPoint(budget=_money(p.budget), predicted_gain=_money(p.value), members=p.treated) for p in points]
 
 
