@@ -160,12 +160,16 @@ def _compute_stored(obj: dict[str, Any], key: str, as_of: str | None, weeks: int
 
 @command.command()
 @click.argument("key")
+@click.option("--unit", metavar="ID", help="The history of one member instead.")
 @_output
 @_lang
 @click.pass_obj
-def show(obj: dict[str, Any], key: str, output: str, lang: str) -> None:
+def show(obj: dict[str, Any], key: str, unit: str | None, output: str, lang: str) -> None:
     """Show how many members are in each stage of the rule KEY, as computed last, and who came and went this week."""
     document = _document(obj, key, 1)
+    if unit is not None:
+        _show_history(obj, document, unit, output, lang)
+        return
     if output == "json":
         _print_json(document)
     elif output == "csv":
@@ -223,6 +227,31 @@ def _document(obj: dict[str, Any], key: str, weeks: int) -> StagesDocument:
             return stages_document(store, key, weeks=weeks)
     except InputError as error:
         raise UserError(str(error)) from error
+
+
+def _show_history(obj: dict[str, Any], document: StagesDocument, unit: str, output: str, lang: str) -> None:
+    import json
+
+    from api.commands.opening import opened
+    from experiments.measure.days import moment_text
+    from experiments.stages import runs
+
+    with opened(obj) as (store, _), store.read() as connection:
+        found = runs.history_of(connection, document.rule, unit)
+    if not found:
+        raise UserError(f"stage rule {document.rule} has never found this member in a stage")
+    rows = [(moment_text(at), stage or "", revision) for at, stage, revision in found]
+    if output == "json":
+        names = ("since", "stage", "revision")
+        print_document(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2) + "\n")
+    elif output == "csv":
+        print_document(_csv([("since", "stage", "revision"), *rows]))
+    else:
+        names_of = {stage.stage: _said(stage.name, lang) for stage in document.stages}
+        with writing():
+            for at, stage, revision in rows:
+                said = names_of.get(stage or None) or stage or "no stage"
+                click.echo(f"since {at}  {said}  (revision {revision} of the rule)")
 
 
 def _show_counts(document: StagesDocument, lang: str) -> None:

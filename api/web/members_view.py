@@ -190,7 +190,7 @@ def _lines(
                 name=names[stage.stage],
                 key=stage.stage or "",
                 units=numbers.count(stage.units),
-                share=numbers.share(stage.share),
+                share=numbers.share(stage.share, 1),
                 bar=share_bar(stage.share or 0.0, width=BAR_WIDTH, fill=fill(index)),
                 entered=came if flow is not None else "",
                 left=went if flow is not None else "",
@@ -252,7 +252,7 @@ def _moves(
             else:
                 # Moves are few: full colour is a fifth of those who were there.
                 heat = f"h{min(4, 1 + int(share * 20))}" if units else ""
-                under = numbers.share(share, 1) if units and start is not None else ""
+                under = _part(share, numbers) if units and start is not None else ""
                 cells.append(Cell(numbers.count(units) if units else "·", heat, under))
         name = _("New here") if start is None else names.get(start, start)
         rows.append(Row(name, tuple(cells), numbers.count(total)))
@@ -262,6 +262,11 @@ def _moves(
              moved=numbers.count(moved), all=numbers.count(stood), day=numbers.date(week.week),
              until=numbers.date(week.as_of))  # fmt: skip
     return tuple(_("Left") if s is None else names.get(s, s) for s in after), tuple(rows), said
+
+
+def _part(share: float, numbers: Numbers) -> str:
+    """Write a share with one decimal; a small one is never 0."""
+    return f"<{numbers.share(0.001, 1)}" if 0 < share < 0.0005 else numbers.share(share, 1)
 
 
 def _grid(document: StagesDocument, words: Language, numbers: Numbers) -> tuple[Row, ...]:

@@ -38,15 +38,11 @@ def keep(connection: Connection, run: Run) -> None:
     replace(connection, stage_runs, [(run.rule, run.at, run.revision, run.units, run.changed, counts, detail)])
 
 
-def history_of(connection: Connection, unit_type: str, unit: str) -> list[tuple[str, int, str | None, int]]:
-    """Return (rule, since, stage, revision) of one unit, the latest first."""
+def history_of(connection: Connection, rule: str, unit: str) -> list[tuple[int, str | None, int]]:
+    """Return (since, stage, revision of the rule) of one unit, the latest first."""
     c = stage_history.c
-    query = (
-        sa.select(c.rule, c.since, c.stage, c.revision)
-        .where(c.unit_type == unit_type, c.unit == unit)
-        .order_by(c.since.desc(), c.rule)
-    )
-    return [tuple(row) for row in connection.execute(query)]
+    query = sa.select(c.since, c.stage, c.revision).where(c.rule == rule, c.unit == unit).order_by(c.since.desc())
+    return [(row.since, row.stage, row.revision) for row in connection.execute(query)]
 
 
 def _run(row: RowMapping) -> Run:

@@ -145,6 +145,10 @@ def test_the_command_line(store: Store, settings: Settings) -> None:
     assert "active → dormant  1" in moves.output
     found = json.loads(run(settings, "transitions", "lifecycle", "--output", "json").output)
     assert [week["week"] for week in found["weeks"]] == ["2026-05-18", "2026-05-11", "2026-05-04"]
+    assert run(settings, "show", "lifecycle", "--unit", "m-1").output.splitlines() == [
+        "since 2026-05-20T04:00:00Z  dormant  (revision 1 of the rule)",
+        "since 2026-05-10T15:59:59Z  active  (revision 1 of the rule)",
+    ]
     for arguments, words in (
         (("compute",), "name the KEY of a stage rule, or a file of --orders"),
         (("compute", "other"), "no stage rule 'other' is defined; there are: lifecycle"),
@@ -152,6 +156,7 @@ def test_the_command_line(store: Store, settings: Settings) -> None:
         (("compute", "lifecycle", "--as-of", "2026-05-19"), "was computed as of 2026-05-20T04:00:00Z already"),
         (("compute", "lifecycle", "--preset", "5-stage"), "belong to --orders"),
         (("compute", "--orders", "x.csv", "--preset", "5-stage"), "--orders needs --as-of"),
+        (("show", "lifecycle", "--unit", "m-9"), "has never found this member in a stage"),
         (("show", "other"), "no stage rule 'other' is defined"),
         (("presets", "six"), "no preset 'six' here"),
     ):
