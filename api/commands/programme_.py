@@ -11,7 +11,7 @@ from api.cli import UserError
 from api.commands.options import Share
 
 
-@click.command(name="programme")
+@click.group(name="programme", invoke_without_command=True)
 @click.option("--holdout", metavar="KEY", help="Which holdout; by default each.")
 @click.option("--metric", metavar="KEY", help="Profit metric to count by; needed where there are several.")
 @click.option("--days", type=click.IntRange(1, 3650), help="After a member's first decision; by default until now.")
@@ -20,9 +20,9 @@ from api.commands.options import Share
 @click.option("--alpha", type=Share(), default="0.05", show_default=True, help="1 − confidence of the intervals.")
 @click.option("--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts.")
-@click.pass_obj
+@click.pass_context
 def command(
-    obj: dict[str, Any],
+    ctx: click.Context,
     holdout: str | None,
     metric: str | None,
     days: int | None,
@@ -38,7 +38,10 @@ def command(
     Examples:
       equipoise programme
       equipoise programme --days 90 --fixed-cost 20000 --output json
+      equipoise programme surrogate dormant-winback --long profit
     """
+    if ctx.invoked_subcommand is not None:
+        return
     import math
 
     from api.commands.opening import opened
@@ -56,7 +59,7 @@ def command(
         raise UserError("--difference 0: no holdout is large enough for a difference of nothing")
     options = ProgrammeOptions(holdout, metric, days, fixed_cost, difference, alpha)
     try:
-        with opened(obj) as (store, _):
+        with opened(ctx.obj) as (store, _):
             found = build_programme(store, options, time.time_ns() // 1000)
     except InputError as error:
         raise UserError(str(error)) from error
@@ -67,3 +70,42 @@ def command(
     else:
         with writing():
             print_programme(found, lang)
+
+
+@command.command(name="surrogate")
+@click.argument("experiment")
+@click.option("--long", required=True, metavar="KEY", help="Metric whose effect is foretold.")
+@click.option("--early", multiple=True, metavar="KEY", help="Metric it is foretold from; by default all that suit.")
+@click.option("--early-days", type=click.IntRange(1, 365), default=14, show_default=True, help="Of the early outcomes.")
+@click.option("--long-days", type=click.IntRange(2, 3650), default=90, show_default=True, help="Of the long one.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--lang", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True, help="Language of texts.")
+@click.pass_obj
+def surrogate(
+    obj: dict[str, Any],
+    experiment: str,
+    long: str,
+    early: tuple[str, ...],
+    early_days: int,
+    long_days: int,
+    output: str,
+    lang: str,
+) -> None:
+    """Foretell an effect months away from EXPERIMENT's first days, by an index checked on past experiments."""
+    from api.commands.opening import opened
+    from api.commands.printing import print_document, writing
+    from experiments.errors import InputError
+    from experiments.programme.surrogate import SurrogateOptions, build_surrogate
+    from experiments.programme.surrogate_render import print_surrogate, render_surrogate_json
+
+    options = SurrogateOptions(experiment, long, early, early_days, long_days)
+    try:
+        with opened(obj) as (store, _):
+            found = build_surrogate(store, options, time.time_ns() // 1000)
+    except InputError as error:
+        raise UserError(str(error)) from error
+    if output == "json":
+        print_document(render_surrogate_json(found))
+    else:
+        with writing():
+            print_surrogate(found, lang)

@@ -29,7 +29,7 @@ from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 from tests.experiments.measuring import NOW_US, START_US, define, experiment, happened, metric, record
 
-UNITS = 5000
+UNITS = 4000
 DOCUMENTS: list[dict[str, Any]] = [
     {"kind": "layer", "key": "coupons", "made": {"salt": "1a2b3c4d5e6f7a8b"}},
     {"kind": "holdout", "key": "everyone", "share": "20%", "made": {"salt": "00112233445566aa"}},
