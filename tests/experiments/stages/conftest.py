@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.settings import Settings
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 
@@ -18,3 +19,9 @@ def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     upgrade(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A deployment in a folder of its own."""
+    return Settings(tmp_path / "data", f"sqlite:///{tmp_path / 'equipoise.sqlite'}")
