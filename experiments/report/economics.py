@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ def economics_of(
     plan: Plan,
     *,
     dependent: bool = False,
+    adjusted: bool = True,
 ) -> Economics | None:
     """Return what the offers brought and cost; ``None`` before anybody is in.
 
@@ -37,10 +39,12 @@ def economics_of(
         result: the profit metric's place in the scorecard.
         plan: names and offers.
         dependent: whether units hang together; intervals are then given for the profit alone.
+        adjusted: whether the scorecard's profit is adjusted by its covariates.
     """
     columns, money = beside.columns, moments.get(ECONOMICS)
     if columns is None or beside.profit is None or money is None or not result.comparisons or not money.n.all():
         return None
+    columns = columns if adjusted else replace(columns, covariates=())
     profit = np.array([_float(c.effect.estimate) for c in result.comparisons])
     given = profit if np.isfinite(profit).all() else None
     z = _widths(offer_returns(money, columns, profit=given, z=1.0), result.comparisons)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from experiments.measure.days import DAY_US
 from experiments.measure.economics import NOVELTY, Beside
 from experiments.report import figures
@@ -26,7 +28,7 @@ CHANGED: Text = {
 
 
 def novelty_check(beside: Beside, moments: Mapping[str, Moments], variants: Sequence[str], plan: Plan) -> Check | None:
-    """Return whether the effect fades or grows; ``None`` where no unit's window is over, or cannot be cut in two.
+    """Return whether the effect fades or grows; ``None`` where no unit's window is over, or nothing has happened yet.
 
     A campaign that is sent once works when it is sent: that its effect fades is told, not warned of.
 
@@ -40,6 +42,8 @@ def novelty_check(beside: Beside, moments: Mapping[str, Moments], variants: Sequ
     if table is None or metric is None or not (table.n >= 2).all():
         return None
     found = novelty(table, *table.columns)
+    if not np.isfinite(found.p_adjusted).any():
+        return None
     start, half = metric.parts[0].start_us // DAY_US, beside.half_days
     days = {"a": start + 1, "b": start + half, "c": start + half + 1, "d": start + 2 * half}
     changed = [j for j, p in enumerate(found.p_adjusted) if p < LIMIT_P]

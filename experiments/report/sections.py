@@ -231,7 +231,8 @@ class Design:
         moments = self.beside_moments
         if looks is not None and moments and not self.dependent:
             moments = moments | {ECONOMICS: latest(looks.history(self.beside.money_by_day(self.measured)))}
-        return economics_of(self.beside, moments, result, plan, dependent=self.dependent)
+        adjusted = self.definition.analysis.adjustment != "none"
+        return economics_of(self.beside, moments, result, plan, dependent=self.dependent, adjusted=adjusted)
 
     def novelty(self, plan: Plan) -> list[Check]:
         """Return whether effects change with the days since entry, where that can be told."""

@@ -196,6 +196,29 @@ def test_a_broken_split_keeps_the_figures_in_the_document(shop: Store) -> None:
     assert "economics,profit,a,readable,,value,0," in render_rows_csv(report)
 
 
+@pytest.mark.parametrize("adjustment", ["none", "regression"])
+def test_whatever_the_adjustment_the_money_adds_up(shop: Store, adjustment: str) -> None:
+    defined(shop, analysis={"adjustment": adjustment, "strata": ["tier"]})
+    report = reported(shop, campaign(1000))
+    assert report.economics is not None
+    one, total = report.economics.offers[0], report.metrics[0].comparisons[0].total
+    assert total is not None
+    assert one.profit.estimate == pytest.approx(total.estimate, rel=1e-9)
+    assert one.extra_margin.estimate == pytest.approx((one.profit.estimate or 0) + (one.cost or 0), rel=1e-9)
+    assert one.roi.estimate == pytest.approx((one.profit.estimate or 0) / (one.cost or 1), rel=1e-9)
+
+
+def test_nothing_has_happened_yet(shop: Store) -> None:
+    """Members, and no event: no figure is made up, and nothing is said of novelty."""
+    defined(shop)
+    report = reported(shop, [r for r in campaign(60) if isinstance(r, DecisionRow)])
+    assert report.economics is not None
+    one = report.economics.offers[0]
+    assert (one.redemptions, one.naive_roi, one.order_value, one.break_even) == (0, -1.0, None, None)
+    assert one.sure_buyers.why == "too few redemptions to tell their share from zero"
+    assert "novelty" not in {c.code for c in report.checks}
+
+
 @pytest.mark.parametrize("inference", ["always_valid", "bayesian"])
 def test_intervals_are_those_of_the_reports_inference(shop: Store, inference: str) -> None:
     """The return's interval leaves out zero just where the profit's does, whatever the kind of inference."""
