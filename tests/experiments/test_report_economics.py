@@ -153,6 +153,7 @@ def test_purchases_that_only_moved_are_found_after_the_window(shop: Store) -> No
     assert any("purchases that the offer only moved forward" in note["en"] for note in economics.notes)
 
 
+@pytest.mark.slow
 def test_the_time_after_is_told_only_of_those_for_whom_it_is_over(shop: Store) -> None:
     defined(shop)
     rows = campaign(400)
@@ -174,6 +175,7 @@ def test_there_is_none_without_a_profit_and_before_anybody_is_in(shop: Store) ->
     assert content_hash(report) == report.content_hash
 
 
+@pytest.mark.slow
 def test_nobody_in_has_no_economics(shop: Store) -> None:
     defined(shop)
     report = build_report(shop, "winback", NOW_US)
@@ -196,6 +198,7 @@ def test_a_broken_split_keeps_the_figures_in_the_document(shop: Store) -> None:
     assert "economics,profit,a,readable,,value,0," in render_rows_csv(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adjustment", ["none", "regression"])
 def test_whatever_the_adjustment_the_money_adds_up(shop: Store, adjustment: str) -> None:
     defined(shop, analysis={"adjustment": adjustment, "strata": ["tier"]})
@@ -219,7 +222,7 @@ def test_nothing_has_happened_yet(shop: Store) -> None:
     assert "novelty" not in {c.code for c in report.checks}
 
 
-@pytest.mark.parametrize("inference", ["always_valid", "bayesian"])
+@pytest.mark.parametrize("inference", [pytest.param("always_valid", marks=pytest.mark.slow), "bayesian"])
 def test_intervals_are_those_of_the_reports_inference(shop: Store, inference: str) -> None:
     """The return's interval leaves out zero just where the profit's does, whatever the kind of inference."""
     defined(shop, enrolment="rolling", analysis={"inference": inference})
@@ -249,6 +252,7 @@ def test_a_watched_tests_money_is_that_of_its_last_look(shop: Store) -> None:
     assert early.economics is None
 
 
+@pytest.mark.slow
 def test_members_that_hang_together_have_no_intervals_but_the_profits(shop: Store) -> None:
     defined(shop, analysis={"cluster": "tier", "randomised_by_cluster": True})
     rows = [
@@ -281,6 +285,7 @@ def test_novelty_is_told_of_one_send_and_warned_of_where_members_keep_entering(s
     assert "in days 1–7, " in found[True].detail["en"]
 
 
+@pytest.mark.slow
 def test_a_later_effect_grows_and_a_steady_one_is_not_seen(shop: Store, tmp_path: Path) -> None:
     defined(shop, primary=("buyers",))
     check = next(c for c in reported(shop, campaign(4000, lift=0.1, late=True)).checks if c.code == "novelty")
@@ -293,7 +298,7 @@ def test_a_later_effect_grows_and_a_steady_one_is_not_seen(shop: Store, tmp_path
     store.close()
 
 
-@pytest.mark.parametrize("lang", ["en", "zh-CN"])
+@pytest.mark.parametrize("lang", [pytest.param("en", marks=pytest.mark.slow), "zh-CN"])
 def test_terminal_and_csv_have_it_too(shop: Store, lang: str) -> None:
     from rich.console import Console
 
