@@ -25,6 +25,7 @@ from api.management import (
     keys,
     openapi,
     policies,
+    programme,
     recommendations,
     reports,
     stages,
@@ -96,6 +97,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(audiences.create_blueprint(services))
     app.register_blueprint(webhooks.create_blueprint(services))
     app.register_blueprint(stages.create_blueprint(services))
+    app.register_blueprint(programme.create_blueprint(services))
     listing = Listing(services, report_service)
     account = key_pages.account_of(services)
     for pages in (

@@ -47,7 +47,8 @@ def command(
     from api.commands.opening import opened
     from api.commands.printing import print_document, writing
     from experiments.errors import InputError
-    from experiments.programme.build import ProgrammeOptions, build_programme
+    from experiments.programme.asking import ProgrammeOptions
+    from experiments.programme.build import build_programme
     from experiments.programme.render import print_programme, render_csv, render_json
 
     if not 0.001 <= alpha <= 0.5:

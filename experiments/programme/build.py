@@ -10,7 +10,6 @@ import numpy as np
 
 from experiments.definitions import Holdout, Metric, Offer, Project
 from experiments.definitions.money import exponent
-from experiments.errors import InputError, unknown_name
 from experiments.keeping.repository import Repository
 from experiments.measure.cells import ColumnGroup, compute_cells
 from experiments.measure.days import DAY_US, moment_text
@@ -21,6 +20,7 @@ from experiments.measure.redemption import Costs
 from experiments.measure.scan import scan_columns
 from experiments.measure.unit_table import unit_columns
 from experiments.programme import words
+from experiments.programme.asking import ProgrammeOptions, holdouts_of, metric_of
 from experiments.programme.document import Figure, HoldoutResult, Programme
 from experiments.programme.population import (
     BETWEEN,
@@ -51,27 +51,6 @@ NONE = Figure(estimate=None, ci_low=None, ci_high=None)
 
 
 @dataclass(frozen=True)
-class ProgrammeOptions:
-    """What is asked.
-
-    Attributes:
-        holdout: key; ``None``: every one.
-        metric: key of a profit metric; ``None``: the only one there is.
-        days: after a member's first decision; ``None``: until now.
-        fixed_cost: of the programme over the period (staff, platform), in major units.
-        difference: profit a member that a holdout is to be sized for; ``None``: the estimated one.
-        alpha: 1 − confidence.
-    """
-
-    holdout: str | None = None
-    metric: str | None = None
-    days: int | None = None
-    fixed_cost: float = 0.0
-    difference: float | None = None
-    alpha: float = 0.05
-
-
-@dataclass(frozen=True)
 class _Asked:
     """One holdout with everything it covers, read from the definitions."""
 
@@ -94,8 +73,8 @@ def build_programme(store: Store, options: ProgrammeOptions, now_us: int) -> Pro
     """
     repository = Repository(store)
     project = repository.project()
-    metric = _metric(repository, options.metric)
-    asked = [_covered(repository, holdout) for holdout in _holdouts(repository, options.holdout)]
+    metric = metric_of(repository, options.metric)
+    asked = [_covered(repository, holdout) for holdout in holdouts_of(repository, options.holdout)]
     store.close()
     with open_log(store.url) as log:
         found = [_result(log, one, project, metric, options, now_us) for one in asked]
@@ -111,27 +90,6 @@ def build_programme(store: Store, options: ProgrammeOptions, now_us: int) -> Pro
         holdouts=found,
         notes=notes,
     )
-
-
-def _metric(repository: Repository, key: str | None) -> Metric:
-    known = [head.definition for (kind, _), head in repository.heads().items() if kind == "metric"]
-    profits = {m.key: m for m in known if isinstance(m, Metric) and m.type == "profit"}
-    if key is None:
-        if len(profits) != 1:
-            listed = ", ".join(sorted(profits)) or "none; define one (type: profit)"
-            raise InputError(f"name the profit metric to count by: there are {listed}")
-        return next(iter(profits.values()))
-    if key not in profits:
-        raise unknown_name("profit metric", key, sorted(profits), "in this project")
-    return profits[key]
-
-
-def _holdouts(repository: Repository, key: str | None) -> list[Holdout]:
-    heads = repository.heads()
-    known = {head.definition.key: head.definition for head in heads.values() if isinstance(head.definition, Holdout)}
-    if key is not None and key not in known:
-        raise unknown_name("holdout", key, sorted(known), "in this project")
-    return [known[name] for name in sorted(known) if key in (None, name)]
 
 
 def _covered(repository: Repository, holdout: Holdout) -> _Asked:

@@ -21,7 +21,8 @@ from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
-from experiments.programme.build import ProgrammeOptions, build_programme
+from experiments.programme.asking import ProgrammeOptions
+from experiments.programme.build import build_programme
 from experiments.programme.document import HoldoutResult
 from experiments.programme.population import passes
 from experiments.publishing.plans import plan_of
@@ -153,7 +154,7 @@ def test_return_is_what_loops_say(shop: Store, holdout: str) -> None:
     held, _, reached, cost = by_hand(shop, rows, events, holdout)
     found = one(build_programme(shop, ProgrammeOptions(holdout=holdout, fixed_cost=100.0), NOW_US).holdouts)
     assert (found.held_out, found.reached) == (len(held), len(reached))
-    assert min(len(held), len(reached)) > 100
+    assert min(len(held), len(reached)) > 50
     assert found.split_p is not None
     assert found.split_p > 0.001
     difference = reached.mean() - held.mean()
