@@ -133,10 +133,15 @@ def fit(
     cells = _Cells(scores, features, least, thresholds)
     if depth == 0 or not cells.cuts:
         return Tree(_leaf(scores, np.ones(len(scores), dtype=bool)))
+    single = Tree(_grown(cells, features, names, cells.best_single(np.ones(len(scores), dtype=bool)), None))
     if depth == 1:
-        return Tree(_grown(cells, features, names, cells.best_single(np.ones(len(scores), dtype=bool)), None))
+        return single
     first, sides = cells.best_pair()
-    return Tree(_grown(cells, features, names, first, sides))
+    double = Tree(_grown(cells, features, names, first, sides))
+    rows = np.arange(len(scores))
+    one, two = (float(scores[rows, tree.choice(features)].sum()) for tree in (single, double))
+    # Two questions that say no more than one are not asked.
+    return double if two > one + 1e-9 * (1 + abs(one)) else single
 
 
 _Cut = tuple[int, int]
