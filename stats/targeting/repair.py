@@ -19,6 +19,7 @@ _LARGEST_CORE = 30_000
 _NODES = 500
 _WAYS = 50_000
 _EXACT = 30  # so few members are decided on exactly
+_BRANCHES = 40  # looked at otherwise
 _CLOSE = 1e-7  # of the whole value
 
 
@@ -94,8 +95,8 @@ def _decide_again(options: Options, limits: Limits, chosen: IntArray, core: IntA
     """Return the choice with the core's part of it near its best within the limits; ``None`` where nothing keeps them.
 
     A basic solution of the programme over the core splits no more members than there are limits. All ways of making
-    these whole are tried; only where none keeps the limits, and for so few members that it can be exact, does branch
-    and bound go on, deepest first. (HiGHS's own integer solver prints to standard output.)
+    these whole are tried, here and in some branches (deepest first), in all of them where members are few. (HiGHS's own
+    integer solver prints to standard output.)
 
     Args:
         options: what may be chosen.
@@ -109,7 +110,9 @@ def _decide_again(options: Options, limits: Limits, chosen: IntArray, core: IntA
     # (which options are open, budget left): the last one first.
     open_nodes = [(programme.possible, programme.budget)]
     for node in range(_NODES):
-        if not open_nodes:
+        # What is then still missing is found sooner by looking at everybody's changes.
+        enough = best is not None and node >= _BRANCHES and options.members > _EXACT
+        if enough or not open_nodes:
             break
         allowed, budget = open_nodes.pop()
         solved = programme.relaxed(allowed, budget)
@@ -122,8 +125,6 @@ def _decide_again(options: Options, limits: Limits, chosen: IntArray, core: IntA
             value = float(options.value[core, found[core]].sum())
             if value > best_value:
                 best, best_value = found, value
-            if options.members > _EXACT:
-                break  # what is still missing is found sooner by looking at everybody's changes
         if not len(split):
             if found is None and budget is not None:
                 # Within the solver's tolerance of the budget, not within the budget: once more, with a little less.
