@@ -32,7 +32,7 @@ from experiments.store.clock import database_now
 from experiments.store.log_tables import members
 from experiments.targeting import archive, roster
 from experiments.targeting.document import Audience
-from experiments.targeting.making import Making, Offered
+from experiments.targeting.making import Making, Offered, check_names
 from experiments.targeting.request import FORMATS, LIST, RESULT, Limits, TargetRequest
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored, alike, columns_of, needed, score
@@ -101,6 +101,10 @@ class _Targeting:
         # Read before the log is opened: meanwhile the store is closed.
         declared, compiled, at_us = self.declared, self.compiled, self.at_us
         offered = self._offered()
+        bounds = Limits(
+            self.request.budget, self.request.basis, self.request.stock, self.request.floors, self.request.explore
+        )
+        check_names(bounds, offered)
         personalised = bool(found.evidence)
         learned: Learned | None = None
         asked = tuple(dict.fromkeys(floor.attribute for floor in self.request.floors))
@@ -122,9 +126,7 @@ class _Targeting:
             roster=people,
             scored=scored,
             offered=offered,
-            limits=Limits(
-                self.request.budget, self.request.basis, self.request.stock, self.request.floors, self.request.explore
-            ),
+            limits=bounds,
             barred=barred,
             about={
                 "id": self.request.job_id,
@@ -201,7 +203,7 @@ class _Targeting:
                 raise InputError(
                     f"no stored member is in the audience of {self.request.experiment}; send a list of members"
                 )
-            return found
+            return roster.each_once(self.store, found, unit_type)
         found = roster.of_file(
             self.path,
             self.name or "the list",
@@ -211,7 +213,7 @@ class _Targeting:
             encoding=self.request.encoding,
             allow_personal=self.declared.project.allow_personal_ids,
         )
-        return roster.with_stored(self.store, found, unit_type)
+        return roster.each_once(self.store, roster.with_stored(self.store, found, unit_type), unit_type)
 
     def _stored_audience(self) -> Iterator[tuple[str, dict[str, Any], bool]]:
         """Yield the stored members for whom the experiment's audience rule holds."""

@@ -40,6 +40,34 @@ class Offered:
     """What one issued offer and its contact cost if it is redeemed, major units."""
 
 
+def place_of(offered: Sequence[Offered], key: str, option: str) -> int:
+    """Return the index of the arm that an option names by its own key or its offer's.
+
+    Raises:
+        InputError: naming those that there are.
+
+    >>> place_of([Offered("a", {}, "coupon", 20.0)], "coupon", "stock")
+    0
+    """
+    for keys in ([each.arm for each in offered], [each.offer for each in offered]):
+        if key in keys:
+            return keys.index(key)
+    raise unknown_name(option, key, [each.arm for each in offered], "among the arms that give offers")
+
+
+def check_names(limits: Limits, offered: Sequence[Offered]) -> None:
+    """Refuse limits that name what is not offered, before anything is computed.
+
+    Raises:
+        InputError: naming what there is.
+    """
+    for key in limits.stock:
+        place_of(offered, key, "stock")
+    for floor in limits.floors:
+        if floor.offer is not None:
+            place_of(offered, floor.offer, "offer of a floor")
+
+
 @dataclass(frozen=True, eq=False)
 class Making:
     """Everything that an audience is made from.
@@ -117,22 +145,12 @@ class Making:
         explore = np.array([u(f"{salt}:explore", unit) for unit in units])
         return Draws(tie, explore, np.array([u(f"{salt}:explored", unit) for unit in units]))
 
-    def _place(self, key: str, option: str) -> int:
-        """Return the index of the offer that an option names by its arm or its own key."""
-        for place, each in enumerate(self.offered):
-            if key == each.arm:
-                return place
-        for place, each in enumerate(self.offered):
-            if key == each.offer:
-                return place
-        raise unknown_name(option, key, [each.arm for each in self.offered], "among the arms that give offers")
-
     def _stock(self) -> FloatArray | None:
         if not self.limits.stock:
             return None
         stock = np.full(len(self.offered), np.inf)
         for key, pieces in self.limits.stock.items():
-            stock[self._place(key, "stock")] = pieces
+            stock[place_of(self.offered, key, "stock")] = pieces
         return stock
 
     def _floor(self, at: int) -> Floor:
@@ -141,7 +159,11 @@ class Making:
         if values is None or all(value is None for value in values):
             raise InputError(f"floors: {asked.attribute!r} is known of nobody on the list; add a column of that name")
         members = np.array([value == asked.level for value in values], dtype=bool)
-        places = range(len(self.offered)) if asked.offer is None else (self._place(asked.offer, "offer of a floor"),)
+        places = (
+            range(len(self.offered))
+            if asked.offer is None
+            else (place_of(self.offered, asked.offer, "offer of a floor"),)
+        )
         return Floor(f"{asked.attribute}={asked.level}", members, tuple(places), asked.least)
 
     # the file -----------------------------------------------------------------------------------------------------

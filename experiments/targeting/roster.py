@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from experiments.personal import personal_id
 from experiments.sources.columns import FALSE_WORDS, TRUE_WORDS, read_columns
 from experiments.sources.file import ROW, first_line, open_file
 from experiments.store import Store
-from experiments.store.log_tables import members
+from experiments.store.log_tables import identities, members
 from experiments.uplift.arrays import arrays_of
 
 AT_ONCE = 5_000
@@ -157,6 +157,51 @@ def with_stored(store: Store, roster: Roster, unit_type: str) -> Roster:
     return Roster(roster.units, attributes, opted_out, roster.left_out)
 
 
+def each_once(store: Store, roster: Roster, unit_type: str) -> Roster:
+    """Return the roster with each member once who is known by several ids, under the first; any id's opt-out counts."""
+    root = dict(_in_parts(store, roster.units, lambda some: _linked(unit_type, some)))
+    if not root:
+        return roster
+    out = {each for (each,) in _in_parts(store, sorted(set(root.values())), lambda some: _out(unit_type, some))}
+    seen: set[str] = set()
+    kept = []
+    for row, unit in enumerate(roster.units):
+        own = root.get(unit)
+        if own is None or own not in seen:
+            kept.append(row)
+        if own is not None:
+            seen.add(own)
+    rows = np.array(kept, dtype=np.intp)
+    repeated = len(roster.units) - len(kept)
+    opted_out = roster.opted_out | np.array([root.get(unit) in out for unit in roster.units], dtype=bool)
+    return Roster(
+        [roster.units[row] for row in kept],
+        {name: values[rows] for name, values in roster.attributes.items()},
+        opted_out[rows],
+        {**roster.left_out, **({"repeated": roster.left_out.get("repeated", 0) + repeated} if repeated else {})},
+    )
+
+
+def _linked(unit_type: str, some: Sequence[str]) -> sa.Select[Any]:
+    i = identities.c
+    return sa.select(i.unit, i.root).where(i.unit_type == unit_type, i.unit.in_(some))
+
+
+def _out(unit_type: str, roots: Sequence[str]) -> sa.Select[Any]:
+    """Ask for the roots of which any id opted out."""
+    i, m = identities.c, members.c
+    joined = identities.join(members, sa.and_(m.unit_type == i.unit_type, m.unit == i.unit))
+    query = sa.select(i.root).distinct().select_from(joined)
+    return query.where(i.unit_type == unit_type, i.root.in_(roots), m.opted_out)
+
+
+def _in_parts(store: Store, texts: Sequence[str], ask: Callable[[Sequence[str]], sa.Select[Any]]) -> Iterator[Any]:
+    """Yield the rows of a query that is asked of some texts at a time."""
+    for start in range(0, len(texts), AT_ONCE):
+        with store.read() as connection:
+            yield from connection.execute(ask(texts[start : start + AT_ONCE])).all()
+
+
 def of_stored(rows: Iterable[tuple[str, Mapping[str, Any], bool]], wanted: Sequence[str]) -> Roster:
     """Return stored members as a roster.
 
@@ -189,9 +234,9 @@ def as_frozen(value: Any) -> str | None:
 
 def _stored(store: Store, unit_type: str, units: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], bool]]:
     c = members.c
-    for start in range(0, len(units), AT_ONCE):
-        some = units[start : start + AT_ONCE]
-        query = sa.select(c.unit, c.attributes, c.opted_out).where(c.unit_type == unit_type, c.unit.in_(some))
-        with store.read() as connection:
-            for unit, attributes, opted_out in connection.execute(query):
-                yield unit, json.loads(attributes), bool(opted_out)
+
+    def ask(some: Sequence[str]) -> sa.Select[Any]:
+        return sa.select(c.unit, c.attributes, c.opted_out).where(c.unit_type == unit_type, c.unit.in_(some))
+
+    for unit, attributes, opted_out in _in_parts(store, units, ask):
+        yield unit, json.loads(attributes), bool(opted_out)

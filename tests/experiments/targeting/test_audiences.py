@@ -123,6 +123,7 @@ def test_a_budget_goes_to_whom_it_earns_most_with(shop: Store, listed: Path) -> 
     assert audience.sentence["zh-CN"].startswith("共 600 人")
 
 
+@pytest.mark.slow
 def test_the_order_of_the_list_makes_no_difference_and_asking_again_is_the_same(
     shop: Store, listed: Path, tmp_path: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_who_opted_out_or_is_held_out_gets_nothing(shop: Store) -> None:
     assert audience.list_name is None
 
 
+@pytest.mark.slow
 def test_expected_costs_go_further_than_liabilities(shop: Store, listed: Path) -> None:
     liable, _ = made(shop, limits(budget=300.0), listed)
     expected, rows = made(shop, limits(budget=300.0, basis="expected"), listed)
@@ -158,6 +160,7 @@ def test_expected_costs_go_further_than_liabilities(shop: Store, listed: Path) -
     assert expected.treated > 2 * liable.treated
 
 
+@pytest.mark.slow
 def test_stocks_and_floors_hold(shop: Store, listed: Path) -> None:
     floor = FloorAsked("tier", "basic", 100, "large")
     audience, rows = made(shop, limits(budget=3_000.0, stock={"small": 20}, floors=[floor]), listed)
@@ -191,6 +194,7 @@ def found_without_evidence(store: Store) -> Recommendation:
     return sealed(msgspec.structs.replace(kept.document, **changed))
 
 
+@pytest.mark.slow
 def test_without_evidence_everybody_counts_alike_and_a_hash_says_who_is_first(shop: Store, listed: Path) -> None:
     number = recommendations.save(shop, found_without_evidence(shop), NOW_US + 1)
     audience, rows = made(shop, limits(budget=1_000.0), listed, recommendation=number)
@@ -205,6 +209,7 @@ def test_without_evidence_everybody_counts_alike_and_a_hash_says_who_is_first(sh
     assert more.spent <= 1_500
 
 
+@pytest.mark.slow
 def test_a_job_makes_the_same_and_its_file_outlives_other_jobs(shop: Store, listed: Path, tmp_path: Path) -> None:
     content = listed.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -284,6 +289,7 @@ def run(shop: Store, *arguments: str) -> Result:
     return CliRunner().invoke(cli, ["--database", shop.url, "target", *arguments])
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_file_and_says_what_it_did(shop: Store, listed: Path, tmp_path: Path) -> None:
     target = tmp_path / "audience.parquet"
     result = run(
@@ -323,6 +329,7 @@ def test_wrong_options_are_one_line(shop: Store, arguments: list[str], words: st
     assert result.output.startswith(("equipoise: ", "Usage"))
 
 
+@pytest.mark.slow
 def test_an_audience_from_files_alone(listed: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     lines = ["unit,group,tier,age,bought"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ import pytest
 
 from experiments.errors import InputError
 from experiments.log.absorb import absorb
-from experiments.log.rows import TraitsRow
+from experiments.log.rows import AliasRow, TraitsRow
 from experiments.store import Store
 from experiments.targeting import roster
 
@@ -57,6 +58,21 @@ def test_what_cannot_be_read_is_said_without_the_path_or_an_id(tmp_path: Path) -
     path.write_text("unit,tier\n,gold\n")
     with pytest.raises(InputError, match=r"^the list: has no row with a usable member id"):
         roster.of_file(path, "the list", ())
+
+
+def test_a_member_known_by_several_ids_is_on_the_list_once_and_any_ids_opt_out_counts(
+    store: Store, tmp_path: Path
+) -> None:
+    told: list[Any] = [AliasRow("crm", "member", "app-1", "m-1", 1, 1), AliasRow("crm", "member", "app-2", "m-2", 1, 1)]
+    told += [TraitsRow("crm", "member", "app-2", 1, 1, "{}", True)]
+    with store.begin() as connection:
+        absorb(connection, told, 2)
+    path = tmp_path / "list.csv"
+    path.write_text("unit\nm-1\nm-2\napp-1\nm-3\n")
+    found = roster.each_once(store, roster.of_file(path, "the list", ()), "member")
+    assert found.units == ["m-1", "m-2", "m-3"]
+    assert found.opted_out.tolist() == [False, True, False]
+    assert found.left_out == {"repeated": 1}
 
 
 def test_stored_members_fill_what_the_list_lacks_and_their_opt_outs_count(store: Store, tmp_path: Path) -> None:
