@@ -21,6 +21,8 @@ from stats.uplift.valuing import gain
 
 Kinds = Mapping[str, str]
 """Attribute → type as the project declares it; of a file ``string`` or ``number``."""
+MOST_LISTED = 5
+"""Levels that are listed rather than the ones left out."""
 LEAST_GROUP = 0.02
 """Share of the units that must be on either side of a rule."""
 
@@ -113,19 +115,17 @@ class _Asking:
         levels = [c.level for c in self.columns if c.attribute == attribute and c.level is not None]
         own = [column.level] if column.kind == "level" else levels
         inside = condition.at_most if column.kind == "other" else not condition.at_most
+        rest = [level for level in levels if level not in own]
+        pooled = any(c.attribute == attribute and c.kind == "other" for c in self.columns)
+        if not inside and rest and not pooled and len(rest) < MOST_LISTED:
+            own, inside = rest, True  # "is gold" says more than "is not basic"
         values = [self._level(attribute, level) for level in own if level is not None]
-        if inside:
-            rule: dict[str, Any] = (
-                {"attribute": attribute, "op": "eq", "value": values[0]}
-                if len(values) == 1
-                else {"attribute": attribute, "op": "in", "value": values}
-            )
-        else:
-            rule = (
-                {"attribute": attribute, "op": "ne", "value": values[0]}
-                if len(values) == 1
-                else {"attribute": attribute, "op": "not_in", "value": values}
-            )
+        single, several = ("eq", "in") if inside else ("ne", "not_in")
+        rule: dict[str, Any] = (
+            {"attribute": attribute, "op": single, "value": values[0]}
+            if len(values) == 1
+            else {"attribute": attribute, "op": several, "value": values}
+        )
         # "At most" of a 0/1 column means "not this one", and the unknown are not this one either.
         return {"any": [rule, unknown]} if condition.at_most and self._has_gaps(attribute) else rule
 

@@ -52,15 +52,15 @@ def test_units_arms_outcomes_and_money_are_those_of_the_log(store_url: str) -> N
     assert [found.arms[arm] for arm in found.trial.arm] == [by_hand[unit].variant for unit in found.units]
     assert [bool(y) for y in found.trial.outcome] == [unit in buyers for unit in found.units]
     assert found.trial.propensity.tolist() == [[0.5, 0.5]] * len(by_hand)
-    # Orders of ¥150 leave 40 %; every coupon of ¥20 is redeemed, and each message costs ¥0.50.
+    # Orders of ¥150 leave 40 %; every coupon of ¥20 is redeemed, and each message costs ¥3.
     assert found.prices.worth == pytest.approx([60.0, 60.0])
     assert found.prices.redemption.tolist() == [0.0, 20.0]
     assert found.prices.redeemed == pytest.approx([0.0, 1.0])
-    assert found.prices.contact.tolist() == [0.0, 0.5]
+    assert found.prices.contact.tolist() == [0.0, 3.0]
     assert found.earned is not None
     in_arm = found.trial.arm == 1
     bought = found.trial.outcome
-    assert found.earned == pytest.approx(60 * bought - in_arm * (20 * bought + 0.5))
+    assert found.earned == pytest.approx(60 * bought - in_arm * (20 * bought + 3.0))
     assert (found.currency, found.outcome, found.assumed) == ("CNY", "buys", ())
     store.close()
 

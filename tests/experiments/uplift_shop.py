@@ -22,7 +22,7 @@ SHOP: dict[str, Any] = PROJECT | {
 }
 COUPON: dict[str, Any] = {
     "kind": "offer", "key": "save-20", "name": {"en": "¥20 off", "zh-CN": "减20元"}, "type": "fixed_coupon",
-    "face_value": "20", "contact_cost": {"sms": "0.5"},
+    "face_value": "20", "contact_cost": {"sms": "3"},
 }  # fmt: skip
 METRICS: tuple[dict[str, Any], ...] = (
     metric("buys", "proportion"),
