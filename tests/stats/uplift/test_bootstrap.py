@@ -60,14 +60,14 @@ def test_the_band_starts_at_nobody_and_ends_at_the_difference_of_means() -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [None, 5])
 def test_intervals_hold_as_often_as_they_say(levels: int | None) -> None:
-    """500 experiments of 2,000 units: 95 % ± 3 × 1 %; false alarm .005 were coverage exactly .95."""
+    """300 experiments of 2,000 units: 95 % ± 3 × 1.3 %; false alarm .005 were coverage exactly .95."""
     truth = SLOPE / 12 if levels is None else SLOPE / 12 * (1 - 1 / levels**2)
     hits = np.zeros(2)
-    for seed in range(500):
+    for seed in range(300):
         found = curve_intervals(*world(np.random.default_rng(seed), 2000, levels), draws=100, seed=seed)
         effect = SLOPE / 2
         hits += (
             found.qini.ci_low <= truth <= found.qini.ci_high,
             found.auuc.ci_low <= truth + effect / 2 <= found.auuc.ci_high,
         )
-    assert (hits / 500).tolist() == pytest.approx([0.95, 0.95], abs=0.03)
+    assert (hits / 300).tolist() == pytest.approx([0.95, 0.95], abs=0.039)

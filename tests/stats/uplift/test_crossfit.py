@@ -97,12 +97,12 @@ def test_a_factor_widens_what_the_ranking_shows_and_nothing_else() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.0, 0.03])
 def test_intervals_of_cross_fitted_rankings_hold(slope: float) -> None:
-    """120 experiments; the truth is that of each one's own ranking. 95 % less 3.5 × 2 %, for the factor is estimated.
+    """80 experiments; the truth is that of each one's own ranking. 95 % less 3 × 2.4 %.
 
     As they come, 2 in 5 intervals lie below the truth where there is none, and 1 in 6 within folds without the factor.
     """
     inside = np.zeros(2)
-    for seed in range(120):
+    for seed in range(80):
         generator = np.random.default_rng(seed)
         features, arm = generator.normal(size=(2500, 4)), generator.integers(0, 2, 2500)
         effect = 0.03 + slope * np.clip(features[:, 1], -2, 2)
@@ -118,4 +118,4 @@ def test_intervals_of_cross_fitted_rankings_hold(slope: float) -> None:
         plain = trial.outcome * np.where(arm == 1, 2.0, -2.0)
         rate = autoc(plain, place, draws=100, seed=seed, variance_factor=factor)
         inside += (qini.ci_low <= truth <= qini.ci_high, rate.ci_low <= toc <= rate.ci_high)
-    assert (inside / 120 >= 0.88).all()
+    assert (inside / 80 >= 0.878).all()
