@@ -23,10 +23,12 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LONG = {
     "analyze.md",
     "assignments.md",
+    "clv.md",
     "http-api.md",
     "keys.md",
     "openfeature.md",
     "planning.md",
+    "programme.md",
     "simulate.md",
     "target.md",
     "validate.md",
