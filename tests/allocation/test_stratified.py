@@ -17,7 +17,7 @@ weights = st.lists(st.integers(0, 7), min_size=2, max_size=6).filter(any)
 
 
 @given(sizes, weights, st.text("abcdef0123456789", min_size=1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_stratum_and_the_whole_have_their_shares(sizes: list[int], weights: list[int], salt: str) -> None:
     counts = np.array(apportion(sizes, weights, salt))
     assert counts.sum(axis=1).tolist() == sizes
@@ -44,10 +44,10 @@ def test_whole_shares_of_the_total_are_met_exactly() -> None:
 
 
 def test_chances_are_shares_also_in_strata_of_one() -> None:
-    """Over 4,000 salts; the error of a share is below .008, so that 5 errors are .04 (false alarm < 1e-5)."""
-    counts = np.array([apportion([1, 1, 2, 1], [5, 3, 2], f"salt-{at}") for at in range(4000)])
-    assert counts.mean(axis=0)[[0, 1, 3]] == pytest.approx(np.tile([0.5, 0.3, 0.2], (3, 1)), abs=0.04)
-    assert counts.mean(axis=0)[2] == pytest.approx([1.0, 0.6, 0.4], abs=0.06)
+    """Over 2,000 salts: the error of a share is below .0112, so that .056 are 5 of them (false alarm < 1e-5)."""
+    counts = np.array([apportion([1, 1, 2, 1], [5, 3, 2], f"salt-{at}") for at in range(2000)])
+    assert counts.mean(axis=0)[[0, 1, 3]] == pytest.approx(np.tile([0.5, 0.3, 0.2], (3, 1)), abs=0.056)
+    assert counts.mean(axis=0)[2] == pytest.approx([1.0, 0.6, 0.4], abs=0.08)
 
 
 def test_bounds_give_everybody_their_variant() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from experiments.log.absorb import absorb
 from experiments.log.rows import AliasRow
 from experiments.publishing.publish import publish, publish_members
 from experiments.settings import Settings
-from experiments.store import Store
+from experiments.store import Store, open_store
 from experiments.store.log_tables import decisions
+from experiments.store.migrate import upgrade
 from tests.experiments.measuring import define, experiment, metric
 from tests.experiments.small_shop import walk
 
@@ -58,8 +60,17 @@ def a_shop(store: Store, settings: Settings, **fields: Any) -> Store:
 
 
 @pytest.fixture
-def shop(store: Store, settings: Settings) -> Store:
-    return a_shop(store, settings)
+def sqlite(tmp_path: Path) -> Iterator[Store]:
+    """That both databases keep lists alike is tested with a job that was killed, and in test_assignments."""
+    opened = open_store(f"sqlite:///{tmp_path / 'equipoise.sqlite'}")
+    upgrade(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def shop(sqlite: Store, settings: Settings) -> Store:
+    return a_shop(sqlite, settings)
 
 
 def a_list(rows: int = 403, start: int = 0) -> bytes:
@@ -122,9 +133,10 @@ class KilledError(Exception):
     pass
 
 
-def test_a_job_that_was_killed_comes_out_the_same(shop: Store, settings: Settings, monkeypatch: Any) -> None:
+def test_a_job_that_was_killed_comes_out_the_same(store: Store, settings: Settings, monkeypatch: Any) -> None:
     from experiments.assignments import assigning
 
+    shop = a_shop(store, settings)
     request = put(shop, a_list(), balance_on=("tier",))
     monkeypatch.setattr(assigning, "CHUNK_ROWS", 50)
 
@@ -183,9 +195,9 @@ def test_one_person_under_two_ids_is_counted_once(shop: Store, settings: Setting
     ],
 )
 def test_what_cannot_be_balanced(
-    store: Store, settings: Settings, fields: dict[str, Any], balance_on: tuple[str, ...], message: str
+    sqlite: Store, settings: Settings, fields: dict[str, Any], balance_on: tuple[str, ...], message: str
 ) -> None:
-    shop = a_shop(store, settings, **fields)
+    shop = a_shop(sqlite, settings, **fields)
     with pytest.raises(InputError, match=message):
         run(shop, settings, put(shop, a_list(), balance_on=balance_on))
     with shop.read() as connection:
@@ -214,10 +226,9 @@ def test_names_that_are_none(text: str) -> None:
         read_request("winback", "00", {"balance_on": text})
 
 
-def test_the_command(store: Store, settings: Settings, tmp_path: Path, store_url: str) -> None:
-    a_shop(store, settings)
+def test_the_command(shop: Store, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(a_list(40))
-    where = ["--data", str(tmp_path / "data"), "--database", store_url]
+    where = ["--data", str(tmp_path / "data"), "--database", shop.url]
     out = str(tmp_path / "out.csv")
     args = ["assign", "winback", str(tmp_path / "list.csv"), "-o", out]
     refused = CliRunner().invoke(cli, [*where, *args, "--balance-on", "tier"])

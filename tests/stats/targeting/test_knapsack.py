@@ -62,7 +62,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_brute_force(problem: tuple[np.ndarray, np.ndarray, float]) -> None:
     value, cost, budget = problem
     found = knapsack.solve(value, cost, budget)
