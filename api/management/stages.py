@@ -139,9 +139,9 @@ def create_blueprint(services: Services) -> APIBlueprint:
 
 
 def _document(services: Services, key: str, weeks: int) -> StagesDocument:
+    if "\x00" in key:
+        raise Problem(404, "no stage rule has such a key", code="unknown_key")
     try:
-        if "\x00" in key:
-            raise InputError("no stage rule has such a key")
         return stages_document(services.store, key, weeks=weeks)
     except UnknownKeyError:
         raise Problem(404, "no project is defined yet", code="unknown_key") from None

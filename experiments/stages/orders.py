@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from experiments.definitions.stage_facts import Computed
 from experiments.measure.facts import Facts, take_census
-from experiments.measure.parts import PLACED, Part
+from experiments.measure.parts import ORDER_FAMILY, PLACED, Part
 from experiments.measure.properties import Properties
 from experiments.measure.redemption import Costs
 from experiments.measure.things import loose, objects, orders
@@ -31,8 +31,8 @@ def load(log: LogTables, computed: Computed, as_of_us: int, members: str) -> Non
         as_of_us: microseconds since 1970 UTC; what came later is not known.
         members: SQL of the units that are known as members.
     """
-    linked = under_roots(log, computed.unit_type)
-    _units(linked, computed, as_of_us, members)
+    linked = under_roots(_read_once(log, computed, as_of_us), computed.unit_type)
+    _units(linked, computed, members)
     events = linked.events.mutate(unit=linked.events.root)
     units = log.connection.table(UNITS)
     roots = units.filter(units.unit == units.root).select("u", "unit", variant=units.root.substr(0, 0), t0=units.t0)
@@ -50,10 +50,17 @@ def load(log: LogTables, computed: Computed, as_of_us: int, members: str) -> Non
         tables.append(rows.filter(rows.counts).drop("counts"))
     together = tables[0] if len(tables) == 1 else tables[0].union(tables[1])
     log.keep(together, ORDERS)
-    e = events.filter(
-        events.unit_type == computed.unit_type, events["at"] <= as_of_us, events.name == (computed.login or "")
-    )
+    e = events.filter(events.name == (computed.login or ""))
     log.keep(e.join(roots.select("u", "unit"), "unit").select("u", at_us="at"), LOGINS)
+
+
+def _read_once(log: LogTables, computed: Computed, as_of_us: int) -> LogTables:
+    """Return the log with the events that matter in a table of the engine: they are looked at several times."""
+    e = log.events
+    named = dict.fromkeys([*ORDER_FAMILY, computed.order, *([computed.login] if computed.login else [])])
+    wanted = e.filter(e.unit_type == computed.unit_type, e["at"] <= as_of_us, e.name.isin(list(named)))
+    columns = ("source", "event_id", "name", "unit_type", "unit", "at", "object_id", "value_minor")
+    return replace(log, events=log.keep(wanted.select(*columns), "stage_events"))
 
 
 def under_roots(log: LogTables, unit_type: str) -> LogTables:
@@ -69,7 +76,7 @@ def under_roots(log: LogTables, unit_type: str) -> LogTables:
     return replace(log, events=joined.mutate(root=root).drop("linked_unit", "linked_root"))
 
 
-def _units(log: LogTables, computed: Computed, as_of_us: int, members: str) -> None:
+def _units(log: LogTables, computed: Computed, members: str) -> None:
     """Number every unit that is known: as a member, by an order or a login, or as the root of a group."""
     connection = log.connection
     named = [
@@ -77,7 +84,7 @@ def _units(log: LogTables, computed: Computed, as_of_us: int, members: str) -> N
         *([computed.login] if computed.login else []),
     ]
     e = log.events
-    seen = e.filter(e.unit_type == computed.unit_type, e["at"] <= as_of_us, e.name.isin(named))
+    seen = e.filter(e.name.isin(named))
     log.keep(seen.select("unit", "root").distinct(), "stage_seen")
     linked = "SELECT linked_unit AS unit, linked_root AS root FROM stage_identities"
     known = f"({linked})" if log.identities is not None else "(SELECT NULL::VARCHAR AS unit, NULL::VARCHAR AS root)"
