@@ -29,6 +29,7 @@ LONG = {
     "openfeature.md",
     "planning.md",
     "programme.md",
+    "recommend.md",
     "simulate.md",
     "target.md",
     "validate.md",
