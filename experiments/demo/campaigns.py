@@ -22,6 +22,8 @@ from experiments.log.rows import EventRow
 SEED = 20_260_403
 HOUR_US = DAY_US // 24
 MINUTE_US = HOUR_US // 60
+MEMBERS_DAY_DAYS_AGO = 54
+MEMBERS_DAY_ENDED_DAYS_AGO = 39
 WINBACK_DAYS_AGO = 30
 WINBACK_ENDED_DAYS_AGO = 1
 HOME_PAGE_DAYS_AGO = 22
@@ -46,6 +48,16 @@ class Calendar:
         """Return ten o'clock, local, that many days ago."""
         shift = shop.TIME_ZONE_HOURS * HOUR_US
         return (self.now_us + shift) // DAY_US * DAY_US - days_ago * DAY_US - shift + 10 * HOUR_US
+
+    @property
+    def members_day_us(self) -> int:
+        """When members are told of their day."""
+        return self.morning(MEMBERS_DAY_DAYS_AGO)
+
+    @property
+    def members_day_end_us(self) -> int:
+        """When that experiment ends."""
+        return self.morning(MEMBERS_DAY_ENDED_DAYS_AGO)
 
     @property
     def winback_us(self) -> int:
@@ -109,6 +121,10 @@ def run(snapshot: CompiledSnapshot, calendar: Calendar, *, count: int = shop.MEM
     rng = np.random.default_rng(SEED)
     world = _without_offers(rng, calendar, count)
     everyone = np.arange(count)
+    stage = shop.stages_at(world.members, world.orders, calendar.members_day_us)
+    told = everyone[(stage >= 0) & (stage != shop.STAGES.index("churned"))]
+    sent = _sent(rng, calendar.members_day_us, len(told))
+    _campaign(rng, world, snapshot, definitions.MEMBERS_DAY, told, sent, stage)
     stage = shop.stages_at(world.members, world.orders, calendar.winback_us)
     dormant = everyone[stage == shop.STAGES.index("dormant")]
     _campaign(rng, world, snapshot, definitions.WINBACK, dormant, _sent(rng, calendar.winback_us, len(dormant)), stage)

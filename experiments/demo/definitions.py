@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
+MEMBERS_DAY = "members-day"
 WINBACK = "dormant-winback"
 FREE_SHIPPING = "free-shipping-79"
 EARLY_ACCESS = "loyal-early-access"
@@ -67,6 +68,22 @@ type: spend_x_save_y
 face_value: "20.00"
 minimum_spend: "100.00"
 contact_cost: {sms: "0.05", push: "0"}
+valid_days: 14
+---
+kind: offer
+key: coupon-15
+name: {en: "¥15 off any order", zh-CN: 15元无门槛券}
+type: fixed_coupon
+face_value: "15.00"
+contact_cost: {push: "0"}
+valid_days: 14
+---
+kind: offer
+key: points-300
+name: {en: 300 points with the next order, zh-CN: 下单送300积分}
+type: gift
+redemption_cost: "3.00"
+contact_cost: {push: "0"}
 valid_days: 14
 ---
 kind: offer
@@ -248,6 +265,34 @@ made: {salt: "@SALT programme-holdout@"}
 """
 
 EXPERIMENTS = """
+kind: experiment
+key: members-day
+name:
+  en: "Members' day: who needs a coupon to come?"
+  zh-CN: 会员日：谁需要发券才会来？
+hypothesis:
+  en: A coupon for everybody pays for orders that would have come anyway; those who come seldom may need one.
+  zh-CN: 全员发券会补贴本来就会下单的人；很少下单的会员才需要券。
+owner: Growth
+enrolment: once
+audience: {attribute: stage, op: in, value: [new, active, loyal, dormant]}
+breakdowns: [stage, tier]
+variants:
+  - {key: control, name: {en: No offer, zh-CN: 无优惠}, weight: 1}
+  - {key: coupon15, name: {en: ¥15 off, zh-CN: 15元券}, weight: 1, offer: coupon-15, channel: push}
+  - {key: points300, name: {en: 300 points, zh-CN: 300积分}, weight: 1, offer: points-300, channel: push}
+control: control
+metrics:
+  primary: [profit-14d, repurchase-14d]
+  secondary: [spend-14d]
+  guardrails:
+    - {metric: unsubscribe-14d, margin: "75%"}
+schedule: {start: @MEMBERS_DAY_START@, end: @MEMBERS_DAY_END@}
+planned_units: 16000
+planned_days: 15
+analysis: {features: [last_order_at, joined_at, orders_180d]}
+made: {salt: "@SALT members-day@"}
+---
 kind: experiment
 key: dormant-winback
 name:
@@ -448,6 +493,8 @@ made: {salt: "@SALT cart-nudge@"}
 
 def documents(
     *,
+    members_day_us: int,
+    members_day_end_us: int,
     winback_us: int,
     winback_end_us: int,
     home_page_us: int,
@@ -456,8 +503,10 @@ def documents(
     early_us: int,
     cart_us: int,
 ) -> str:
-    """Return all definitions as YAML; the arguments are the starts (and the win-back's end), microseconds UTC."""
+    """Return all definitions as YAML; the arguments are starts (and ends, where there are), microseconds UTC."""
     times = {
+        "MEMBERS_DAY_START": members_day_us,
+        "MEMBERS_DAY_END": members_day_end_us,
         "WINBACK_START": winback_us,
         "WINBACK_END": winback_end_us,
         "HOME_PAGE_START": home_page_us,

@@ -27,6 +27,7 @@ from experiments.store.log_tables import decisions, members
 
 ACTOR = "demo"
 STARTED = (
+    definitions.MEMBERS_DAY,
     definitions.WINBACK,
     definitions.HOME_PAGE,
     definitions.REMINDER,
@@ -117,10 +118,11 @@ def fill(
     people = list(_members(world, now_us))
     with store.begin() as connection:
         insert_new(connection, members, people)
-    transition(
-        store, definitions.WINBACK, "ended", ACTOR, "all messages are sent and their windows are over",
-        calendar.winback_end_us,
-    )  # fmt: skip
+    for key, end_us in (
+        (definitions.MEMBERS_DAY, calendar.members_day_end_us),
+        (definitions.WINBACK, calendar.winback_end_us),
+    ):
+        transition(store, key, "ended", ACTOR, "all messages are sent and their windows are over", end_us)
     tell("snapshot")
     publish_member_states(store, settings, now_us)
     publish(store, settings, now_us)
@@ -134,6 +136,8 @@ def fill(
 
 def _define(store: Store, calendar: Calendar) -> None:
     text = definitions.documents(
+        members_day_us=calendar.members_day_us,
+        members_day_end_us=calendar.members_day_end_us,
         winback_us=calendar.winback_us,
         winback_end_us=calendar.winback_end_us,
         home_page_us=calendar.home_page_us,
@@ -144,8 +148,8 @@ def _define(store: Store, calendar: Calendar) -> None:
     )
     Repository(store).apply(load_text(text), ACTOR, now=calendar.start_us)
     starts = (
-        calendar.winback_us, calendar.home_page_us, calendar.reminder_us, calendar.shipping_us, calendar.early_us,
-        calendar.cart_us,
+        calendar.members_day_us, calendar.winback_us, calendar.home_page_us, calendar.reminder_us,
+        calendar.shipping_us, calendar.early_us, calendar.cart_us,
     )  # fmt: skip
     for key, start_us in zip(STARTED, starts, strict=True):
         for state, before_us in (("review", 2 * shop.DAY_US), ("testing", shop.DAY_US), ("running", 0)):

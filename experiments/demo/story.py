@@ -25,6 +25,7 @@ class Effect:
         extra_buyers: probability of one order that would not have happened otherwise.
         by_tier: multiplies ``extra_buyers`` for basic, silver and gold members.
         by_silence: (days since the last order, what multiplies ``extra_buyers`` from there on), in order.
+        by_past_orders: (orders in the half year before, what multiplies ``extra_buyers`` from there on), in order.
         basket: multiplies the value of every order.
         lift_to_minor: baskets between 70 % of it and it are filled up to it with probability .65.
         margin: multiplies the margin (a percentage off draws people to low-margin goods).
@@ -38,6 +39,7 @@ class Effect:
     extra_buyers: float = 0.0
     by_tier: tuple[float, float, float] = (1.0, 1.0, 1.0)
     by_silence: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+    by_past_orders: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     basket: float = 1.0
     lift_to_minor: int = 0
     margin: float = 1.0
@@ -49,6 +51,10 @@ class Effect:
 NOTHING = Effect()
 
 TRUTH: dict[tuple[str, str], Effect] = {
+    ("members-day", "coupon15"): Effect(
+        offer="coupon-15", extra_buyers=0.15, by_past_orders=((0.0, 1.0), (3.0, 0.2), (5.0, 0.0)), redeems=0.95
+    ),
+    ("members-day", "points300"): Effect(offer="points-300", extra_buyers=0.006, redeems=0.8),
     ("dormant-winback", "save20"): Effect(
         offer="coupon-20-100", extra_buyers=0.075, by_tier=(0.95, 1.1, 1.3),
         by_silence=((0.0, 2.6), (120.0, 0.1)), lift_to_minor=10_000, basket=1.06,
@@ -97,8 +103,8 @@ def offered_orders(
         silent_days: days since each one's last order when it got the offer, k.
     """
     probability = effect.extra_buyers * np.array(effect.by_tier)[members.tier[member]]
-    since, factors = (np.array(column) for column in zip(*effect.by_silence, strict=True))
-    probability = probability * factors[np.maximum(np.searchsorted(since, silent_days, side="right") - 1, 0)]
+    probability = probability * _factor(effect.by_silence, silent_days)
+    probability = probability * _factor(effect.by_past_orders, members.past_orders[member])
     buys = rng.random(len(member)) < probability
     delay = np.minimum(rng.exponential(0.3, buys.sum()), 0.98) * effect.days * DAY_US
     at = since_us[buys] + delay.astype(np.int64)
@@ -106,6 +112,13 @@ def offered_orders(
     buyers = member[buys][happened]
     value, margin = shop.baskets(rng, members, buyers)
     return Orders(buyers, at[happened], value, margin)
+
+
+def _factor(steps: tuple[tuple[float, float], ...], values: Real | Index) -> Real:
+    """Return the factor of the last step that each value reaches."""
+    since, factors = (np.array(column) for column in zip(*steps, strict=True))
+    found: Real = factors[np.maximum(np.searchsorted(since, values, side="right") - 1, 0)]
+    return found
 
 
 def with_offer(rng: np.random.Generator, orders: Orders, effect: Effect) -> tuple[Orders, np.ndarray]:
