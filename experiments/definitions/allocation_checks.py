@@ -109,7 +109,7 @@ def _warm_start(catalogue: Catalogue, experiment: Experiment, key: str) -> Itera
         advice = f"{key} is about {earlier.unit_type}s and this one about {experiment.unit_type}s; leave it out"
         yield Problem(f"nothing can be learned from it: {advice}", at)
     else:
-        offers = {variant.key: variant.offer for variant in earlier.variants}
+        offers = {variant.key: variant.offer for variant in earlier.variants if variant.offer_by is None}
         alike = [v.key for v in experiment.variants if v.key in offers and offers[v.key] == v.offer]
         if len(alike) < 2:
             advice = "name one whose variants have the same keys and offers, or leave it out"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from experiments.definitions import Experiment
+from experiments.definitions import Experiment, Offer
+from experiments.definitions.experiment import Variant
 from experiments.measure.days import moment_text
 from experiments.report import figures
 from experiments.report.document import Inference, Plan, SequentialPlan, Text, VariantInfo
@@ -78,7 +79,7 @@ def plan_of(
                 name=dict(v.name or {"en": v.key, "zh-CN": v.key}),
                 weight=split.get(v.key, 0) / total,
                 offer=v.offer,
-                offer_name=dict(declared.offers[v.offer].name) if v.offer in declared.offers else {},
+                offer_name=offer_name(v, declared.offers),
                 is_control=v.key == definition.control,
             )
             for v in definition.variants
@@ -91,6 +92,14 @@ def plan_of(
         planned_units=definition.planned_units,
         planned_days=definition.planned_days,
     )
+
+
+def offer_name(variant: Variant, offers: Mapping[str, Offer]) -> Text:
+    """Return what a variant gives, in words; empty where it gives nothing."""
+    if variant.offer_by is not None:
+        return {"en": f"each member's own, by {variant.offer_by}", "zh-CN": f"一人一策（按 {variant.offer_by}）"}
+    offer = offers.get(variant.offer or "")
+    return {} if offer is None else dict(offer.name)
 
 
 def _design(definition: Experiment) -> Literal["units", "clusters", "switchback", "factorial"]:

@@ -186,6 +186,8 @@ def test_profit_prices_contacts_and_redemptions_by_what_was_frozen(store: Store)
         expected[variant].append(profit)
     record(store, rows)
     report = build_report(store, "winback", NOW_US)
+    named = {variant.key: variant.offer_name.get("en") for variant in report.plan.variants}
+    assert named == {"control": None, "all": "small", "policy": "each member's own, by best"}
     found = next(m for m in report.metrics if m.name == "profit")
     means = {row.variant: row.mean for row in found.variants}
     for variant, values in expected.items():
