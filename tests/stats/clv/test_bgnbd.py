@@ -44,6 +44,7 @@ def test_published_parameters_of_cdnow(cdnow: np.ndarray) -> None:
     assert float(found.expected_purchases(39, 2, 30.43, 38.86)) == pytest.approx(1.226, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_lifetimes_agrees(cdnow: np.ndarray) -> None:
     from lifetimes import BetaGeoFitter
 

@@ -30,6 +30,7 @@ def test_published_parameters_of_cdnow(cdnow: np.ndarray) -> None:
     assert found.correlation == pytest.approx(np.corrcoef(cdnow[cdnow[:, 0] > 0][:, [0, 3]].T)[0, 1])
 
 
+@pytest.mark.slow
 def test_lifetimes_agrees(cdnow: np.ndarray) -> None:
     from lifetimes import GammaGammaFitter
 
