@@ -31,6 +31,7 @@ LONG = {
     "programme.md",
     "recommend.md",
     "simulate.md",
+    "stages.md",
     "target.md",
     "validate.md",
 }
