@@ -132,9 +132,9 @@ COLUMNS, MONEY, LEARNING, SHOWN = "Columns", "Money", "Learning", "Output"
     metavar="OUT.csv",
     help="Write each unit's predicted gain and what it should get.",
 )
-@click.pass_context
+@click.pass_obj
 def command(
-    ctx: click.Context, file: str | None, experiment: str | None, output: str, lang: str, scores: str | None,
+    obj: dict[str, Any], file: str | None, experiment: str | None, output: str, lang: str, scores: str | None,
     **asked: Any,
 ) -> None:  # fmt: skip
     r"""Say who should get which offer, what that is worth, and whether the data can say so.
@@ -149,7 +149,7 @@ def command(
     if (file is None) == (experiment is None):
         raise click.UsageError("name a FILE, or an --experiment of this deployment")
     if experiment is not None:
-        show(_of_experiment(ctx, experiment, asked, scores), output, lang)
+        show(_of_experiment(obj, experiment, asked, scores), output, lang)
         return
     from experiments.errors import InputError
     from experiments.uplift.of_file import recommend_file, write_scores
@@ -173,7 +173,7 @@ def command(
     show(written.document, output, lang)
 
 
-def _of_experiment(ctx: click.Context, key: str, asked: dict[str, Any], scores: str | None) -> Recommendation:
+def _of_experiment(obj: dict[str, Any], key: str, asked: dict[str, Any], scores: str | None) -> Recommendation:
     """Recommend from an experiment of the deployment, and keep it."""
     import time
 
@@ -191,7 +191,7 @@ def _of_experiment(ctx: click.Context, key: str, asked: dict[str, Any], scores: 
         raise click.UsageError("--scores is of a FILE; equipoise target scores members")
     wanted = Wanted(outcome=asked["outcome"], value=asked["value"], seed=asked["seed"], folds=asked["folds"])
     now = time.time_ns() // 1000
-    with opened(ctx.obj) as (store, _):
+    with opened(obj) as (store, _):
         try:
             document = recommend_experiment(store, key, now, wanted)
         except InputError as error:

@@ -44,11 +44,7 @@ class Wording:
         return f"（{level} 区间 {low} 至 {high}）"
 
     def share(self, value: float) -> str:
-        """Return a share in whole per cent.
-
-        >>> Wording(None, {}, "member", 0.05).share(0.4567)  # doctest: +SKIP
-        '46%'
-        """
+        """Return a share in whole per cent."""
         return f"{100 * value:.0f}%"
 
     def unit(self, lang: str) -> str:
