@@ -3,7 +3,9 @@
 The true effect of a unit is never seen, but its doubly robust score differs from it by noise of mean 0 only; a
 prediction's mean squared distance from the scores is therefore its mean squared error plus a constant that is the same
 for every candidate (Kennedy 2023; Saito & Yasui 2020, Counterfactual cross-validation, ICML). Told relative to a
-constant effect: below 1, differences between units were predicted better than not at all.
+constant effect: below 1, differences between units were predicted better than not at all. Trees must beat lines by more
+than one standard error of the difference (Breiman et al. 1984, Classification and Regression Trees, 3.4.3): less is
+noise, and lines vary less.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Choice:
 
     Attributes:
         candidates: all, in the order that they were given.
-        chosen: of least loss; the earlier one where two are equal.
+        chosen: of least loss, or a linear one that is worse by no more than one standard error; the earlier one where
+            two are equal.
         fitted: predictions of the chosen one for units that it was not fitted on.
         expected: (n, K + 1) outcomes by plain regressions in each arm, for units that they were not fitted on: what
             doubly robust scores take. Linear or trees, whichever were closer to the outcomes.
@@ -101,10 +104,18 @@ def choose(
         fitted = fittings[base].cross_fitted(learner)
         loss = _loss(targets, fitted.effects)
         tried.append((Candidate(learner, base, loss / constant if constant > 0 else 1.0), fitted))
-    best, fitted = min(tried, key=lambda pair: pair[0].loss)
+    best, fitted = _simplest(tried, targets)
     return Choice(
         tuple(candidate for candidate, _ in tried), best, ready.unsorted(fitted), ready.back(expected), outcome_base
     )
+
+
+def _simplest(tried: list[tuple[Candidate, CrossFitted]], targets: FloatArray) -> tuple[Candidate, CrossFitted]:
+    """Return the candidate of least loss, or the best linear one where that is not shown to be worse."""
+    best = min(tried, key=lambda pair: pair[0].loss)
+    linear = min((pair for pair in tried if pair[0].base == "linear"), key=lambda pair: pair[0].loss, default=best)
+    worse = ((targets - linear[1].effects) ** 2 - (targets - best[1].effects) ** 2).sum(axis=1)
+    return linear if float(worse.mean()) <= float(worse.std() / np.sqrt(len(worse))) else best
 
 
 def _expected(ready: Prepared, fittings: dict[Base, Fitting]) -> tuple[FloatArray, Base]:
