@@ -9,7 +9,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("decide", "assign", "measure", "stats", "bandits", "uplift", "targeting", "clv", "http", "http_ingest")
+BENCHMARKS = (
+    "decide",
+    "assign",
+    "measure",
+    "stats",
+    "bandits",
+    "uplift",
+    "uplift_learners",
+    "targeting",
+    "clv",
+    "http",
+    "http_ingest",
+)
 
 
 def main(names: list[str]) -> int:
