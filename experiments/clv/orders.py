@@ -15,6 +15,7 @@ from experiments.sources.columns import read_columns
 from experiments.sources.file import ROW, FileTable, open_file
 
 ORIGIN = dt.date(1970, 1, 1)
+MOST_VALUE = 1e12
 DATE = (
     "CASE WHEN regexp_matches(trim(\"at\"), '^\\d{8}$') THEN try_strptime(trim(\"at\"), '%Y%m%d')::DATE "
     'ELSE try_cast(regexp_replace(regexp_extract(trim("at"), '
@@ -86,6 +87,8 @@ def read_orders(path: str | Path, columns: OrderColumns, *, encoding: str | None
         except duckdb.Error as error:
             raise InputError(f"{file.path}: cannot be read: {error}") from error
         _refuse_bad_time(file, columns.at)
+        if columns.value is not None:
+            _refuse_absurd_value(file, columns.value)
         return _gathered(file, with_value=bool(numbers))
 
 
@@ -107,6 +110,17 @@ def _refuse_bad_time(file: FileTable, column: str) -> None:
     if bad is not None:
         raise InputError(
             f"{file.path}: row {bad[0] + 1}, column {column!r}: {bad[1][:40]!r} is not a date; write 2026-03-01"
+        )
+
+
+def _refuse_absurd_value(file: FileTable, column: str) -> None:
+    found = file.connection.raw_sql(
+        f"SELECT n, value FROM dated WHERE isfinite(value) AND value > {MOST_VALUE} ORDER BY n LIMIT 1"  # noqa: S608
+    ).fetchone()
+    if found is not None:
+        raise InputError(
+            f"{file.path}: row {found[0] + 1}, column {column!r}: {found[1]:g} is more than an order can be worth; "
+            "correct it, or name the column with the money"
         )
 
 
