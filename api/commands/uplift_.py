@@ -134,7 +134,9 @@ COLUMNS, MONEY, LEARNING, SHOWN = "Columns", "Money", "Learning", "Output"
 )
 @click.pass_obj
 def command(
-    obj: dict[str, Any], file: str | None, experiment: str | None, output: str, lang: str, scores: str | None,
+    obj: dict[str, Any],
+    /,
+    file: str | None, experiment: str | None, output: str, lang: str, scores: str | None,
     **asked: Any,
 ) -> None:  # fmt: skip
     r"""Say who should get which offer, what that is worth, and whether the data can say so.

@@ -111,18 +111,24 @@ def _split(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Te
     )
 
 
+def shown_name(learned: Learned, column: str) -> Text:
+    """Return what a column of the features is called: its attribute's name for people, and its level."""
+    attribute = max((name for name in learned.columns if column.startswith(name)), key=len, default="")
+    label = learned.labels.get(attribute) or {"en": attribute, "zh-CN": attribute}
+    return {lang: (label.get(lang) or attribute) + column[len(attribute) :] for lang in ("en", "zh-CN")}
+
+
 def _propensity(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[Text, Text]:
-    del learned
     if finding.p_value is None:
         return {"en": "cannot be told", "zh-CN": "无法判断"}, {}
     auc = diagnosis.auc
     told = "" if auc is None else f"AUC {auc.estimate:.3f}, "
     shown = {"en": f"{told}p {_p(finding)}", "zh-CN": f"{told}p {_p(finding)}".replace(", ", "，")}
-    widest = diagnosis.differences[0].name if diagnosis.differences else ""
+    widest = shown_name(learned, diagnosis.differences[0].name if diagnosis.differences else "")
     return shown, {
         "en": "an experiment that draws the arm by chance, or the log of the probabilities by which it was drawn; "
-        f"leave out attributes that were recorded after the draw (look at {widest} first)",
-        "zh-CN": f"随机分组的实验，或分组概率的日志；去掉分组之后才记录的属性（先看 {widest}）",
+        f"leave out attributes that were recorded after the draw (look at {widest['en']} first)",
+        "zh-CN": f"随机分组的实验，或分组概率的日志；去掉分组之后才记录的属性（先看 {widest['zh-CN']}）",
     }
 
 
@@ -132,10 +138,11 @@ def _balance(finding: Finding, learned: Learned, diagnosis: Diagnosis) -> tuple[
         return {"en": "no attribute to compare", "zh-CN": "没有可比较的属性"}, {}
     widest = diagnosis.differences[0]
     size, arm = f"{abs(widest.standardised):.3f}", learned.arms[widest.arm]
+    name = shown_name(learned, widest.name)
     return (
         {
-            "en": f"at most {size} standard deviations apart ({widest.name}, {arm})",
-            "zh-CN": f"最大相差 {size} 个标准差（{widest.name}，{arm}）",
+            "en": f"at most {size} standard deviations apart ({name['en']}, {arm})",
+            "zh-CN": f"最大相差 {size} 个标准差（{name['zh-CN']}，{arm}）",
         },
         {
             "en": "arms that were alike before the offer, as a draw by chance makes them",
