@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from allocation.compiled import CompiledExperiment, CompiledPhase, Offer, Outcome
+from allocation.compiled import CompiledExperiment, CompiledPhase, Outcome
 from allocation.decision import Decision
+from allocation.offers import Offer
 
 Place = tuple[CompiledPhase, Outcome]
 """What a unit has: a variant, and the phase that gave it."""

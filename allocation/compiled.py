@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from allocation.audience import Predicate, Rule, RuleError, compile_python, parse
 from allocation.hashing import SPACE, bound, bounds, hex_bound
-from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot, VariantPlan
+from allocation.offers import Offer, OfferBy, offer_of, own_of
+from allocation.plan import ExperimentPlan, LayerPlan, PhasePlan, Snapshot
 
 if TYPE_CHECKING:
     from allocation.bandits.policy import Policy
@@ -30,57 +31,6 @@ NO_UPPER = "g"
 
 class PlanError(ValueError):
     """A plan that cannot be decided; the message says what is wrong with it."""
-
-
-class Offer(dict[str, Any]):
-    """An offer as a read-only dict: one object serves every decision of a snapshot, so nobody may change it.
-
-    >>> Offer({"key": "coupon-20"})["key"] = "other"
-    Traceback (most recent call last):
-    TypeError: an offer is shared by all decisions and cannot be changed; copy it with dict(offer)
-    """
-
-    __slots__ = ("_json",)
-    _json: msgspec.Raw
-
-    @property
-    def json(self) -> msgspec.Raw:
-        """The offer as JSON, written once for all answers that carry it.
-
-        >>> bytes(Offer({"key": "coupon-20"}).json)
-        b'{"key":"coupon-20"}'
-        """
-        try:
-            return self._json
-        except AttributeError:
-            self._json = msgspec.Raw(msgspec.json.encode(dict(self)))
-            return self._json
-
-    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise TypeError("an offer is shared by all decisions and cannot be changed; copy it with dict(offer)")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
-        """Pickle and deep-copy as a plain dict."""
-        return dict, (dict(self),)
-
-
-class OfferBy(msgspec.Struct, frozen=True):
-    """A variant that gives each unit its own offer."""
-
-    attribute: str
-    offers: dict[str, Offer]
-
-    def of(self, view: Mapping[str, Any]) -> Offer | None:
-        """Return the offer of a unit with these attributes; ``None`` without a key that is known.
-
-        >>> own = OfferBy("best", {"a": Offer({"key": "a"})})
-        >>> own.of({"best": "a"}), own.of({"best": "b"}), own.of({})
-        ({'key': 'a'}, None, None)
-        """
-        key = view.get(self.attribute)
-        return self.offers.get(key) if isinstance(key, str) else None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -372,7 +322,7 @@ def _phase(plan: ExperimentPlan, phase: PhasePlan) -> CompiledPhase:
         identity=hashlib.sha256(head).copy,
         outcomes={
             variant.key: Outcome(
-                variant.key, _offer(variant.offer), weight / total if weight else None, own=_own(variant)
+                variant.key, offer_of(variant.offer), weight / total if weight else None, own=own_of(variant)
             )
             for variant, weight in zip(plan.variants, phase.weights, strict=True)
         },
@@ -388,22 +338,6 @@ def _layer(layer: LayerPlan) -> CompiledLayer:
         if ends[0] < ends[1]:
             slots.append((upper_text(ends[0]), upper_text(ends[1])))
     return CompiledLayer(layer.key, begin(layer.salt), tuple(slots), layer.slots)
-
-
-def _offer(value: dict[str, Any] | None) -> Offer | None:
-    return None if value is None else Offer({key: _immutable(item) for key, item in value.items()})
-
-
-def _own(variant: VariantPlan) -> OfferBy | None:
-    if variant.offer_by is None:
-        return None
-    return OfferBy(variant.offer_by, {key: Offer(_immutable(offer)) for key, offer in variant.offers.items()})
-
-
-def _immutable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return Offer({key: _immutable(item) for key, item in value.items()})
-    return tuple(_immutable(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _bandit(plan: ExperimentPlan, phase: CompiledPhase, policies: Policies | None) -> Draw:

@@ -14,9 +14,10 @@ import msgspec
 
 from allocation import answers
 from allocation.audience import first_unknown
-from allocation.compiled import CompiledExperiment, CompiledSnapshot, OfferBy
+from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decision import REASONS, Decision, Enrolment, MemberState, OccasionError, check_occasion, decision_id
 from allocation.hashing import DIGITS, MAX_UNIT_BYTES, check_unit
+from allocation.offers import OfferBy
 
 __all__ = [
     "REASONS",

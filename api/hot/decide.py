@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from allocation.compiled import Offer
 from allocation.hashing import UnitError, check_unit
+from allocation.offers import Offer
 from api import logs
 from api.errors import FieldProblem, Problem, field_problem, malformed
 from api.hot.begun import Begun

@@ -20,10 +20,11 @@ from typing import Any
 
 import msgspec
 
-from allocation.compiled import CompiledExperiment, OfferBy
+from allocation.compiled import CompiledExperiment
 from allocation.decide import decide
 from allocation.decision import Decision, Enrolment, MemberState, decision_id
 from allocation.hashing import UnitError, check_unit
+from allocation.offers import OfferBy
 from experiments.assignments.balancing import Balanced, drawn
 from experiments.assignments.frozen import Frozen
 from experiments.assignments.listed import ListRow, MemberList
