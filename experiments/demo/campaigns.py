@@ -6,6 +6,7 @@ members' behaviour is simulated.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -123,20 +124,18 @@ def run(snapshot: CompiledSnapshot, calendar: Calendar, *, count: int = shop.MEM
     everyone = np.arange(count)
     stage = shop.stages_at(world.members, world.orders, calendar.members_day_us)
     told = everyone[(stage >= 0) & (stage != shop.STAGES.index("churned"))]
-    sent = _sent(rng, calendar.members_day_us, len(told))
-    _campaign(rng, world, snapshot, definitions.MEMBERS_DAY, told, sent, stage)
+    _list(world, snapshot, definitions.MEMBERS_DAY, told, calendar.members_day_us, stage)
     stage = shop.stages_at(world.members, world.orders, calendar.winback_us)
     dormant = everyone[stage == shop.STAGES.index("dormant")]
-    _campaign(rng, world, snapshot, definitions.WINBACK, dormant, _sent(rng, calendar.winback_us, len(dormant)), stage)
-    _on_visits(rng, world, snapshot, definitions.HOME_PAGE, calendar.home_page_us, ("active", "loyal", "new"))
+    _list(world, snapshot, definitions.WINBACK, dormant, calendar.winback_us, stage)
+    _on_visits(world, snapshot, definitions.HOME_PAGE, calendar.home_page_us, ("active", "loyal", "new"))
     stage = shop.stages_at(world.members, world.orders, calendar.reminder_us)
     regular = everyone[np.isin(stage, [shop.STAGES.index("active"), shop.STAGES.index("loyal")])]
-    sent = _sent(rng, calendar.reminder_us, len(regular))
-    _campaign(rng, world, snapshot, definitions.REMINDER, regular, sent, stage)
-    _on_visits(rng, world, snapshot, definitions.FREE_SHIPPING, calendar.shipping_us, ("active", "new"))
+    _list(world, snapshot, definitions.REMINDER, regular, calendar.reminder_us, stage)
+    _on_visits(world, snapshot, definitions.FREE_SHIPPING, calendar.shipping_us, ("active", "new"))
     stage = shop.stages_at(world.members, world.orders, calendar.early_us)
     loyal = everyone[stage == shop.STAGES.index("loyal")]
-    _campaign(rng, world, snapshot, definitions.EARLY_ACCESS, loyal, _sent(rng, calendar.early_us, len(loyal)), stage)
+    _list(world, snapshot, definitions.EARLY_ACCESS, loyal, calendar.early_us, stage)
     return world
 
 
@@ -195,8 +194,20 @@ def _sent(rng: np.random.Generator, at_us: int, count: int) -> Index:
     return at_us + rng.integers(0, 2 * HOUR_US, count)
 
 
+def _luck(experiment: str) -> np.random.Generator:
+    """Return the generator of one campaign, so that what happens in it does not hang on what is drawn in others."""
+    return np.random.default_rng([SEED, zlib.crc32(experiment.encode())])
+
+
+def _list(
+    world: Happenings, snapshot: CompiledSnapshot, experiment: str, members: Index, at_us: int, stage: Index
+) -> None:
+    """Ask for a list of members at one sending."""
+    rng = _luck(experiment)
+    _campaign(rng, world, snapshot, experiment, members, _sent(rng, at_us, len(members)), stage)
+
+
 def _on_visits(
-    rng: np.random.Generator,
     world: Happenings,
     snapshot: CompiledSnapshot,
     experiment: str,
@@ -207,7 +218,7 @@ def _on_visits(
     stage = shop.stages_at(world.members, world.orders, since_us)
     visitors, first_visit = _first_visits(world.visits, since_us)
     asked = np.isin(stage[visitors], [shop.STAGES.index(name) for name in stages])
-    _campaign(rng, world, snapshot, experiment, visitors[asked], first_visit[asked], stage)
+    _campaign(_luck(experiment), world, snapshot, experiment, visitors[asked], first_visit[asked], stage)
 
 
 def _first_visits(visits: tuple[Index, Index], since_us: int) -> tuple[Index, Index]:
