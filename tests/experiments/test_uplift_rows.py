@@ -140,6 +140,7 @@ def test_a_value_that_is_given_takes_the_place_of_margins(store: Store) -> None:
     assert (found.earned, found.assumed) == (None, ("given_value",))
 
 
+@pytest.mark.slow
 def test_money_itself_may_be_the_outcome(store: Store) -> None:
     shop(store, members=600)
     by_money, by_outcome = learned(store, outcome="profit"), learned(store)
