@@ -162,7 +162,7 @@ def test_the_default_ranks_hillstrom_s_customers_as_well_as_the_best_that_was_me
     for seed in range(10):
         half = stratified_half(trial, seed)
         learn, held = trial.take(half), trial.take(~half)
-        chosen = choose(learn, folds=3, seed=seed).chosen
+        chosen = choose(learn, seed=seed).chosen
         score = learners.fit(learn, chosen.learner, chosen.base, seed=seed).effects(held.features)[:, 0]
         found.append(uplift_curve(held.outcome, held.arm, score).qini_coefficient("qini"))
     assert np.mean(found) >= goal, [round(value, 5) for value in found]
