@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,6 +27,22 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def spare(target: Path, option: str, **inputs: Path | str | None) -> None:
+    """Refuse to write in the place of a file that is read.
+
+    Args:
+        target: what is to be written.
+        option: as it is written on the command line.
+        inputs: what each file that is read is called → where it lies.
+
+    Raises:
+        InputError: with what would be lost.
+    """
+    for name, path in inputs.items():
+        if path is not None and target.exists() and Path(path).exists() and target.samefile(path):
+            raise InputError(f"{option} {target}: is the {name} itself, which would be lost; name another file")
 
 
 def sync(path: Path) -> None:

@@ -63,6 +63,7 @@ def command(
       equipoise clv orders.csv --unit member --at paid_at --value amount --margin 40% --customers members.parquet
     """
     from api.commands.printing import print_document, writing
+    from experiments.atomic import spare
     from experiments.clv.lifetime import LifetimeOptions, lifetime
     from experiments.clv.orders import OrderColumns, read_orders
     from experiments.clv.render import print_lifetime, render_customers_csv, render_json, write_customers
@@ -79,6 +80,8 @@ def command(
         intervals=intervals,
     )
     try:
+        if customers is not None:
+            spare(Path(customers), "--customers", file=file)
         orders = read_orders(file, OrderColumns(unit, at, value), encoding=encoding)
         document, members = lifetime(orders, options, printable(file))
         if customers is not None:

@@ -119,9 +119,12 @@ def compute(
         if orders is None or as_of is None:
             _compute_stored(obj, str(key), as_of, weeks or 0)
             return
+        from experiments.atomic import spare
         from experiments.stages.from_file import OrderColumns, compute_file, rule_of
         from experiments.stages.presets import thresholds_of
 
+        if output is not None:
+            spare(output, "--output", file=orders)
         chosen = rule_of(rule, name, thresholds_of(**given), currency, zone)
         counts, rows = compute_file(
             orders, OrderColumns(unit, at, value), chosen,

@@ -11,6 +11,7 @@ import click
 
 from api.cli import UserError
 from api.commands.analyze_options import InSection, Sectioned
+from api.commands.learned_options import file_options, given, learned_options
 
 if TYPE_CHECKING:
     from experiments.targeting.document import Audience
@@ -108,31 +109,7 @@ ENDINGS = ("csv", "parquet")
     metavar="FILE",
     help="A randomised file in place of EXPERIMENT; the options below are those of equipoise uplift.",
 )
-@click.option("--variant", cls=InSection, section=LEARNED, metavar="COL", help="Column with the arm.")
-@click.option("--control", cls=InSection, section=LEARNED, metavar="NAME", help="The arm without an offer.")
-@click.option("--outcome", cls=InSection, section=LEARNED, metavar="COL", help="Column with what came of it.")
-@click.option(
-    "--attribute",
-    "attributes",
-    cls=InSection,
-    section=LEARNED,
-    multiple=True,
-    metavar="COL[,COL]",
-    help="What was known before the arm was drawn.",
-)
-@click.option("--value", cls=InSection, section=LEARNED, type=float, metavar="60", help="What an outcome of 1 earns.")
-@click.option(
-    "--redemption-cost", cls=InSection, section=LEARNED, multiple=True, metavar="[ARM=]30", help="Of one redemption."
-)
-@click.option("--redeemed", cls=InSection, section=LEARNED, metavar="COL|0.9", help="Column or share of redemptions.")
-@click.option(
-    "--contact-cost", cls=InSection, section=LEARNED, multiple=True, metavar="[ARM=]0.1", help="Of sending it to one."
-)
-@click.option("--currency", cls=InSection, section=LEARNED, metavar="CNY", help="In which amounts are shown.")
-@click.option("--split", cls=InSection, section=LEARNED, metavar='"A=1,B=2"', help="Intended weights.")
-@click.option(
-    "--seed", cls=InSection, section=LEARNED, type=click.IntRange(0, 2**31 - 1), default=0, help="Of folds and trees."
-)
+@learned_options(LEARNED)
 @click.pass_context
 def command(
     ctx: click.Context, /, experiment: str | None, source: str | None, listed: str | None, output: str | None,
@@ -197,35 +174,21 @@ def _format(output: str | Path) -> str:
 
 
 def _check_learned(asked: dict[str, Any]) -> None:
-    names = ("variant", "control", "outcome", "attributes", "value", "redemption_cost", "redeemed", "contact_cost",
-             "currency", "split")  # fmt: skip
-    for name in names:
-        if asked[name] not in (None, ()):
-            option = "attribute" if name == "attributes" else name.replace("_", "-")
-            raise click.UsageError(f"--{option} goes with --from FILE; an experiment's definition says it")
+    for option in given(asked):
+        raise click.UsageError(f"{option} goes with --from FILE; an experiment's definition says it")
 
 
 def _from_file(source: Path, listed: Path, limits: Limits, output: Path, asked: dict[str, Any]) -> Audience:
     import time
 
-    from experiments.atomic import replacing
+    from experiments.atomic import replacing, spare
     from experiments.targeting.of_file import target_from_file
-    from experiments.uplift.options import FileOptions
 
-    for name in ("variant", "control", "outcome"):
-        if asked[name] is None:
-            raise click.UsageError(f"Missing option '--{name}'.")
     if asked["recommendation"] is not None:
         raise click.UsageError("--recommendation is of an EXPERIMENT")
-    names = [name.strip() for text in asked["attributes"] for name in text.split(",") if name.strip()]
-    options = FileOptions(
-        variant=asked["variant"], control=asked["control"], outcome=asked["outcome"], attributes=names,
-        value=asked["value"], redemption_cost=asked["redemption_cost"], redeemed=asked["redeemed"],
-        contact_cost=asked["contact_cost"], currency=asked["currency"], split=asked["split"],
-        encoding=asked["encoding"], seed=asked["seed"],
-    )  # fmt: skip
+    options = file_options(asked, encoding=asked["encoding"])
     file_format = _format(output)
-    _not_the_list(output, listed)
+    spare(output, "--output", list=listed, file=source)
     try:
         with replacing(output) as temporary:
             return target_from_file(
@@ -242,6 +205,7 @@ def _of_experiment(
     asked: dict[str, Any], after: tuple[str | None, str | None, str], document: str, lang: str,
 ) -> None:  # fmt: skip
     from api.commands.opening import opened
+    from experiments.atomic import spare
     from experiments.keeping.heads import read_experiment
     from experiments.keeping.repository import Repository
     from experiments.targeting import archive, draft, segment
@@ -263,8 +227,7 @@ def _of_experiment(
         if output is not None:
             file_format = _format(output)
             path = None if listed is None else Path(listed)
-            if path is not None:
-                _not_the_list(Path(output), path)
+            spare(Path(output), "--output", list=path)
             request: TargetRequest = request_of(
                 store, experiment, limits,
                 recommendation=asked["recommendation"], sha256=None if path is None else _digest(path),
@@ -290,11 +253,6 @@ def _digest(path: Path) -> str:
         raise UserError(f"{path}: no such file")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _not_the_list(output: Path, listed: Path) -> None:
-    if output.exists() and listed.exists() and output.samefile(listed):
-        raise UserError(f"--output {output}: is the list itself, which would be lost; name another file")
 
 
 def _moment(text: str | None) -> int | None:

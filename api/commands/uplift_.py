@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.cli import UserError
 from api.commands.analyze_options import InSection, Sectioned
+from api.commands.learned_options import COLUMNS, LEARNING, file_options, given, learned_options
 from api.commands.options import Share
 
 if TYPE_CHECKING:
     from experiments.uplift.document import Recommendation
 
-COLUMNS, MONEY, LEARNING, SHOWN = "Columns", "Money", "Learning", "Output"
+SHOWN = "Output"
 
 
 @click.command(name="uplift", cls=Sectioned)
 @click.argument("file", required=False, type=click.Path(readable=False))
-@click.option("--variant", cls=InSection, section=COLUMNS, metavar="COL", help="Column with the arm.")
-@click.option("--control", cls=InSection, section=COLUMNS, metavar="NAME", help="The arm without an offer.")
-@click.option("--outcome", cls=InSection, section=COLUMNS, metavar="COL", help="Column with what came of it.")
-@click.option(
-    "--attribute",
-    "attributes",
-    cls=InSection,
-    section=COLUMNS,
-    multiple=True,
-    metavar="COL[,COL]",
-    help="What was known before the arm was drawn; repeat for several.",
-)
-@click.option(
-    "--all-but",
-    cls=InSection,
-    section=COLUMNS,
-    metavar="COL,COL",
-    help="Learn from every other column: name those that came after.",
-)
-@click.option("--unit", cls=InSection, section=COLUMNS, metavar="COL", help="The unit's id: finds repeats.")
-@click.option("--split", cls=InSection, section=COLUMNS, metavar='"A=1,B=2"', help="Intended weights.")
-@click.option(
-    "--propensity",
-    cls=InSection,
-    section=COLUMNS,
-    multiple=True,
-    metavar="[ARM=]COL",
-    help="Probability of the arm given, or of each arm, where these differ between units.",
-)
+@learned_options()
 @click.option(
     "--observational",
     cls=InSection,
@@ -54,21 +28,6 @@ COLUMNS, MONEY, LEARNING, SHOWN = "Columns", "Money", "Learning", "Output"
     is_flag=True,
     help="Nobody drew the arms: says what would be needed, and nothing of effects.",
 )
-@click.option("--value", cls=InSection, section=MONEY, type=float, metavar="60", help="What an outcome of 1 earns.")
-@click.option(
-    "--redemption-cost", cls=InSection, section=MONEY, multiple=True, metavar="[ARM=]30", help="Of one redemption."
-)
-@click.option(
-    "--redeemed",
-    cls=InSection,
-    section=MONEY,
-    metavar="COL|0.9",
-    help="Column of redemptions, or how many an outcome brings; every outcome redeems by default.",
-)
-@click.option(
-    "--contact-cost", cls=InSection, section=MONEY, multiple=True, metavar="[ARM=]0.1", help="Of sending it to one."
-)
-@click.option("--currency", cls=InSection, section=MONEY, metavar="CNY", help="In which amounts are shown.")
 @click.option("--recency", cls=InSection, section=LEARNING, metavar="COL", help="Days since the last order: RFM rule.")
 @click.option("--frequency", cls=InSection, section=LEARNING, metavar="COL", help="Orders: RFM rule beside.")
 @click.option("--monetary", cls=InSection, section=LEARNING, metavar="COL", help="Spend: RFM rule beside.")
@@ -80,24 +39,6 @@ COLUMNS, MONEY, LEARNING, SHOWN = "Columns", "Money", "Learning", "Output"
     default="0.05",
     show_default=True,
     help="1 − confidence level.",
-)
-@click.option(
-    "--folds",
-    cls=InSection,
-    section=LEARNING,
-    type=click.IntRange(3, 20),
-    default=5,
-    show_default=True,
-    help="Parts of cross-fitting.",
-)
-@click.option(
-    "--seed",
-    cls=InSection,
-    section=LEARNING,
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Of folds and trees: the same seed gives the same figures.",
 )
 @click.option(
     "--experiment",
@@ -153,20 +94,18 @@ def command(
     if experiment is not None:
         show(_of_experiment(obj, experiment, asked, scores), output, lang)
         return
+    from experiments.atomic import spare
     from experiments.errors import InputError
     from experiments.uplift.of_file import recommend_file, write_scores
-    from experiments.uplift.options import FileOptions
 
-    for name in ("variant", "control", "outcome"):
-        if asked[name] is None:
-            raise click.UsageError(f"Missing option '--{name}'.")
-    asked["attributes"] = [name.strip() for text in asked["attributes"] for name in text.split(",") if name.strip()]
-    if asked["all_but"] is not None:
-        if asked["attributes"]:
-            raise click.UsageError("give --attribute or --all-but, not both")
-        asked["all_but"] = [name.strip() for name in asked["all_but"].split(",") if name.strip()]
+    if not given(asked) and not Path(str(file)).exists():
+        raise click.UsageError(f"{file} is no file; an experiment of this deployment is named by --experiment {file}")
+    own = ("observational", "recency", "frequency", "monetary", "encoding", "alpha")
+    options = file_options(asked, **{name: asked[name] for name in own})
     try:
-        written = recommend_file(str(file), FileOptions(**asked))
+        if scores is not None:
+            spare(Path(scores), "--scores", file=file)
+        written = recommend_file(str(file), options)
         if scores is not None:
             rows = write_scores(scores, written)
             click.echo(f"{rows:,} rows in {scores}", err=True)
@@ -186,8 +125,8 @@ def _of_experiment(obj: dict[str, Any], key: str, asked: dict[str, Any], scores:
     from experiments.uplift.options import Wanted
 
     defaults = {"alpha": 0.05, "folds": 5, "seed": 0}
-    for name, given in asked.items():
-        if name not in ("outcome", "value", "seed", "folds") and given not in (None, (), False, defaults.get(name)):
+    for name, value in asked.items():
+        if name not in ("outcome", "value", "seed", "folds") and value not in (None, (), False, defaults.get(name)):
             raise click.UsageError(f"--{name.replace('_', '-')} is of a FILE; an experiment's definition says it")
     if scores is not None:
         raise click.UsageError("--scores is of a FILE; equipoise target scores members")

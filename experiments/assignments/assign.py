@@ -112,8 +112,7 @@ def assign_file(
         )
     target = Path(output)
     file_format = _format(target)
-    if target.exists() and Path(path).exists() and target.samefile(path):
-        raise InputError(f"--output {output}: is the list itself, which would be lost; name another file")
+    atomic.spare(target, "--output", list=path)
     found = None if state_dir is None else current_member_file(state_dir)
     fresh = found is not None and now - found[1].at <= MAX_AGE_US
     use_state = fresh and compiled.needs_state

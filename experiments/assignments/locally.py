@@ -39,8 +39,7 @@ def assign_and_log(
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    if output.exists() and output.samefile(path):
-        raise InputError(f"--output {output}: is the list itself, which would be lost; name another file")
+    atomic.spare(output, "--output", list=path)
     suffix = output.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise InputError(f"--output {output}: name a file that ends in .parquet or .csv")
