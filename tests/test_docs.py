@@ -23,8 +23,10 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LONG = {
     "analyze.md",
     "assignments.md",
+    "bandits.md",
     "clv.md",
     "http-api.md",
+    "importing.md",
     "keys.md",
     "openfeature.md",
     "planning.md",
@@ -33,6 +35,7 @@ LONG = {
     "simulate.md",
     "stages.md",
     "target.md",
+    "templates.md",
     "validate.md",
 }
 """Pages whose shell examples take longest: they run in the slow suite."""

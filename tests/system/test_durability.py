@@ -265,7 +265,6 @@ def kill_under_load(url: str, data: Path, rounds: int, seconds: float) -> None:
     assert max(Counter(names).values()) == 1
 
 
-@pytest.mark.quick_on_postgres
 def test_killing_the_server_loses_nothing_acknowledged(store_url: str, tmp_path: Path) -> None:
     kill_under_load(store_url, tmp_path / "data", rounds=1, seconds=0.7)
 

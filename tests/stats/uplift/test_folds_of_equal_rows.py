@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from stats.uplift.folds import canonical_order
 from stats.uplift.predictable import predictable
@@ -32,6 +33,7 @@ def test_halves_of_equal_rows_are_as_uneven_as_coins_make_them() -> None:
         assert abs(ratio - 1) < 4 * np.sqrt(2 / 40)
 
 
+@pytest.mark.slow
 def test_arms_that_were_drawn_at_random_are_not_told_by_attributes_of_few_levels() -> None:
     """Of 12 draws none is far out: each p-value lies below 1e-4 with that probability, so all pass but for 1e-3."""
     found = []
