@@ -1,4 +1,4 @@
-"""Run simulations and print their tables; ``--write`` renews docs/simulations.md."""
+"""Run simulations and print their tables; ``--write`` renews their sections of docs/simulations.md."""
 
 from __future__ import annotations
 
@@ -57,27 +57,39 @@ def table(title: str, figures: Sequence[Figure]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def title_of(name: str) -> str:
+    """Return the heading of a subject."""
+    return (importlib.import_module(f"bench.simulations.{name}").__doc__ or name).splitlines()[0].rstrip(".")
+
+
+def renewed(page: str, section: str) -> str:
+    """Return the page with a section in place of the one of its heading; sections stand in the order of subjects."""
+    found = {part.splitlines()[0]: part for part in page.split("\n## ")[1:]}
+    found[section.splitlines()[0].removeprefix("## ")] = section.removeprefix("## ")
+    parts = [found[title].rstrip("\n") + "\n" for title in map(title_of, subjects()) if title in found]
+    return HEAD + "".join(f"\n## {part}" for part in parts)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the named subjects, or all; return 1 where a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.simulations", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(subjects())}")
-    parser.add_argument("--write", action="store_true", help="renew docs/simulations.md; runs all")
+    parser.add_argument("--write", action="store_true", help="renew their sections of docs/simulations.md")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(subjects()):
         parser.error(f"no subject {', '.join(sorted(unknown))}; there are {', '.join(subjects())}")
-    parts, missed = [], 0
-    for name in subjects() if options.write else options.names or subjects():
+    missed = 0
+    for name in options.names or subjects():
         begun = time.perf_counter()
         figures = run(name)
         if not figures:
             print(f"{name}: {importlib.import_module(f'bench.simulations.{name}').ABSENT}")
             continue
         missed += sum(not figure.met for figure in figures)
-        title = (importlib.import_module(f"bench.simulations.{name}").__doc__ or name).splitlines()[0].rstrip(".")
-        parts.append(table(title, figures))
-        print(parts[-1], f"({time.perf_counter() - begun:.0f} s)", sep="", flush=True)
-    if options.write:
-        PAGE.write_text(HEAD + "\n" + "\n".join(parts), encoding="utf-8")
+        section = table(title_of(name), figures)
+        print(section, f"({time.perf_counter() - begun:.0f} s)", sep="", flush=True)
+        if options.write:
+            PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), section), encoding="utf-8")
     return int(missed > 0)
 
 
