@@ -21,6 +21,9 @@ MANY_UNITS = 500
 KEPT = "kept"
 
 
+MILLISECOND_US = 1_000
+
+
 @dataclass(frozen=True)
 class PopulationPlan:
     """Which units of the log are analysed."""
@@ -206,9 +209,15 @@ def exposures(log: LogTables, plan: PopulationPlan) -> Any:
 
 
 def _first_exposures(log: LogTables, plan: PopulationPlan, kept: Any) -> Any | None:
-    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported."""
+    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported.
+
+    Apps cut their times to whole milliseconds: what was shown in the millisecond of its decision was shown at it.
+    """
+    import ibis
+
     e = exposures(log, plan)
     found = e.select("unit", at="at").join(kept.select("unit", "entered_at"), "unit")
-    found = found.filter(found["at"] >= found.entered_at)
-    exposed = log.keep(found.group_by("unit").aggregate(exposed_at=found["at"].min()), "equipoise_exposed")
+    found = found.filter(found["at"] >= found.entered_at - found.entered_at % MILLISECOND_US)
+    at = ibis.greatest(found["at"], found.entered_at).min()
+    exposed = log.keep(found.group_by("unit").aggregate(exposed_at=at), "equipoise_exposed")
     return exposed if fetch_one(exposed.count()) else None

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from stats.arrays import BoolArray
+from stats.uplift.threads import one_thread
 from stats.uplift.trial import FloatArray
 
 Base = Literal["linear", "trees"]
@@ -210,9 +211,10 @@ class Trees:
     def predict(self, features: FloatArray) -> FloatArray:
         """Return (n,): probabilities where it was fitted to 0 and 1."""
         features = features if self.columns.all() else features[:, self.columns]
-        if self.probability:
-            return np.asarray(self.boosted.predict_proba(features)[:, 1], dtype=np.float64)
-        return np.asarray(self.boosted.predict(features), dtype=np.float64)
+        with one_thread():
+            if self.probability:
+                return np.asarray(self.boosted.predict_proba(features)[:, 1], dtype=np.float64)
+            return np.asarray(self.boosted.predict(features), dtype=np.float64)
 
 
 def growth(rows: float, *, effect: bool) -> dict[str, float | int]:
@@ -268,7 +270,8 @@ def trees(
     boosting = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     model = boosting(**TREES, **growth(len(target) * worth, effect=kind == "effect"), random_state=seed)
     known = features if columns.all() else features[:, columns]
-    model.fit(known, target.astype(np.intp) if binary else target, sample_weight=weight)
+    with one_thread():
+        model.fit(known, target.astype(np.intp) if binary else target, sample_weight=weight)
     return Trees(model, binary, columns)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from stats.distributions import chi_square_upper, normal_quantile, normal_upper
 from stats.uplift.bases import Standardised
+from stats.uplift.threads import one_thread
 from stats.uplift.trial import FloatArray, Trial
 from stats.uplift.valuing import Value
 
@@ -125,8 +126,9 @@ def _trees(
         for held in (0, 1):
             seen, kept = half != held, half == held
             model = HistGradientBoostingRegressor(**TREES, early_stopping=False, random_state=seed)
-            model.fit(columns[seen], beyond[:n, arm][seen])
-            told = model.predict(columns[kept])
+            with one_thread():
+                model.fit(columns[seen], beyond[:n, arm][seen])
+                told = model.predict(columns[kept])
             told = told - told.mean() if constant else told
             chance = rows.propensity[:n, arm][kept]
             spread = float(np.sqrt((told**2 * chance * (1 - chance)).sum()))

@@ -173,7 +173,7 @@ def test_exposures_and_outcomes_reach_the_report(provider: str, server: Server) 
     report: dict[str, Any] = {}
 
     def counted() -> bool:
-        reply = server.send("GET", "/v1/experiments/welcome/report", timeout=60)
+        reply = server.send("POST", "/v1/experiments/welcome/report/refresh", timeout=60)
         report.update(reply.json() if reply.status == 200 else {})
         return bool(report) and (report["population"]["exposed"] or 0) >= 20
 
