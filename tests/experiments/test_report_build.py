@@ -163,6 +163,24 @@ def test_only_the_exposed_count_where_the_plan_says_so(shop: Store) -> None:
     assert sum(round((v.mean or 0) * v.n) for v in found.variants) == len(buyers)
 
 
+def test_an_exposure_in_the_millisecond_of_its_decision_counts(shop: Store) -> None:
+    """Apps cut their times to milliseconds, decisions have microseconds."""
+    defined(shop)
+    rows = campaign(60)
+    entered = {row.unit: row.at for row in rows if isinstance(row, DecisionRow)}
+    late = {"u00001": 999, "u00002": 1, "u00003": 0}
+    rows = [
+        msgspec.structs.replace(row, at=row.at // 1000 * 1000 + late[row.unit])
+        if isinstance(row, DecisionRow) and row.unit in late
+        else row
+        for row in rows
+    ]
+    seen = [happened("Experiment Viewed", unit, entered[unit] // 1000 * 1000) for unit in late]
+    before = happened("Experiment Viewed", "u00004", entered["u00004"] // 1000 * 1000 - 1000)
+    record(shop, [*rows, *seen, before])
+    assert build_report(shop, "winback", NOW_US).population.exposed == 3
+
+
 def test_assigned_population_prints_the_exposed_too(shop: Store) -> None:
     defined(shop)
     record(shop, [*campaign(60), happened("$exposure", "u00001", START_US + 5 * DAY_US)])
