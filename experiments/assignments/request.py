@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from allocation.decision import check_occasion
 from experiments.errors import InputError
+from experiments.jobs.asked import Asked
 
 KIND = "assignments"
 """The kind of such jobs."""
@@ -26,7 +27,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class ListRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ListRequest(Asked, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A list and what to do with it. What is left at its default is no part of the identity, so fields can be added.
 
     >>> a = ListRequest("winback", "00ff")
@@ -63,24 +64,6 @@ class ListRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     def file_name(self) -> str:
         """What the answer is called."""
         return "-".join(filter(None, (self.experiment, self.occasion, self.job_id[:8]))) + f".{self.format}"
-
-    def params(self) -> dict[str, Any]:
-        """Return the request as the job keeps it."""
-        return dict(msgspec.to_builtins(self))
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> ListRequest:
-        """Return the request that a job keeps.
-
-        Raises:
-            InputError: for one of a newer version.
-        """
-        try:
-            return msgspec.convert(dict(params), cls)
-        except msgspec.ValidationError as error:
-            raise InputError(
-                f"this version does not know what the job asks for ({error}); upgrade the worker"
-            ) from None
 
 
 PARAMETERS = ("occasion", "unit_column", "send_at", "format", "encoding", "balance_on")

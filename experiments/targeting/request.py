@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from experiments.errors import InputError
+from experiments.jobs.asked import Asked
 from experiments.targeting.document import Basis
 
 KIND = "target"
@@ -35,7 +36,7 @@ class FloorAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Key of an arm or of its offer; ``None``: any."""
 
 
-class TargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TargetRequest(Asked, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A list, a budget and limits. What is left at its default is no part of the identity, so fields can be added."""
 
     experiment: str
@@ -48,7 +49,7 @@ class TargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     budget: float | None = None
     """Major units; ``None``: as much as pays."""
     basis: Basis = "liability"
-    stock: dict[str, int] = {}
+    stock: dict[str, int] = msgspec.field(default_factory=dict)
     """Arm or offer → pieces."""
     floors: tuple[FloorAsked, ...] = ()
     explore: float = 0.0
@@ -66,24 +67,6 @@ class TargetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     def file_name(self) -> str:
         """What the audience file is called."""
         return f"{self.experiment}-audience-{self.job_id[:8]}.{self.format}"
-
-    def params(self) -> dict[str, Any]:
-        """Return the request as the job keeps it."""
-        return dict(msgspec.to_builtins(self))
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> TargetRequest:
-        """Return the request that a job keeps.
-
-        Raises:
-            InputError: for one of a newer version.
-        """
-        try:
-            return msgspec.convert(dict(params), cls)
-        except msgspec.ValidationError as error:
-            raise InputError(
-                f"this version does not know what the job asks for ({error}); upgrade the worker"
-            ) from None
 
 
 class Limits(msgspec.Struct, frozen=True):
