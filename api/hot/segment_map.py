@@ -26,11 +26,9 @@ from api.hot.event_row import (
 )
 from experiments.generic_ids import generic_id
 from experiments.log.dead_letters import DeadLetterKind
-from experiments.log.rows import AliasRow, EventRow, TraitsRow
+from experiments.log.rows import SKEW_US, AliasRow, EventRow, TraitsRow
 from experiments.personal import WITHHELD, personal_id, withheld
 
-SKEW_US = 10 * 60 * 1_000_000
-"""How far a sender's clock may be off before its times are corrected: correcting always would reorder events."""
 IGNORED = frozenset({"group", "page", "screen"})
 """Calls that are taken and not kept."""
 ORDERS = frozenset({"Order Completed", "Order Updated", "Order Refunded", "Order Cancelled"})

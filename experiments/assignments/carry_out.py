@@ -88,18 +88,18 @@ def assign_list(
     offers = offers_given(frozen.compiled.plan)
     opened = open_list(source, name, frozen.compiled, unit_column=request.unit_column, encoding=request.encoding)
     with opened as members:
-        balanced = _balanced(store, settings, request, frozen, members, progress)
         states = ListStates(settings.snapshot_dir, frozen.compiled, frozen.at)
         with contextlib.closing(states), writing(target, request.format, offers) as write:
+            balanced = _balanced(store, request, frozen, states, members, progress)
             tally = Assigner(store, request, frozen, states, balanced=balanced).run(members, write, progress)
     return frozen, tally
 
 
 def _balanced(
     store: Store,
-    settings: Settings,
     request: ListRequest,
     frozen: Frozen,
+    states: ListStates,
     members: MemberList,
     progress: Progress,
 ) -> Balanced | None:
@@ -110,11 +110,10 @@ def _balanced(
     if kept is not None:
         return kept
     balancing.check(request, frozen.compiled, Repository(store).experiment(request.experiment).definition)
-    # States of its own: they remember what units with several ids are given, which is not yet known.
-    states = ListStates(settings.snapshot_dir, frozen.compiled, frozen.at)
-    with contextlib.closing(states):
-        draws = Assigner(store, request, frozen, states).draws(members)
-        found = balancing.split(request, frozen.compiled, draws, lambda: progress(0, members.rows))
+    # From the states that decide: with newer ones, others might be on the list than those who were counted.
+    draws = Assigner(store, request, frozen, states).draws(members)
+    found = balancing.split(request, frozen.compiled, draws, lambda: progress(0, members.rows))
+    states.forget()  # what the draw would have given to units with several ids; the split may give them another
     balancing.keep(store, request, found)
     return found
 

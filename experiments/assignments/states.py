@@ -94,6 +94,10 @@ class ListStates:
         """Remember what a unit with several ids was given."""
         self._given.setdefault(min(unit, *state.linked), enrolment)
 
+    def forget(self) -> None:
+        """Forget what units were given: the list is gone through anew."""
+        self._given.clear()
+
     def close(self) -> None:
         """Close the file."""
         self._states.close()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DAY_US = 86_400_000_000
 
+SKEW_US = 10 * 60 * 1_000_000
+"""How far a sender's clock may be off before its times are corrected: correcting always would reorder events."""
+
 BULK_SOURCE = "ofrep:bulk"
 """Source of decisions for apps that evaluate everything at start, whatever of it they show."""
 

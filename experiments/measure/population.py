@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from experiments.measure.days import local_day
+from experiments.log.rows import SKEW_US
 from experiments.measure.sends import starts
 from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables
@@ -19,8 +20,6 @@ MANY_UNITS = 500
 """More excluded units than this are joined as a table instead of written into the query."""
 
 KEPT = "kept"
-
-
 MILLISECOND_US = 1_000
 
 
@@ -209,15 +208,24 @@ def exposures(log: LogTables, plan: PopulationPlan) -> Any:
 
 
 def _first_exposures(log: LogTables, plan: PopulationPlan, kept: Any) -> Any | None:
-    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported.
-
-    Apps cut their times to whole milliseconds: what was shown in the millisecond of its decision was shown at it.
-    """
+    """Return unit → first exposure at or after its decision, ``None`` when none was ever reported."""
     import ibis
 
-    e = exposures(log, plan)
-    found = e.select("unit", at="at").join(kept.select("unit", "entered_at"), "unit")
-    found = found.filter(found["at"] >= found.entered_at - found.entered_at % MILLISECOND_US)
+    e = exposures(log, plan).select("unit", "at", "experiment")
+    found = met_since(e.join(kept.select("unit", "entered_at"), "unit"))
     at = ibis.greatest(found["at"], found.entered_at).min()
     exposed = log.keep(found.group_by("unit").aggregate(exposed_at=at), "equipoise_exposed")
     return exposed if fetch_one(exposed.count()) else None
+
+
+def met_since(found: Any) -> Any:
+    """Return the exposures that followed ``entered_at``, by clocks that may differ.
+
+    An app's clock goes a little behind ours, and cuts times to milliseconds. An exposure that names the experiment
+    cannot come before the decision it shows, so it counts if it lies before it by no more than times are left
+    uncorrected for (`SKEW_US`); one that names none may be of something else, and only the millisecond is forgiven.
+    """
+    import ibis
+
+    slack = ibis.ifelse(found.experiment.notnull(), SKEW_US, found.entered_at % MILLISECOND_US)
+    return found.filter(found["at"] >= found.entered_at - slack)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def starts(log: LogTables, plan: PopulationPlan, kept: Any) -> Any:
     """Return unit → ``scheduled_at`` and ``sent_at`` (``None`` for no send), microseconds.
 
-    A send that names a decision belongs to that decision: it counts when the unit entered by it. One that names none
-    counts for its unit, unless it names another experiment. Sends before the decision are of something else.
+    A send that names a decision belongs to that decision, whatever the sender's clock: it counts when the unit entered
+    by it, from the decision at the earliest. One that names none counts for its unit, unless it names another
+    experiment; before the decision it is of something else.
 
     Args:
         log: where the rows lie.
@@ -38,8 +39,9 @@ def starts(log: LogTables, plan: PopulationPlan, kept: Any) -> Any:
         e.decision_id.isnull(), e.unit_type == plan.unit_type, e.experiment.isnull() | (e.experiment == plan.experiment)
     ).select("unit", sent_at="at")
     by_unit = loose.join(entered, "unit")
-    found = by_id.select("unit", "entered_at", "sent_at").union(by_unit.select("unit", "entered_at", "sent_at"))
-    found = found.filter(found.sent_at >= found.entered_at)
+    by_unit = by_unit.filter(by_unit.sent_at >= by_unit.entered_at)
+    by_id = by_id.select("unit", sent_at=_not_before(by_id.sent_at, by_id.entered_at))
+    found = by_id.union(by_unit.select("unit", "sent_at"))
     sent = found.group_by("unit").aggregate(sent_at=found.sent_at.min())
     scheduled = firsts.group_by("unit").aggregate(scheduled_at=firsts.send_at.min(), entered_at=firsts.entered_at.min())
     joined = scheduled.left_join(sent, "unit").drop("unit_right")

@@ -9,7 +9,7 @@ from typing import Any
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.experiment import MeasuredExperiment, unit_table
 from experiments.measure.parts import MeasuredMetric
-from experiments.measure.population import PopulationPlan, exposures
+from experiments.measure.population import PopulationPlan, exposures, met_since
 from experiments.measure.scan import scan_columns
 from experiments.measure.sends import enrolments
 from experiments.sources.duck import fetch, fetch_one
@@ -80,10 +80,10 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
     if plan.kind == "exposed":
         until = rows.entered_at.lead().over(group_by="unit", order_by=["entered_at", "occasion"])
         rows = rows.mutate(until=until.fill_null(plan.now_us + 1))
-        e = exposures(log, plan).select("unit", "at")
+        e = exposures(log, plan).select("unit", "at", "experiment")
         met = e.join(rows.select("unit", "occasion", "entered_at", "until"), "unit")
-        met = met.filter(met["at"] >= met.entered_at, met["at"] < met.until)
-        first = met.group_by("unit", "occasion").aggregate(t0=met["at"].min())
+        met = met_since(met.filter(met["at"] < met.until))
+        first = met.group_by("unit", "occasion").aggregate(t0=ibis.greatest(met["at"], met.entered_at).min())
         rows = rows.join(first, ["unit", "occasion"])
     elif plan.send_event is not None:
         e = log.events
@@ -92,7 +92,7 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
         sent = named.group_by("unit", "occasion").aggregate(sent_at=named.sent.min())
         rows = rows.left_join(sent, ["unit", "occasion"]).drop("unit_right", "occasion_right")
         planned = ibis.greatest(rows.send_at.fill_null(rows.entered_at), rows.entered_at)
-        rows = rows.mutate(t0=rows.sent_at.fill_null(planned))
+        rows = rows.mutate(t0=ibis.greatest(rows.sent_at.fill_null(planned), rows.entered_at))
     else:
         rows = rows.mutate(t0=rows.entered_at)
     return rows.select("unit", "variant", "occasion", "t0", "contacts", *own)

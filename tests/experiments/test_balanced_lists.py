@@ -21,7 +21,7 @@ from experiments.assignments.request import LIST, RESULT, ListRequest, read_requ
 from experiments.errors import InputError
 from experiments.jobs import files
 from experiments.log.absorb import absorb
-from experiments.log.rows import AliasRow
+from experiments.log.rows import AliasRow, TraitsRow
 from experiments.publishing.publish import publish, publish_members
 from experiments.settings import Settings
 from experiments.store import Store, open_store
@@ -174,6 +174,28 @@ def test_who_is_enrolled_keeps_theirs_and_the_others_are_balanced(shop: Store, s
     )
     assert result["balance"]["units"] == 100
     assert {row["unit"]: row["variant"] for row in rows[:100]} == before
+
+
+def test_what_becomes_known_while_it_runs_unbalances_nothing(shop: Store, settings: Settings) -> None:
+    """Who is counted and who is assigned must be the same members: both go by the states of the job's beginning."""
+    with shop.begin() as connection:
+        absorb(connection, [TraitsRow("crm", "member", "other", 1, 1, opted_out=True)], NOW)
+    publish_members(shop, settings, NOW)
+    request, news = put(shop, a_list(400), balance_on=("tier",)), []
+
+    def learn(done: int, total: int) -> None:
+        if news:
+            return
+        news.extend(TraitsRow("crm", "member", f"m-{i}", 2, 2, opted_out=True) for i in range(0, 400, 7))
+        with shop.begin() as connection:
+            absorb(connection, news, NOW)
+        publish_members(shop, settings, NOW + 1)
+
+    result = carry_out(shop, settings, request, learn)
+    assert (len(news), result["enrolled"]) == (58, 400)
+    assert result["balance"]["variants"] == result["variants"]
+    _, rows = run(shop, settings, put(shop, a_list(600), balance_on=("tier",), occasion="later"))
+    assert Counter(row["reason"] for row in rows)["opted_out"] == 58, "the next list knows it"
 
 
 def test_one_person_under_two_ids_is_counted_once(shop: Store, settings: Settings) -> None:

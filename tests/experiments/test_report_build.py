@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli import cli
-from experiments.log.rows import DAY_US, DecisionRow, EventRow
+from experiments.log.rows import DAY_US, SKEW_US, DecisionRow, EventRow
 from experiments.report import archive
 from experiments.report.build import build_report
 from experiments.report.content import content_hash
@@ -179,6 +179,20 @@ def test_an_exposure_in_the_millisecond_of_its_decision_counts(shop: Store) -> N
     before = happened("Experiment Viewed", "u00004", entered["u00004"] // 1000 * 1000 - 1000)
     record(shop, [*rows, *seen, before])
     assert build_report(shop, "winback", NOW_US).population.exposed == 3
+
+
+def test_an_exposure_that_names_the_experiment_counts_by_a_clock_that_goes_behind(shop: Store) -> None:
+    """Times that are less than ten minutes off are left as they are; the exposure shows that the decision was before."""
+    defined(shop, population="exposed")
+    rows = campaign(60)
+    entered = {row.unit: row.at for row in rows if isinstance(row, DecisionRow)}
+    behind = {"u00001": 3_000_000, "u00002": SKEW_US, "u00003": SKEW_US + 1}
+    seen = [
+        happened("Experiment Viewed", unit, entered[unit] - late, experiment="winback") for unit, late in behind.items()
+    ]
+    record(shop, [*rows, *seen, happened("Experiment Viewed", "u00004", entered["u00004"] - 3_000_000)])
+    population = build_report(shop, "winback", NOW_US).population
+    assert (population.exposed, population.analysed) == (2, 2)
 
 
 def test_assigned_population_prints_the_exposed_too(shop: Store) -> None:

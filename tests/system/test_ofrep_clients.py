@@ -78,10 +78,10 @@ def move(server: Server, key: str, *states: str) -> None:
         assert reply.status == 200, reply.body
 
 
-def until(true: Any, what: str, wait_s: float = 40) -> None:
+def until(true: Any, what: str, wait_s: float = 40, seen: Any = None) -> None:
     deadline = time.monotonic() + wait_s
     while not true():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, f"{what}: {seen}"
         time.sleep(0.1)
 
 
@@ -177,7 +177,7 @@ def test_exposures_and_outcomes_reach_the_report(provider: str, server: Server) 
         report.update(reply.json() if reply.status == 200 else {})
         return bool(report) and (report["population"]["exposed"] or 0) >= 20
 
-    until(counted, "the exposures did not arrive", 120)
+    until(counted, "the exposures did not arrive", 120, report.get("population"))
     assert report["population"]["assigned"] >= 20
 
 
