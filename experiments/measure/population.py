@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from experiments.measure.days import local_day
 from experiments.log.rows import SKEW_US
+from experiments.measure.days import local_day
 from experiments.measure.sends import starts
 from experiments.sources.duck import fetch, fetch_one
 from experiments.sources.log import LogTables

@@ -182,7 +182,7 @@ def test_an_exposure_in_the_millisecond_of_its_decision_counts(shop: Store) -> N
 
 
 def test_an_exposure_that_names_the_experiment_counts_by_a_clock_that_goes_behind(shop: Store) -> None:
-    """Times that are less than ten minutes off are left as they are; the exposure shows that the decision was before."""
+    """Times that are less than ten minutes off are left as they are; it shows that the decision was before."""
     defined(shop, population="exposed")
     rows = campaign(60)
     entered = {row.unit: row.at for row in rows if isinstance(row, DecisionRow)}
