@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from experiments.targeting.request import Limits, TargetRequest
 
 MEMBERS, LIMITS, LEARNED, NEXT = "Members", "Limits", "Learned from a file", "What comes next"
-ENDINGS = ("csv", "parquet")
 
 
 @click.command(name="target", cls=Sectioned)
@@ -166,13 +165,6 @@ def _limits(asked: dict[str, Any]) -> Limits:
     )
 
 
-def _format(output: str | Path) -> str:
-    ending = Path(output).suffix.lower().removeprefix(".")
-    if ending not in ENDINGS:
-        raise UserError(f"--output {output}: name a file that ends in .csv or .parquet")
-    return ending
-
-
 def _check_learned(asked: dict[str, Any]) -> None:
     for option in given(asked):
         raise click.UsageError(f"{option} goes with --from FILE; an experiment's definition says it")
@@ -182,12 +174,13 @@ def _from_file(source: Path, listed: Path, limits: Limits, output: Path, asked: 
     import time
 
     from experiments.atomic import replacing, spare
+    from experiments.list_files import format_of
     from experiments.targeting.of_file import target_from_file
 
     if asked["recommendation"] is not None:
         raise click.UsageError("--recommendation is of an EXPERIMENT")
     options = file_options(asked, encoding=asked["encoding"])
-    file_format = _format(output)
+    file_format = format_of(output)
     spare(output, "--output", list=listed, file=source)
     try:
         with replacing(output) as temporary:
@@ -208,6 +201,7 @@ def _of_experiment(
     from experiments.atomic import spare
     from experiments.keeping.heads import read_experiment
     from experiments.keeping.repository import Repository
+    from experiments.list_files import format_of
     from experiments.targeting import archive, draft, segment
     from experiments.targeting.asking import request_of
     from experiments.targeting.carry_out import carry_out
@@ -225,13 +219,13 @@ def _of_experiment(
             segment.save(repository, found, segment_key, actor)
             click.echo(f"segment {segment_key} says whom the recommendation of {experiment} is about", err=True)
         if output is not None:
-            file_format = _format(output)
+            file_format = format_of(output)
             path = None if listed is None else Path(listed)
             spare(Path(output), "--output", list=path)
             request: TargetRequest = request_of(
                 store, experiment, limits,
                 recommendation=asked["recommendation"], sha256=None if path is None else _digest(path),
-                at=_moment(asked["as_of"]), format=file_format, unit_column=asked["unit_column"],
+                at=_moment(asked["as_of"]), file_format=file_format, unit_column=asked["unit_column"],
                 encoding=asked["encoding"],
             )  # fmt: skip
             made = carry_out(store, request, actor, lambda _done, _total: None, path=path)

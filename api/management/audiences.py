@@ -152,7 +152,7 @@ def create_blueprint(services: Services) -> APIBlueprint:
                 bounds,
                 recommendation=asked.recommendation,
                 sha256=None if asked.members is None else hashlib.sha256(content).hexdigest(),
-                format=asked.format,
+                file_format=asked.format,
                 unit_column=None if asked.members is None else "unit",
             )
         )

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from api.hot.list_job import ListJob
-from experiments.assignments.request import FORMATS
+from experiments.list_files import FORMATS
 
 _REF = "#/components/schemas/{name}"
 _LISTS = "/v1/experiments/{key}/assignments"

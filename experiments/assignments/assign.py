@@ -18,6 +18,7 @@ from experiments import atomic
 from experiments.assignments.assign_inspect import check_names, inspect
 from experiments.assignments.assign_source import ENROLLED, SOURCE, Attribute, current_member_file, make_source
 from experiments.errors import InputError, unknown_name
+from experiments.list_files import format_of
 from experiments.publishing.members import MAX_AGE_US
 
 _DUCK = DIALECTS["duckdb"]
@@ -251,11 +252,7 @@ def json_text_sql(text: str) -> str:
 
 
 def _format(target: Path) -> Literal["FORMAT parquet, COMPRESSION zstd", "FORMAT csv, HEADER"]:
-    if target.suffix.lower() == ".parquet":
-        return "FORMAT parquet, COMPRESSION zstd"
-    if target.suffix.lower() == ".csv":
-        return "FORMAT csv, HEADER"
-    raise InputError(f"--output {target}: name a file that ends in .parquet or .csv")
+    return "FORMAT parquet, COMPRESSION zstd" if format_of(target) == "parquet" else "FORMAT csv, HEADER"
 
 
 def _counts(connection: Any, path: Path, file_format: str) -> list[tuple[str | None, str, int]]:

@@ -14,12 +14,13 @@ from experiments.assignments.assigning import Assigner, Tally
 from experiments.assignments.balancing import Balanced
 from experiments.assignments.frozen import Frozen, freeze
 from experiments.assignments.listed import MemberList, open_list
-from experiments.assignments.request import EPOCH, FORMATS, LIST, RESULT, ListRequest
+from experiments.assignments.request import EPOCH, LIST, RESULT, ListRequest
 from experiments.assignments.states import ListStates
 from experiments.assignments.written import offers_given, writing
 from experiments.errors import InputError
 from experiments.jobs import files
 from experiments.keeping.repository import Repository
+from experiments.list_files import FORMATS
 from experiments.publishing.snapshot_file import SnapshotFile
 from experiments.settings import Settings
 from experiments.store import Store

@@ -8,8 +8,9 @@ from pathlib import Path
 from experiments import atomic
 from experiments.assignments.assigning import Tally
 from experiments.assignments.carry_out import Progress, assign_list
-from experiments.assignments.request import FORMATS, ListRequest, read_request
+from experiments.assignments.request import ListRequest, read_request
 from experiments.errors import InputError
+from experiments.list_files import format_of
 from experiments.settings import Settings
 from experiments.store import Store
 
@@ -40,12 +41,10 @@ def assign_and_log(
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     atomic.spare(output, "--output", list=path)
-    suffix = output.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        raise InputError(f"--output {output}: name a file that ends in .parquet or .csv")
+    file_format = format_of(output)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    request = read_request(experiment, digest, {**given, "format": suffix})
+    request = read_request(experiment, digest, {**given, "format": file_format})
     try:
         with atomic.replacing(output) as temporary:
             _, tally = assign_list(store, settings, request, path, str(path), temporary, progress)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 import msgspec
 
 from allocation.decision import check_occasion
 from experiments.errors import InputError
 from experiments.jobs.asked import Asked
+from experiments.list_files import Format, read_column, read_encoding, read_format
 
 KIND = "assignments"
 """The kind of such jobs."""
 LIST, PLAN, BALANCE, RESULT = "list", "plan", "balance", "result"
 """Roles of a job's files: what came in, what it is decided with, where strata are cut, what goes out."""
 
-FORMATS: dict[str, str] = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
-"""How the answer can be written → its media type."""
 MAX_BALANCED = 5
 """Attributes that a list can be balanced on, as many as an experiment has strata."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -43,7 +41,7 @@ class ListRequest(Asked, frozen=True, forbid_unknown_fields=True, omit_defaults=
     """``None``: the one likely column."""
     send_at: int | None = None
     """When the messages are scheduled to leave, for every variant; microseconds since 1970 UTC."""
-    format: Literal["csv", "parquet"] = "csv"
+    format: Format = "csv"
     encoding: str | None = None
     """Of a CSV; found out when ``None``."""
     balance_on: tuple[str, ...] = ()
@@ -88,20 +86,16 @@ def read_request(experiment: str, sha256: str, given: Mapping[str, str]) -> List
     unknown = sorted(set(given) - set(PARAMETERS))
     if unknown:
         raise InputError(f"{unknown[0]}: is no parameter here; there are {', '.join(PARAMETERS)}")
-    chosen = given.get("format") or "csv"
-    if chosen not in FORMATS:
-        raise InputError(f"format: is {chosen[:20]!r}; write csv or parquet")
-    column = given.get("unit_column") or None
-    if column is not None and (len(column) > 256 or not column.isprintable()):
-        raise InputError("unit_column: is no name of a column")
+    chosen = read_format(given.get("format") or "csv")
+    column = read_column(given.get("unit_column"))
     return ListRequest(
         experiment=experiment,
         sha256=sha256,
         occasion=check_occasion(given.get("occasion", "")),
         unit_column=column,
         send_at=None if not given.get("send_at") else read_moment("send_at", given["send_at"]),
-        format="parquet" if chosen == "parquet" else "csv",
-        encoding=_encoding(given.get("encoding") or None),
+        format=chosen,
+        encoding=read_encoding(given.get("encoding")),
         balance_on=_names(given.get("balance_on", "")),
     )
 
@@ -131,14 +125,3 @@ def read_moment(name: str, text: str) -> int:
         raise InputError(f"{name}: does not lie between the years 2000 and 2100")
     delta = moment - EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-
-
-def _encoding(name: str | None) -> str | None:
-    import codecs
-
-    if name is None:
-        return None
-    try:
-        return codecs.lookup(name).name
-    except (LookupError, ValueError):
-        raise InputError("encoding: is no text encoding; leave it out, or write utf-8 or gb18030") from None

@@ -14,6 +14,7 @@ from experiments.clv.document import Lifetime, Sum
 from experiments.clv.lifetime import Customers
 from experiments.clv.words import LEFT_OUT, TEXTS, say
 from experiments.errors import InputError
+from experiments.list_files import format_of
 from stats.rfm import SEGMENTS
 
 PIPED_WIDTH = 110
@@ -77,12 +78,10 @@ def write_customers(customers: Customers, target: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    suffix = target.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise InputError(f"--customers {target}: name a file that ends in .parquet or .csv")
+    file_format = format_of(target, "--customers")
     beside = target.with_name(target.name + ".part")
     try:
-        if suffix == ".csv":
+        if file_format == "csv":
             beside.write_text(render_customers_csv(customers), encoding="utf-8")
         else:
             parquet.write_table(pa.table(columns_of(customers)), beside, compression="zstd")

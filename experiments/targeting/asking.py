@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from experiments.errors import InputError
 from experiments.jobs import files, queue
 from experiments.keeping.heads import read_experiment
+from experiments.list_files import Format, read_column, read_encoding
 from experiments.store.clock import database_now
 from experiments.store.job_tables import jobs
 from experiments.targeting import archive
@@ -30,7 +31,9 @@ def request_of(
     recommendation: int | None = None,
     sha256: str | None = None,
     at: int | None = None,
-    **reading: Any,
+    file_format: Format = "csv",
+    unit_column: str | None = None,
+    encoding: str | None = None,
 ) -> TargetRequest:
     """Return what is asked for, made definite: which recommendation, and as of when.
 
@@ -42,13 +45,16 @@ def request_of(
         sha256: of the list; ``None``: the stored members in the experiment's audience.
         at: as of when members are described, microseconds since 1970 UTC; by default the beginning of this hour, so
             that asking again within it is the same.
-        reading: ``format``, ``unit_column``, ``encoding``.
+        file_format: of the audience file.
+        unit_column: of the list; ``None``: the one likely column.
+        encoding: of the list; found out when ``None``.
 
     Raises:
         UnknownKeyError: no such experiment.
         NoRecommendationError: it has none.
-        InputError: the recommendation bears no audience.
+        InputError: the recommendation bears no audience, or the list cannot be read so.
     """
+    column, written_in = read_column(unit_column), read_encoding(encoding)
     with store.read() as connection:
         read_experiment(connection, experiment)
         now = database_now(connection)
@@ -67,7 +73,9 @@ def request_of(
         dict(asked.stock),
         asked.floors,
         asked.explore,
-        **reading,
+        format=file_format,
+        unit_column=column,
+        encoding=written_in,
     )
 
 

@@ -20,6 +20,7 @@ from experiments.definitions.pricing import PricedOffer
 from experiments.errors import InputError
 from experiments.jobs import files
 from experiments.keeping.repository import Repository
+from experiments.list_files import FORMATS
 from experiments.measure.days import moment_text
 from experiments.measure.parts import PLACED, order_events
 from experiments.publishing.plans import plan_of
@@ -33,7 +34,7 @@ from experiments.store.log_tables import members
 from experiments.targeting import archive, roster
 from experiments.targeting.document import Audience
 from experiments.targeting.making import Making, Offered, check_names
-from experiments.targeting.request import FORMATS, LIST, RESULT, Limits, TargetRequest
+from experiments.targeting.request import LIST, RESULT, Limits, TargetRequest
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored, alike, columns_of, needed, score
 from experiments.uplift.document import Recommendation, Text

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from allocation.hashing import u
 from experiments.errors import InputError, unknown_name
+from experiments.list_files import FORMATS, Format
 from experiments.report.software import software
 from experiments.targeting.choosing import Chosen, Draws, Floor, Problem, choose
 from experiments.targeting.document import Audience, BudgetPoint, FloorKept, Given, Text
-from experiments.targeting.request import FORMATS, Limits
+from experiments.targeting.request import Limits
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored
 from experiments.targeting.words import sentence_of, warnings_of
@@ -94,7 +95,7 @@ class Making:
     personalised: bool = True
     notes: Sequence[Text] = field(default_factory=tuple)
 
-    def make(self, path: Path, file_format: str, file_name: str) -> Audience:
+    def make(self, path: Path, file_format: Format, file_name: str) -> Audience:
         """Write the file and return the document.
 
         Raises:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.errors import InputError
+from experiments.list_files import Format
 from experiments.measure.days import moment_text
 from experiments.sources.columns import MISSING_WORDS
 from experiments.sources.file import printable
@@ -31,7 +32,7 @@ def target_from_file(
     listed: Path,
     asked: Limits,
     output: Path,
-    file_format: str,
+    file_format: Format,
     *,
     at_us: int,
     unit_column: str | None = None,

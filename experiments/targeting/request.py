@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
 from experiments.errors import InputError
 from experiments.jobs.asked import Asked
+from experiments.list_files import Format
 from experiments.targeting.document import Basis
 
 KIND = "target"
 """The kind of such jobs."""
 LIST, RESULT = "list", "result"
 """Roles of a job's files: the members that came in, the audience that goes out."""
-FORMATS: dict[str, str] = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 LARGEST = 1e12
 """Of a budget, in major units."""
 MOST_FLOORS = 50
@@ -53,7 +52,7 @@ class TargetRequest(Asked, frozen=True, forbid_unknown_fields=True, omit_default
     """Arm or offer → pieces."""
     floors: tuple[FloorAsked, ...] = ()
     explore: float = 0.0
-    format: Literal["csv", "parquet"] = "csv"
+    format: Format = "csv"
     unit_column: str | None = None
     encoding: str | None = None
 

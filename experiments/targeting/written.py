@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.list_files import Format
 from experiments.targeting.draft import ATTRIBUTE
 
 COLUMNS = ("unit", "arm", ATTRIBUTE, "reason", "predicted_gain", "expected_cost", "liability", "propensity")
@@ -65,7 +66,7 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
     return [float(value) for value in np.round(values, DECIMALS) + 0.0]
 
 
-def write(path: Path, file_format: str, rows: Rows) -> tuple[int, str]:
+def write(path: Path, file_format: Format, rows: Rows) -> tuple[int, str]:
     """Write the file; return its bytes and SHA-256.
 
     Args:

@@ -304,7 +304,7 @@ def test_files_that_cannot_be_used(
             "no experiment 'winbak' in the snapshot: did you mean 'winback'?",
         ),
         (["assign", "winback", "nothing.csv", "-o", "out.parquet"], "nothing.csv: no such file"),
-        (["assign", "winback", "nothing.csv", "-o", "out.xlsx"], "name a file that ends in .parquet or .csv"),
+        (["assign", "winback", "nothing.csv", "-o", "out.xlsx"], "name a file that ends in .csv or .parquet"),
         (["assign", "winback", "nothing.csv", "-o", "out.csv", "--occasion", "a b"], "--occasion: occasion must be"),
         (["assign", "winback", "nothing.csv", "-o", "out.csv", "--at", "noon"], "--at noon: not a date"),
         (["sql", "winback", "--dialect", "mysql", "--snapshot", "nothing.json"], "nothing.json cannot be read"),

@@ -174,7 +174,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, shop: list[tuple[str,
     file = write(tmp_path / "orders.csv", shop)
     done = run(file, *COLUMNS, "--customers", tmp_path / "members.xlsx")
     assert done.exit_code == 2
-    assert ".parquet or .csv" in done.output
+    assert ".csv or .parquet" in done.output
     assert run(tmp_path / "none.csv", *COLUMNS).exit_code == 2
     assert "did you mean 'member'" in run(file, "--unit", "membr", "--at", "paid_at").output
 
