@@ -33,23 +33,34 @@ class LinkedUnits:
 
 def resolve(log: LogTables, plan: PopulationPlan) -> tuple[LogTables, PopulationPlan, LinkedUnits]:
     """Return the log and the plan with every id replaced by the one that stands for its group, and what was linked."""
-    if log.identities is None:
+    known = known_links(log, plan.unit_type)
+    if known is None:
         return log, plan, LinkedUnits()
-    known = log.identities.filter(log.identities.unit_type == plan.unit_type).select("unit", "root")
-    if not fetch_one(known.count()):
-        return log, plan, LinkedUnits()
-    known = log.keep(known, "equipoise_identities")
     found = _linked(log, known, plan)
-    joined = replace(
+    merged = replace(plan, excluded=[*plan.excluded, *_roots(log, known, plan.excluded)])
+    return by_root(log, known, plan.unit_type), merged, found
+
+
+def known_links(log: LogTables, unit_type: str) -> Any | None:
+    """Return the ids that are one unit with others as a table (unit, root); ``None`` where there are none."""
+    if log.identities is None:
+        return None
+    known = log.identities.filter(log.identities.unit_type == unit_type).select("unit", "root")
+    return log.keep(known, "equipoise_identities") if fetch_one(known.count()) else None
+
+
+def by_root(log: LogTables, known: Any, unit_type: str) -> LogTables:
+    """Return the log with every id replaced by the one that stands for its group."""
+    return replace(
         log,
-        decisions=_under_roots(log.decisions, known, plan.unit_type),
-        events=_under_roots(log.events, known, plan.unit_type),
-        conflicts=_under_roots(log.conflicts, known, plan.unit_type),
+        decisions=under_roots(log.decisions, known, unit_type),
+        events=under_roots(log.events, known, unit_type),
+        conflicts=under_roots(log.conflicts, known, unit_type),
     )
-    return joined, replace(plan, excluded=[*plan.excluded, *_roots(log, known, plan.excluded)]), found
 
 
-def _under_roots(table: Any, known: Any, unit_type: str) -> Any:
+def under_roots(table: Any, known: Any, unit_type: str) -> Any:
+    """Return a table of the log with every id replaced by the one that stands for its group."""
     import ibis
 
     renamed = known.rename(linked_unit="unit", linked_root="root")

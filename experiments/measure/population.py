@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from experiments.definitions.standing import Standing
 from experiments.log.rows import SKEW_US
 from experiments.measure.days import local_day
 from experiments.measure.sends import starts
@@ -45,6 +46,8 @@ class PopulationPlan:
     """The variant that nothing need be sent to."""
     own_offers: Mapping[str, str] = field(default_factory=dict)
     """Variant → attribute of ``frozen`` that holds the key of each unit's own offer."""
+    standing: Standing | None = None
+    """What units have off every order anyway; its attribute is among ``frozen``."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class Units:
     """The units that are analysed."""
 
     table: Any
-    """Ibis table: u (row number), unit, variant, t0 (µs, when the window begins), contacts, day, level_0 …; and
-    own_offer, the key of the unit's own offer, where variants give each unit its own."""
+    """Ibis table: u (row number), unit, variant, t0 (µs, when the window begins), contacts, day, level_0 …; own_offer,
+    the key of the unit's own offer, where variants give each unit its own; and standing_ppm, the millionths of a price
+    that the unit has off anyway, where units have such a discount."""
     levels: dict[str, str]
     """Attribute → column of ``table``."""
     assigned: int
@@ -100,6 +104,8 @@ def select_units(log: LogTables, plan: PopulationPlan) -> Units:
     span = fetch(rows.aggregate(first=rows.t0.min(), last=rows.t0.max()))[0]
     day = local_day(rows.t0, plan.time_zone, span["first"], span["last"])
     own = {"own_offer": _own_offer(rows, plan)} if plan.own_offers else {}
+    if plan.standing is not None:
+        own["standing_ppm"] = standing_ppm(rows[f"level_{plan.frozen.index(plan.standing.attribute)}"], plan.standing)
     rows = rows.select("unit", "variant", "t0", "contacts", *columns, day=day, **own)
     table = log.keep(rows.mutate(u=ibis.row_number().over(order_by="unit").cast("int32")), "equipoise_population")
     status = {r["status"]: r["n"] for r in fetch(seen.group_by("status").aggregate(n=seen.count()))}
@@ -133,7 +139,7 @@ def _seen(log: LogTables, plan: PopulationPlan) -> Any:
     d = d.filter(
         d.experiment == plan.experiment, d.unit_type == plan.unit_type, d["at"] <= plan.now_us, d.kind != "holdout"
     )
-    frozen = _frozen_levels(log, d, plan)
+    frozen = frozen_levels(log, d, plan.frozen)
     levels = {f"level_{i}": frozen[f"level_{i}"] for i in range(len(plan.frozen))} if frozen is not None else {}
     d = frozen if frozen is not None else d
     drawn = ibis.ifelse(d.kind == "enrolled", d["at"], ibis.null("int64"))
@@ -174,6 +180,14 @@ def _own_offer(rows: Any, plan: PopulationPlan) -> Any:
     return ibis.cases(*cases, else_=ibis.null("string"))
 
 
+def standing_ppm(level: Any, standing: Standing) -> Any:
+    """Return the millionths of a price that units of a level have off anyway."""
+    import ibis
+
+    cases = [(level == name, ibis.literal(ppm, "int64")) for name, ppm in standing.ppm.items()]
+    return ibis.cases(*cases, else_=ibis.literal(0, "int64"))
+
+
 def _is_excluded(log: LogTables, seen: Any, plan: PopulationPlan) -> Any:
     import ibis
 
@@ -184,14 +198,15 @@ def _is_excluded(log: LogTables, seen: Any, plan: PopulationPlan) -> Any:
     return seen.unit.isin(log.listed(plan.excluded, "equipoise_excluded").unit)
 
 
-def _frozen_levels(log: LogTables, decisions: Any, plan: PopulationPlan) -> Any | None:
-    if not plan.frozen:
+def frozen_levels(log: LogTables, decisions: Any, names: Sequence[str]) -> Any | None:
+    """Return decisions with columns level_0 …: what each froze of some attributes; ``None`` where none is named."""
+    if not names:
         return None
     from allocation.audience import json_columns
 
     column = "frozen" if log.dialect == "duckdb" else "CAST(frozen AS JSONB)"
     read = json_columns(log.dialect, column)
-    chosen = ", ".join(f"CAST({read(name, 'any')} AS TEXT) AS level_{i}" for i, name in enumerate(plan.frozen))
+    chosen = ", ".join(f"CAST({read(name, 'any')} AS TEXT) AS level_{i}" for i, name in enumerate(names))
     # Names and columns come from our own resolver, which quotes them.
     return decisions.alias("equipoise_frozen").sql(f"SELECT *, {chosen} FROM equipoise_frozen")  # noqa: S608
 

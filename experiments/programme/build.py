@@ -79,8 +79,6 @@ def build_programme(store: Store, options: ProgrammeOptions, now_us: int) -> Pro
     with open_log(store.url) as log:
         found = [_result(log, one, project, metric, options, now_us) for one in asked]
     notes = list(words.NOTES) if found else [words.TEXTS["none"]]
-    if any(covered.costs.own for one in asked for covered in one.covered):
-        notes.append(words.OWN_OFFERS)
     return Programme(
         currency=project.currency,
         metric=metric.key,
@@ -121,7 +119,7 @@ def _result(
     if check.p_value is not None and check.p_value < SPLIT_ALPHA:
         why = words.fill(words.BROKEN_SPLIT, p=check.p_value)
         return _unread(asked, options, compared, why, check.p_value)
-    moments = _measure(log, compared, metric, costs, asked.definition.unit_type, options.days, now_us, decimals)
+    moments = _measure(compared, metric, costs, asked.definition.unit_type, options.days, now_us, decimals)
     return _told(asked, options, compared, check.p_value, moments, project.currency)
 
 
@@ -129,14 +127,15 @@ def _together(covered: Sequence[Covered], currency: str) -> Costs:
     """Return the costs of all experiments as those of one, whose variants are named experiment/variant."""
     offers: dict[str, Offer] = {}
     variants: dict[str, tuple[str | None, str | None]] = {HELD_OUT: (None, None)}
+    own: dict[str, str] = {}
     for one in covered:
         offers |= one.costs.offers
         variants |= {f"{one.record.key}{BETWEEN}{key}": given for key, given in one.costs.variants.items()}
-    return Costs(currency, offers, variants)
+        own |= {f"{one.record.key}{BETWEEN}{key}": name for key, name in one.costs.own.items()}
+    return Costs(currency, offers, variants, own)
 
 
 def _measure(
-    log: LogTables,
     compared: Compared,
     metric: Metric,
     costs: Costs,
@@ -152,6 +151,7 @@ def _measure(
     profit = replace(measured.parts[0], column=PROFIT, measure="earned", start_us=0, end_us=end)
     beside = [part for one in Beside(replace(measured, parts=(profit,)), None).metrics[:1] for part in one.parts]
     parts: tuple[Part, ...] = (profit, *beside)
+    log = compared.log
     facts = Facts(log, compared.table, parts, costs, unit_type, now_us)
     table = unit_columns(facts, take_census(facts))
     c = _columns()
@@ -251,6 +251,8 @@ def _unread(
         reached=0 if compared is None else compared.reached,
         would_not=0 if compared is None else compared.would_not,
         both=0 if compared is None else compared.both,
+        linked=0 if compared is None else compared.linked,
+        crossed=0 if compared is None else compared.crossed,
         split_p=p_value,
         readable=False,
         why_not=None if why is None else dict(why),

@@ -32,7 +32,11 @@ class HoldoutResult(msgspec.Struct, frozen=True, kw_only=True):
     would_not: int
     """Held-out members who would have been enrolled nowhere; not compared."""
     both: int
-    """Members seen on both sides; left out."""
+    """Members seen on both sides under one id; left out."""
+    linked: int = 0
+    """Members who were decided for under several ids, and count once."""
+    crossed: int = 0
+    """Of these, members seen on both sides: each counts on the side of its first decision."""
     split_p: float | None
     """Of the two sides' sizes, against the holdout's share."""
     readable: bool

@@ -4,6 +4,10 @@ The log holds every held-out member who was in an audience, but of the others on
 experiment's layer slot and traffic. So held-out members are put through the same gates, by the same hash: what is left
 are those who would have been enrolled, and the two groups differ by the holdout's own draw alone. Their sizes must then
 be as the holdout's share says, and that is checked.
+
+A member who is known by several ids counts once. The holdout drew each id for itself, so such a member may have been
+kept out under one and reached under another: it stays on the side of its first decision. To leave it out, as reports do
+with a unit of two variants, would take nearly every member of several ids from the small side and few from the large.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from typing import Any
 from allocation.hashing import DIGITS, SPACE, bound, digest
 from allocation.plan import ExperimentPlan, HoldoutPlan
 from experiments.keeping.records import ExperimentRecord
+from experiments.measure.linked import by_root, known_links, under_roots
+from experiments.measure.population import frozen_levels
 from experiments.measure.redemption import Costs
 from experiments.sources.duck import fetch, fetch_one, listed
 from experiments.sources.log import LogTables
@@ -24,6 +30,8 @@ HELD_OUT, REACHED = "held_out", "reached"
 BETWEEN = "/"
 """Between experiment and variant in what a reached unit was given first."""
 WHOLE = ("t0", "contact_cost")
+COLUMNS = ("unit", "variant", "own_offer", "group", "t0", "contact_cost")
+"""Of a unit: what it was given first, its own offer if that was one, its side, when it came, what contacts cost."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +47,21 @@ class Covered:
 class Compared:
     """The units, one row each."""
 
+    log: LogTables
+    """The log in which every unit has one id."""
     table: Any
-    """Ibis table: u, unit, variant (held_out, or experiment/variant of the first decision), group, t0, contacts (0),
-    contact_cost (10^-decimals minor units of all its decisions)."""
+    """Ibis table: u, unit, variant (held_out, or experiment/variant of the first decision), own_offer, group, t0,
+    contacts (0), contact_cost (10^-decimals minor units of all its decisions)."""
     held_out: int
     reached: int
     would_not: int
     """Held-out units that would not have been enrolled anywhere: not compared."""
     both: int
-    """Units seen on both sides: left out."""
+    """Units seen on both sides under one id: left out."""
+    linked: int
+    """Compared units that decisions were made for under several ids."""
+    crossed: int
+    """Of these, units seen on both sides: each is on the side where it was first."""
     first_us: int | None
     last_us: int | None
 
@@ -76,7 +90,7 @@ def compare(
     """Find the units of both sides.
 
     Args:
-        log: where the decisions lie.
+        log: where the decisions lie, each under the id that asked.
         holdout: its key, salt and share.
         unit_type: of the holdout.
         covered: experiments that were launched under it.
@@ -86,67 +100,123 @@ def compare(
     import ibis
 
     by_key = {one.record.key: one for one in covered}
+    known = known_links(log, unit_type)
     d = log.decisions
     d = d.filter(d.unit_type == unit_type, d["at"] <= now_us, d.experiment.isin(sorted(by_key)))
-    held, would_not = _held(log, d, holdout, by_key)
-    reached = log.keep(_reached(d.filter(d.kind == "enrolled"), by_key, decimals), "equipoise_reached", whole=WHOLE)
+    d = d.mutate(asked=d.unit)
+    d = d if known is None else under_roots(d, known, unit_type)
+    held, seen = _held(log, d, holdout, by_key)
+    reached = _reached(log, d.filter(d.kind == "enrolled"), by_key, decimals)
+    reached = log.keep(reached, "equipoise_reached", whole=WHOLE)
+    would_not = int(fetch_one(seen.anti_join(held, "unit").anti_join(reached, "unit").count()))
     both = int(fetch_one(reached.semi_join(held, "unit").count()))
     rows = held.anti_join(reached, "unit").union(reached.anti_join(held, "unit"))
-    rows = log.keep(rows, "equipoise_compared")
+    linked = crossed = 0
+    if known is not None:
+        met = _met_both(held, reached).semi_join(known.select(unit="root"), "unit")
+        met = log.keep(met, "equipoise_crossed", whole=WHOLE)
+        crossed = int(fetch_one(met.count()))
+        rows = rows.union(met)
+        ids = d.group_by("unit").aggregate(ids=d.asked.nunique()).filter(lambda t: t.ids > 1)
+    rows = log.keep(rows, "equipoise_compared", whole=WHOLE)
+    if known is not None:
+        linked = int(fetch_one(ids.semi_join(rows, "unit").count()))
     table = rows.mutate(u=ibis.row_number().over(order_by="unit").cast("int32"), contacts=ibis.literal(0, "int64"))
-    table = log.keep(table, "equipoise_programme", whole=("contacts",))
+    table = log.keep(table, "equipoise_programme", whole=("contacts", *WHOLE))
     counts = {r["group"]: int(r["n"]) for r in fetch(table.group_by("group").aggregate(n=table.count()))}
     span = fetch(table.aggregate(first=table.t0.min(), last=table.t0.max()))[0]
     return Compared(
-        table, counts.get(HELD_OUT, 0), counts.get(REACHED, 0), would_not, both, span["first"], span["last"]
+        log=log if known is None else by_root(log, known, unit_type),
+        table=table,
+        held_out=counts.get(HELD_OUT, 0),
+        reached=counts.get(REACHED, 0),
+        would_not=would_not,
+        both=both - crossed,
+        linked=linked,
+        crossed=crossed,
+        first_us=span["first"],
+        last_us=span["last"],
     )
 
 
-def _held(log: LogTables, d: Any, holdout: HoldoutPlan, covered: Mapping[str, Covered]) -> tuple[Any, int]:
-    """Return unit, variant, group, t0 and contact_cost of the held-out who would have been enrolled; and the others."""
+def _met_both(held: Any, reached: Any) -> Any:
+    """Return units of both sides on the side where each was first; what it was given and what that cost stay."""
+    import ibis
+
+    waited = held.select("unit", held_at=held.t0)
+    joined = reached.join(waited, "unit")
+    side = ibis.ifelse(joined.held_at <= joined.t0, HELD_OUT, REACHED)
+    return joined.mutate(group=side, t0=ibis.least(joined.held_at, joined.t0)).select(*COLUMNS)
+
+
+def _held(log: LogTables, d: Any, holdout: HoldoutPlan, covered: Mapping[str, Covered]) -> tuple[Any, Any]:
+    """Return the held-out who would have been enrolled, in the columns of a unit, and all the held-out.
+
+    Each id goes through the gates as itself: of several that are one unit, the first that passes counts.
+    """
     import ibis
 
     kept_out = d.filter(d.kind == "holdout", d.holdout == holdout.key)
-    first = kept_out.group_by("unit", "experiment").aggregate(t0=kept_out["at"].min())
+    first = kept_out.group_by("unit", "asked", "experiment").aggregate(t0=kept_out["at"].min())
     entered: dict[str, int] = {}
     seen = set()
     for row in fetch(first):
         unit, one = row["unit"], covered[row["experiment"]]
         seen.add(unit)
-        if passes(one.plan, one.record, unit, int(row["t0"]), holdout.key):
+        if passes(one.plan, one.record, row["asked"], int(row["t0"]), holdout.key):
             entered[unit] = min(int(row["t0"]), entered.get(unit, int(row["t0"])))
     texts = {"unit": list(entered), "at_text": [str(at) for at in entered.values()]}
     table = listed(log.connection, texts, "equipoise_held")
     table = table.select(
         "unit",
         variant=ibis.literal(HELD_OUT),
+        own_offer=ibis.null("string"),
         group=ibis.literal(HELD_OUT),
         t0=table.at_text.cast("int64"),
         contact_cost=ibis.literal(0, "int64"),
-    )
-    return log.keep(table, "equipoise_held_out", whole=WHOLE), len(seen) - len(entered)
+    ).select(*COLUMNS)
+    return log.keep(table, "equipoise_held_out", whole=WHOLE), log.listed(sorted(seen), "equipoise_kept_out")
 
 
-def _reached(d: Any, covered: Mapping[str, Covered], decimals: int) -> Any:
-    """Return the same columns of every enrolled unit; a contact for every decision, as reports count them."""
+def _reached(log: LogTables, d: Any, covered: Mapping[str, Covered], decimals: int) -> Any:
+    """Return the same columns of every enrolled unit; a contact for every decision, as reports count them.
+
+    Where a variant gives each unit its own offer, a decision costs what it froze: who was given none is not contacted.
+    """
     import ibis
 
+    attributes = sorted({name for one in covered.values() for name in one.costs.own.values()})
+    d = frozen_levels(log, d, attributes) if attributes else d
+    own = [
+        ((d.experiment == key) & (d.variant == variant), d[f"level_{attributes.index(name)}"])
+        for key, one in covered.items()
+        for variant, name in one.costs.own.items()
+    ]
+    d = d.mutate(own=ibis.cases(*own, else_=ibis.null("string")) if own else ibis.null("string"))
     costs = [
-        ((d.experiment == key) & (d.variant == variant.key), round(one.costs.contact(variant.key) * 10**decimals))
+        (given, round(one.costs.contact(variant.key, offer) * 10**decimals))
         for key, one in covered.items()
         for variant in one.record.definition.variants
-        if one.costs.contact(variant.key)
+        for offer, given in _givings(d, key, variant.key, one.costs)
+        if one.costs.contact(variant.key, offer)
     ]
     cost = ibis.cases(*costs, else_=ibis.literal(0, "int64")) if costs else ibis.literal(0, "int64")
     d = d.mutate(cost=cost.cast("int64"), given=d.experiment + BETWEEN + d.variant, entered=d["at"])
     # Of two decisions in one microsecond the first name counts, whatever the order of the rows.
     by_unit = d.group_by("unit").aggregate(t0=d.entered.min(), contact_cost=d.cost.sum().cast("int64"))
     first = d.join(by_unit.select("unit", "t0"), "unit").filter(lambda t: t.entered == t.t0)
-    given = first.group_by("unit").aggregate(variant=first.given.min())
-    table = by_unit.join(given, "unit")
-    return table.select("unit", "variant", "t0", "contact_cost", group=ibis.literal(REACHED)).select(
-        "unit", "variant", "group", "t0", "contact_cost"
-    )
+    first = first.group_by("unit", "given").aggregate(own=first.own.min())
+    least = first.group_by("unit").aggregate(variant=first.given.min())
+    given = first.join(least, "unit").filter(lambda t: t.given == t.variant).select("unit", "variant", own_offer="own")
+    return by_unit.join(given, "unit").mutate(group=ibis.literal(REACHED)).select(*COLUMNS)
+
+
+def _givings(d: Any, experiment: str, variant: str, costs: Costs) -> list[tuple[str | None, Any]]:
+    """Return the offers that a variant's decisions may have given, each with the condition that it was this one."""
+    here = (d.experiment == experiment) & (d.variant == variant)
+    if variant not in costs.own:
+        return [(None, here)]
+    return [(offer, here & (d.own == offer).fill_null(False)) for offer in costs.offers]
 
 
 def expected_shares(holdout: HoldoutPlan) -> tuple[float, float]:

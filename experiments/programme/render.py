@@ -55,6 +55,8 @@ def print_programme(programme: Programme, lang: str = "en") -> None:
             shown: dict[str, Any] = {"held": result.held_out, "reached": result.reached, "share": _share(result.share)}
             target.print(TEXTS["members"][lang].format(**shown, since=result.since[:10]))
             target.print(TEXTS["left_out"][lang].format(would_not=result.would_not, both=result.both))
+        if result.linked:
+            target.print(TEXTS["linked"][lang].format(linked=result.linked, crossed=result.crossed))
         if result.readable:
             target.print(_table(programme, result, lang))
         if result.detectable is not None:

@@ -45,11 +45,6 @@ NOTES: list[Text] = [
         "zh-CN": "各试验内的对照组属于营销整体：他们会收到其他优惠。",
     },
 ]
-OWN_OFFERS: Text = {
-    "en": "Contacts of variants that give each member an own offer are not in the cost.",
-    "zh-CN": "按会员个性化发放优惠的实验组，其触达成本未计入。",
-}
-
 TEXTS: dict[str, Text] = {
     "title": {"en": "Return of the programme", "zh-CN": "整体营销回报"},
     "figure": {"en": "Figure", "zh-CN": "指标"},
@@ -69,6 +64,12 @@ TEXTS: dict[str, Text] = {
         "en": "Not compared: {would_not:,} held-out members who would have been enrolled nowhere; left out: {both:,} "
         "seen on both sides",
         "zh-CN": "未比较：{would_not:,} 位本不会进入任何试验的对照会员；剔除：{both:,} 位两侧都出现的会员",
+    },
+    "linked": {
+        "en": "{linked:,} members are known by several ids and count once; {crossed:,} of them were met on both sides "
+        "and stay where they were first, which makes the difference a little smaller.",
+        "zh-CN": "{linked:,} 位会员有多个标识，只计一次；其中 {crossed:,} 位两侧都出现，按首次决策归属，"
+        "这会使差异略微偏小。",
     },
     "detectable": {
         "en": "These members find a profit of {detectable} a member with 80 % power.",
