@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from allocation.audience.dates import from_us
 from allocation.compiled import CompiledSnapshot
 from allocation.decide import decide
 from allocation.decision import Decision, MemberState
@@ -166,7 +167,7 @@ def member_attributes(world: Happenings) -> Iterator[tuple[str, Mapping[str, obj
                     "stage": shop.STAGES[stage[index]],
                     "tier": shop.TIERS[world.members.tier[index]],
                     "joined_at": _iso(int(world.members.joined_at[index])),
-                    "last_order_at": _iso(int(last[index])),
+                    "last_order_at": from_us(int(last[index])),
                     "orders_180d": int(orders[index]),
                 },
             )

@@ -36,6 +36,8 @@ STARTED = (
     definitions.CART,
 )
 STEP_ROWS = 50_000
+STAGE_WEEKS = 4
+"""Week ends whose stages are computed, so that the page of members has moves and a trend from the start."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def fill(
     for begin in range(0, len(rows), STEP_ROWS):
         with store.begin() as connection:
             absorb(connection, rows[begin : begin + STEP_ROWS], now_us)
-    people = list(_members(world, now_us))
+    # Said just before the stages are computed, whose word then counts: they know of orders that were given back.
+    people = list(_members(world, now_us - 1))
     with store.begin() as connection:
         insert_new(connection, members, people)
     for key, end_us in (
@@ -123,6 +126,10 @@ def fill(
         (definitions.WINBACK, calendar.winback_end_us),
     ):
         transition(store, key, "ended", ACTOR, "all messages are sent and their windows are over", end_us)
+    tell("lifecycle stages")
+    from experiments.stages.computing import compute  # loads the engine, which a second run does not need
+
+    compute(store, definitions.LIFECYCLE, now_us, weeks=STAGE_WEEKS)
     tell("snapshot")
     publish_member_states(store, settings, now_us)
     publish(store, settings, now_us)
@@ -156,8 +163,8 @@ def _define(store: Store, calendar: Calendar) -> None:
             transition(store, key, state, ACTOR, "simulated", start_us - before_us)
 
 
-def _members(world: campaigns.Happenings, now_us: int) -> Iterator[tuple[object, ...]]:
+def _members(world: campaigns.Happenings, said_us: int) -> Iterator[tuple[object, ...]]:
     for unit, attributes in campaigns.member_attributes(world):
         text = json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        stated_at = json.dumps(dict.fromkeys(sorted(attributes), now_us), separators=(",", ":"))
-        yield ("member", unit, text, False, now_us, stated_at)
+        stated_at = json.dumps(dict.fromkeys(sorted(attributes), said_us), separators=(",", ":"))
+        yield ("member", unit, text, False, said_us, stated_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +10,8 @@ from experiments.measure.days import DAY_US, EPOCH, changes, offset_us
 
 FIRST_US = 946_684_800_000_000
 """2000-01-01: earlier times are taken with the offset of that day."""
+AHEAD_US = 366 * DAY_US
+"""Clock changes are looked up to the end of a span of so many days, once for all moments in it."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Days:
     @classmethod
     def until(cls, as_of_us: int, time_zone: str) -> Days:
         """Return the days up to ``as_of_us``, microseconds since 1970 UTC."""
-        last = max(as_of_us, FIRST_US) + 2 * DAY_US
-        return cls(as_of_us, time_zone, tuple(changes(time_zone, FIRST_US, last)))
+        spans = (max(as_of_us, FIRST_US) + 2 * DAY_US - FIRST_US) // AHEAD_US + 1
+        return cls(as_of_us, time_zone, _offsets(time_zone, FIRST_US + spans * AHEAD_US))
 
     @property
     def today(self) -> int:
@@ -57,3 +60,8 @@ class Days:
         local = f"({moment} + {shift})"
         # Division cuts towards zero; days before 1970 count down.
         return f"({local} // {DAY_US} - CASE WHEN {local} % {DAY_US} < 0 THEN 1 ELSE 0 END)"
+
+
+@functools.lru_cache(maxsize=16)
+def _offsets(time_zone: str, last_us: int) -> tuple[tuple[int, int], ...]:
+    return tuple(changes(time_zone, FIRST_US, last_us))
