@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from experiments.definitions import Holdout, Metric
 from experiments.errors import InputError, unknown_name
+from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
 
 
@@ -57,6 +59,28 @@ def metric_of(repository: Repository, key: str | None) -> Metric:
     if key not in profits:
         raise unknown_name("profit metric", key, sorted(profits), "in this project")
     return profits[key]
+
+
+def usual_metric(repository: Repository) -> str | None:
+    """Return the profit metric that most experiments under a holdout measure; ``None`` where there is none.
+
+    Of several the first by key: each counts all orders of its own window, and ``days`` takes that window's place.
+    """
+    heads = repository.heads()
+    profits = [
+        h.definition.key for h in heads.values() if isinstance(h.definition, Metric) and h.definition.type == "profit"
+    ]
+    used = Counter(
+        key
+        for record in repository.experiments()
+        if record.pinned is not None and record.pinned.holdouts
+        for key in _measured(record)
+    )
+    return min(sorted(profits), key=lambda key: -used[key], default=None)
+
+
+def _measured(record: ExperimentRecord) -> tuple[str, ...]:
+    return record.definition.metrics.keys()
 
 
 def holdouts_of(repository: Repository, key: str | None) -> list[Holdout]:

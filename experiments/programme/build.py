@@ -11,8 +11,8 @@ import numpy as np
 from experiments.definitions import Holdout, Metric, Offer, Project
 from experiments.definitions.money import exponent
 from experiments.keeping.repository import Repository
-from experiments.measure.cells import ColumnGroup, compute_cells
-from experiments.measure.days import DAY_US, moment_text
+from experiments.measure.cells import Cells, ColumnGroup, compute_cells
+from experiments.measure.days import DAY_US, local_day, moment_text
 from experiments.measure.economics import Beside
 from experiments.measure.facts import Facts, take_census
 from experiments.measure.parts import Part, parts_of
@@ -22,6 +22,8 @@ from experiments.measure.unit_table import unit_columns
 from experiments.programme import words
 from experiments.programme.asking import ProgrammeOptions, holdouts_of, metric_of
 from experiments.programme.document import Figure, HoldoutResult, Programme
+from experiments.programme.figures import figure, scaled
+from experiments.programme.months import by_month
 from experiments.programme.population import (
     BETWEEN,
     HELD_OUT,
@@ -37,16 +39,14 @@ from experiments.store import Store
 from stats.arrays import number
 from stats.distributions import normal_quantile
 from stats.economics.columns import Columns
-from stats.economics.figures import Figure as Estimated
 from stats.economics.returns import offer_returns
-from stats.moments import Moments
 from stats.programme import detectable, holdout_size
 from stats.srm import srm
-from stats.why import Why
 
 WHOLE_US = 3650 * DAY_US
 SPLIT_ALPHA = 0.001
 PROFIT = "p"
+MONEY = "money"
 NONE = Figure(estimate=None, ci_low=None, ci_high=None)
 
 
@@ -119,8 +119,8 @@ def _result(
     if check.p_value is not None and check.p_value < SPLIT_ALPHA:
         why = words.fill(words.BROKEN_SPLIT, p=check.p_value)
         return _unread(asked, options, compared, why, check.p_value)
-    moments = _measure(compared, metric, costs, asked.definition.unit_type, options.days, now_us, decimals)
-    return _told(asked, options, compared, check.p_value, moments, project.currency)
+    cells = _measure(compared, metric, costs, asked.definition.unit_type, project.time_zone, options.days, now_us)
+    return _told(asked, options, compared, check.p_value, cells, project.currency)
 
 
 def _together(covered: Sequence[Covered], currency: str) -> Costs:
@@ -140,12 +140,12 @@ def _measure(
     metric: Metric,
     costs: Costs,
     unit_type: str,
+    time_zone: str,
     days: int | None,
     now_us: int,
-    decimals: int,
-) -> Moments:
-    """Return the moments of both sides: profit, its parts, buyers and orders."""
-    places = exponent(costs.currency)
+) -> Cells:
+    """Return the moments of both sides by day of entry: profit, its parts, buyers and orders."""
+    places, decimals = exponent(costs.currency), costs.fraction_decimals()
     measured = parts_of(metric, PROFIT, "primary", places)
     end = WHOLE_US if days is None else days * DAY_US
     profit = replace(measured.parts[0], column=PROFIT, measure="earned", start_us=0, end_us=end)
@@ -156,9 +156,12 @@ def _measure(
     table = unit_columns(facts, take_census(facts))
     c = _columns()
     table = table.mutate(
-        **{c.profit: table[c.profit] * 10**decimals - table.contact_cost, c.contact: table.contact_cost}
+        **{c.profit: table[c.profit] * 10**decimals - table.contact_cost, c.contact: table.contact_cost},
+        day=local_day(table.t0, time_zone, compared.first_us, compared.last_us),
     )
-    table = log.keep(table.select("group", *_names(c)), "equipoise_programme_measured", whole=_names(c))
+    table = log.keep(
+        table.select("group", "day", *_names(c)), "equipoise_programme_measured", whole=("day", *_names(c))
+    )
     minor = {
         c.profit: places + decimals,
         c.contact: places + decimals,
@@ -167,8 +170,8 @@ def _measure(
     }
     cut = {c.profit: metric.winsorise} if metric.winsorise else {}
     scans = scan_columns(table, _names(c), winsorise=cut, minor=minor)
-    group = ColumnGroup("money", tuple(_names(c)))
-    return compute_cells(table, [group], scans, variant="group", variants=(HELD_OUT, REACHED)).totals["money"]
+    group = ColumnGroup(MONEY, tuple(_names(c)))
+    return compute_cells(table, [group], scans, variant="group", variants=(HELD_OUT, REACHED), day="day")
 
 
 def _columns() -> Columns:
@@ -188,17 +191,18 @@ def _names(c: Columns) -> list[str]:
 
 
 def _told(
-    asked: _Asked, options: ProgrammeOptions, compared: Compared, p_value: float | None, moments: Moments, currency: str
+    asked: _Asked, options: ProgrammeOptions, compared: Compared, p_value: float | None, cells: Cells, currency: str
 ) -> HoldoutResult:
     """Make the figures of two sides that may be compared."""
+    moments = cells.totals[MONEY]
     z = float(normal_quantile(1 - options.alpha / 2))
     found = offer_returns(moments, _columns(), fixed_cost=options.fixed_cost, z=z)
-    profit = _figure(found.profit)
+    profit = figure(found.profit)
     spread = moments.covariance()[..., 0, 0]
     n = np.asarray(moments.n, dtype=np.float64)
     held, reached = (float(side) for side in n)
     sd = float(np.sqrt((spread @ n) / n.sum()))
-    per_member = _scaled(profit, 1 / reached)
+    per_member = scaled(profit, 1 / reached)
     difference = options.difference if options.difference is not None else per_member.estimate
     needed = least = None
     if sd > 0 and np.isfinite(sd):
@@ -211,15 +215,16 @@ def _told(
         readable=True,
         profit_per_member=per_member,
         profit=profit,
-        extra_margin=_figure(found.extra_margin),
-        extra_buyers=_figure(found.extra_buyers),
+        extra_margin=figure(found.extra_margin),
+        extra_buyers=figure(found.extra_buyers),
         cost=number(found.cost[0]),
         redemption_cost=number(found.redemption_cost[0]),
         contact_cost=number(found.contact_cost[0]),
-        roi=_figure(found.roi),
+        roi=figure(found.roi),
         detectable=least,
         needed=needed,
         needed_for=None if needed is None else difference,
+        months=by_month(cells, MONEY, _columns(), z),
         verdict=verdict,
     )
 
@@ -270,18 +275,6 @@ def _unread(
         needed_for=None,
         verdict={} if why is None else dict(why),
     )
-
-
-def _figure(found: Estimated) -> Figure:
-    why = Why(int(found.why[0]))
-    ends = (number(found.estimate[0]), number(found.ci_low[0]), number(found.ci_high[0]))
-    return Figure(estimate=ends[0], ci_low=ends[1], ci_high=ends[2], why=why.text)
-
-
-def _scaled(figure: Figure, factor: float) -> Figure:
-    values = (figure.estimate, figure.ci_low, figure.ci_high)
-    estimate, low, high = (None if value is None else value * factor for value in values)
-    return Figure(estimate=estimate, ci_low=low, ci_high=high, why=figure.why)
 
 
 def _verdict(profit: Figure, currency: str, difference: float | None, needed: int | None, held: int) -> dict[str, str]:

@@ -17,6 +17,21 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     why: str | None = None
 
 
+class Month(msgspec.Struct, frozen=True, kw_only=True):
+    """Members by the month of their first decision, in the project's time zone; fixed costs apart.
+
+    Earlier months had longer to return, unless ``days`` gives all the same.
+    """
+
+    month: str
+    """Year and month, ``2026-10``."""
+    held_out: int
+    reached: int
+    profit_per_member: Figure
+    profit: Figure
+    """Of all its reached members."""
+
+
 class HoldoutResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one holdout tells; money in major units, over all reached members unless it says otherwise."""
 
@@ -59,6 +74,8 @@ class HoldoutResult(msgspec.Struct, frozen=True, kw_only=True):
     needed_for: float | None
     """Profit a member that ``needed`` is for."""
     verdict: Text
+    months: list[Month] = []
+    """By the month in which members came."""
 
 
 class Programme(msgspec.Struct, frozen=True, kw_only=True):

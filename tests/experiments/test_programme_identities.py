@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -47,12 +49,20 @@ class Lived:
         waited = min(self.held, default=NOW_US)
         return "held" if waited <= min(self.given, default=(NOW_US, "", None))[0] else "reached"
 
-    def profit(self, given: list[tuple[int, str, str | None]]) -> float:
-        came = min([*self.held, *(at for at, *_ in self.given)])
-        first = min(given)[2] if given else None
-        margin = sum((4 * minor + 5) // 10 / 100 for at, minor in self.orders if at >= came)
-        taken = sum(FACE.get(first or "", 0.0) for at in self.redeemed if at >= came)
-        return margin - taken - sum(CONTACT.get(offer or "", 0.0) for *_, offer in given)
+    @property
+    def came(self) -> int:
+        return min([*self.held, *(at for at, *_ in self.given)])
+
+    @property
+    def month(self) -> str:
+        return datetime.fromtimestamp(self.came / 1e6, ZoneInfo("Asia/Shanghai")).strftime("%Y-%m")
+
+    @property
+    def profit(self) -> float:
+        first = min(self.given)[2] if self.given else None
+        margin = sum((4 * minor + 5) // 10 / 100 for at, minor in self.orders if at >= self.came)
+        taken = sum(FACE.get(first or "", 0.0) for at in self.redeemed if at >= self.came)
+        return margin - taken - sum(CONTACT.get(offer or "", 0.0) for *_, offer in self.given)
 
 
 @pytest.fixture
@@ -82,7 +92,7 @@ def test_a_member_counts_once_and_costs_what_its_decisions_froze(store: Store) -
     crossed = 0
     for one in members:
         crossed += bool(one.held and one.given)
-        sides[one.side].append(one.profit(one.given))
+        sides[one.side].append(one.profit)
     assert (found.held_out, found.reached) == (len(sides["held"]), len(sides["reached"]))
     assert (found.both, found.would_not, found.crossed) == (0, 0, crossed)
     assert crossed > 30
@@ -93,6 +103,11 @@ def test_a_member_counts_once_and_costs_what_its_decisions_froze(store: Store) -
     )
     contacts = sum(CONTACT.get(offer or "", 0) for one in members for *_, offer in one.given if one.side == "reached")
     assert found.contact_cost == pytest.approx(contacts, rel=1e-9)
+    for month in found.months:
+        held, reached = ([m.profit for m in members if (m.side, m.month) == (s, month.month)] for s in sides)
+        assert (month.held_out, month.reached) == (len(held), len(reached))
+        assert month.profit_per_member.estimate == pytest.approx(np.mean(reached) - np.mean(held), rel=1e-9)
+    assert [month.month for month in found.months] == ["2026-03", "2026-04"]
 
 
 def lived(store: Store) -> tuple[list[DecisionRow | EventRow], list[Lived], list[dict[str, Any]]]:
@@ -108,9 +123,9 @@ def lived(store: Store) -> tuple[list[DecisionRow | EventRow], list[Lived], list
     for number in range(MEMBERS):
         ids = [f"m{number}", f"cookie-{number}"] if number % 3 == 0 else [f"m{number}"]
         links += [{"unit_type": "member", "unit": unit, "root": min(ids)} for unit in ids if len(ids) > 1]
-        one, best = Lived(), own(number) or ""
+        one, best, came = Lived(), own(number) or "", START_US + int(rng.integers(0, 45 * DAY_US))
         for place, key in enumerate(plans):
-            unit, at = ids[place % len(ids)], START_US + int(rng.integers(0, 14 * DAY_US))
+            unit, at = ids[place % len(ids)], came + int(rng.integers(0, 5 * DAY_US))
             attributes = {"best": best} if best else {}
             answer = decide(real, key, unit, now=at, attributes=attributes)
             rows.append(DecisionRow.from_decision(answer))
@@ -121,7 +136,7 @@ def lived(store: Store) -> tuple[list[DecisionRow | EventRow], list[Lived], list
                 offer = {"all": "small", "policy": best}.get(answer.variant or "")
                 one.given.append((at, f"{key}/{answer.variant}", offer))
         for order in range(int(rng.poisson(1.5))):
-            unit, at = ids[order % len(ids)], START_US + int(rng.integers(-5 * DAY_US, 30 * DAY_US))
+            unit, at = ids[order % len(ids)], came + int(rng.integers(-5 * DAY_US, 10 * DAY_US))
             value, name = int(rng.integers(2000, 30_000)), f"{number}-{order}"
             rows.append(happened("Order Completed", unit, at, value, object_id=name))
             one.orders.append((at, value))
