@@ -1,8 +1,8 @@
 """The front: one ASGI callable. Hot paths are answered here; everything else goes to Flask in a bounded thread pool.
 
-Bodies are read whole and bounded before Flask sees them, so that a caller who sends half a body holds a socket and no
-thread (measured: 200 of them stop every threaded server). Flask, SQLAlchemy and what hangs on them are imported on a
-thread after start-up: deciding does not wait for them.
+Bodies are read whole and bounded before Flask sees them, or put on the disk where they may be files, so that a caller
+who sends half a body holds a socket and no thread (measured: 200 of them stop every threaded server). Flask, SQLAlchemy
+and what hangs on them are imported on a thread after start-up: deciding does not wait for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from api import logs
 from api.errors import Problem, unavailable
-from api.hot import cross_origin, routes
+from api.hot import cross_origin, large, routes
 from api.hot.begun import Begun
 from api.hot.http import (
     ClientGone,
@@ -195,7 +195,17 @@ class Front:
     async def _flask(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._waiting >= MAX_WAITING:
             raise unavailable("too many requests are waiting; come again in a second", code="busy")
-        body = await read_body(scope, receive)
+        if large.takes(scope):
+            async with large.arrived(self.node, scope, receive) as file:
+                answer = await self._answer(scope, file.bytes, file.receive)
+        else:
+            body = await read_body(scope, receive)
+            answer = await self._answer(scope, len(body), _replay(body))
+        # Sent when thread and place are free again: who takes the answer slowly, or never, holds up nobody.
+        for message in _joined(answer):
+            await send(message)
+
+    async def _answer(self, scope: Scope, length: int, receive: Receive) -> list[Message]:
         if self._behind is None:
             self._load_flask()
         assert self._behind is not None  # noqa: S101 - just set
@@ -209,12 +219,10 @@ class Front:
 
         try:
             behind = await asyncio.shield(self._behind)
-            await behind(_wsgi_safe(scope, body), _replay(body), keep)
+            await behind(_wsgi_safe(scope, length), receive, keep)
         finally:
             self._waiting -= 1
-        # Sent when thread and place are free again: who takes the answer slowly, or never, holds up nobody.
-        for message in _joined(answer):
-            await send(message)
+        return answer
 
     def _load_flask(self) -> None:
         self._behind = asyncio.create_task(asyncio.to_thread(_build_flask, self.node))
@@ -267,14 +275,14 @@ def _replay(body: bytes) -> Receive:
     return receive
 
 
-def _wsgi_safe(scope: Scope, body: bytes) -> Scope:
+def _wsgi_safe(scope: Scope, length: int) -> Scope:
     """Return the scope as WSGI can carry it: an ASCII query, a Content-Length also for chunked bodies."""
     query = scope["query_string"]
     if not query.isascii():
         query = urllib.parse.quote(query, safe="%&=+;/?:@!$'()*,~-._").encode()
     headers = [(k, v) for k, v in scope["headers"] if k not in {b"content-length", b"transfer-encoding"}]
-    if body or scope["method"] in {"POST", "PUT", "PATCH"}:
-        headers.append((b"content-length", b"%d" % len(body)))
+    if length or scope["method"] in {"POST", "PUT", "PATCH"}:
+        headers.append((b"content-length", b"%d" % length))
     return {**scope, "query_string": query, "headers": headers}
 
 

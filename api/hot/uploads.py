@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -57,13 +58,13 @@ class _Room:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._store: Store | None = None
-        self._threads = asyncio.Semaphore(MAX_THREADS)
+        self.threads = asyncio.Semaphore(MAX_THREADS)
         self.uploads = 0
         node.at_end(self._close)
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """Run something that needs the store on a thread; its troubles become problems."""
-        async with self._threads:
+        async with self.threads:
             return await asyncio.to_thread(self._guarded, work)
 
     def _guarded(self, work: Callable[[Store], T]) -> T:
@@ -102,6 +103,35 @@ def max_upload_bytes() -> int:
     return (int(text) if text.isascii() and text.isdigit() and int(text) else MAX_UPLOAD_MB) * 1_000_000
 
 
+@contextlib.asynccontextmanager
+async def incoming(node: Node, scope: Scope, receive: Receive) -> AsyncIterator[Spooled]:
+    """Put a list on the disk for the time of the block.
+
+    Raises:
+        Problem: 408 and 413 for a list that cannot be taken, 503 when there is no room.
+        ClientGone: when the caller hangs up.
+    """
+    room = _room(node)
+    if room.uploads >= MAX_UPLOADS:
+        raise unavailable("too many lists are coming in; come again in a minute", code="busy", retry_after_s=30)
+    room.uploads += 1
+    try:
+        async with spooled(scope, receive, node.settings.data_dir / "uploads", limit=max_upload_bytes()) as body:
+            yield body
+    finally:
+        room.uploads -= 1
+
+
+def rarely(node: Node) -> asyncio.Semaphore:
+    """Return what lists go through that go into the database at the same time."""
+    return _room(node).threads
+
+
+def empty_list() -> Problem:
+    """Return the answer to a body without a byte."""
+    return Problem(422, "the list is empty; send a CSV or Parquet file as the body", code="empty_list")
+
+
 # ----------------------------------------------------------------------------------------------------------- taking in
 
 
@@ -114,7 +144,7 @@ async def take(node: Node, caller: Caller, scope: Scope, receive: Receive, send:
     """
     key, _ = _address(scope)
     plan = _plan(node, key)
-    _check_kind(scope)
+    check_kind(scope)
     if plan.plan.state in NEVER_RAN:
         _check_running(plan, node.now_us())
     request = _request(key, "", scope)
@@ -123,18 +153,12 @@ async def take(node: Node, caller: Caller, scope: Scope, receive: Receive, send:
     except InputError as error:
         raise _invalid(error) from None
     room = _room(node)
-    if room.uploads >= MAX_UPLOADS:
-        raise unavailable("too many lists are coming in; come again in a minute", code="busy", retry_after_s=30)
-    room.uploads += 1
-    try:
-        async with spooled(scope, receive, node.settings.data_dir / "uploads", limit=max_upload_bytes()) as body:
-            if not body.bytes:
-                raise Problem(422, "the list is empty; send a CSV or Parquet file as the body", code="empty_list")
-            request = msgspec.structs.replace(request, sha256=body.sha256)
-            job, _ = await room.run(lambda store: _ask(store, request, body, caller, plan, scope, node.now_us()))
-            file = await room.run(lambda store: _result(store, job))
-    finally:
-        room.uploads -= 1
+    async with incoming(node, scope, receive) as body:
+        if not body.bytes:
+            raise empty_list()
+        request = msgspec.structs.replace(request, sha256=body.sha256)
+        job, _ = await room.run(lambda store: _ask(store, request, body, caller, plan, scope, node.now_us()))
+        file = await room.run(lambda store: _result(store, job))
     document = shown(job, has_file=file is not None)
     location = [(b"location", document.links.self.encode("latin-1"))]
     await _send(send, msgspec.json.encode(document), 200 if job.state == "done" else 202, location)
@@ -161,7 +185,7 @@ def _ask(
         raise _invalid(error) from None
 
 
-def _check_kind(scope: Scope) -> None:
+def check_kind(scope: Scope) -> None:
     """Refuse a form; other content types are not looked at, for few callers state the right one."""
     if (header(scope, b"content-type") or "").lower().startswith("multipart/form-data"):
         advice = "send the file itself as the body, not a form (curl -T FILE, not -F)"

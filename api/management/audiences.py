@@ -1,23 +1,23 @@
 """``/v1/experiments/KEY/audiences``: who gets which offer within a budget, frozen; and what a recommendation becomes.
 
-Large lists with attributes of their own are for ``equipoise target --list``; here members are named by their ids, or
-are the stored ones in the experiment's audience.
+Members are the stored ones in the experiment's audience, ids of the body, or a list with attributes of its own as the
+body, which is taken as ``equipoise target --list`` takes it.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, request
 from pydantic import BaseModel, Field
 
-from allocation.hashing import UnitError, check_unit
-from api.errors import FieldProblem, Problem
+from api.errors import Problem
+from api.hot.uploads import empty_list
+from api.management.arriving import arriving
+from api.management.audience_request import MOST, AudienceBody, AudienceQuery, Wanted, as_list, wanted
 from api.management.calling import actor
 from api.management.describing import Description, describe, query
 from api.management.documents import definition_problem, json_model, respond
@@ -28,47 +28,16 @@ from api.services import Services
 from experiments.definitions.errors import DefinitionError
 from experiments.errors import InputError
 from experiments.jobs import files
+from experiments.jobs.queue import Job
+from experiments.list_files import FORMATS
 from experiments.targeting import archive, draft, segment
 from experiments.targeting.archive import NoRecommendationError
 from experiments.targeting.asking import ask, document, request_of
 from experiments.targeting.document import Audience
-from experiments.targeting.request import LARGEST, MOST_FLOORS, MOST_PIECES, RESULT, FloorAsked, limits
+from experiments.targeting.request import RESULT, TargetRequest
 
 T = TypeVar("T")
-MOST = 2**31 - 1
-MOST_MEMBERS = 50_000
-MOST_WRONG = 20
-Short = Annotated[str, Field(min_length=1, max_length=256)]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-
-
-class FloorBody(BaseModel, extra="forbid", strict=True):
-    """At least so many members of a group get an offer."""
-
-    attribute: Short
-    level: Short
-    least: Annotated[int, Field(ge=0, le=MOST_PIECES)]
-    offer: Short | None = None
-    """Variant, or offer; by default any counts."""
-
-
-class AudienceBody(BaseModel, extra="forbid", strict=True):
-    """What bounds the choice, and who is chosen among."""
-
-    budget: Annotated[float | None, Field(ge=0, le=LARGEST)] = None
-    """Major units; by default as much as pays."""
-    budget_basis: Literal["liability", "expected"] = "liability"
-    """Whether every issued offer counts as redeemed, or as many as are expected to be."""
-    stock: Annotated[dict[Short, Annotated[int, Field(ge=0, le=MOST_PIECES)]], Field(max_length=100)] = {}
-    """Variant, or offer → pieces."""
-    floors: Annotated[list[FloorBody], Field(max_length=MOST_FLOORS)] = []
-    explore: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share drawn at random whatever the model says: 0, or 0.05 and more."""
-    recommendation: Annotated[int | None, Field(ge=1, le=MOST)] = None
-    """Its number; by default the latest."""
-    members: Annotated[list[Short] | None, Field(min_length=1, max_length=MOST_MEMBERS)] = None
-    """Unit ids; by default the stored members in the experiment's audience."""
-    format: Literal["csv", "parquet"] = "csv"
 
 
 class AskedOut(BaseModel):
@@ -110,6 +79,7 @@ class MadeOut(BaseModel):
     key: str
 
 
+LISTS = tuple(kind.partition(";")[0] for kind in FORMATS.values())
 _NONE_YET = {404: "The experiment is not defined, or nothing was recommended from it yet"}
 _TAKEN = {**_NONE_YET, 409: "The recommendation bears none, or the key is taken"}
 
@@ -132,31 +102,35 @@ def create_blueprint(services: Services) -> APIBlueprint:
     @describe(
         Description(
             {202: AskedOut, 200: AskedOut},
-            body=AudienceBody,
+            query=AudienceQuery,
+            body={"application/json": AudienceBody, **{kind: {"type": "string", "format": "binary"} for kind in LISTS}},
             body_required=False,
-            problems={**_NONE_YET, 409: "The recommendation bears none"},
+            problems={
+                **_NONE_YET,
+                409: "The recommendation bears none",
+                413: "The body is too large: 1 MB of JSON, or a list of 512 MB (EQUIPOISE_MAX_UPLOAD_MB), at most",
+            },
             headers={202: {"Location": "Where it is told how far it came"}},
             example={"budget": 5000, "stock": {"a": 1000}},
         )
     )
     def make_audience(key: str) -> Response:
-        """Have an audience made: a job. The same again within an hour answers the same one."""
-        asked = json_model(AudienceBody, empty=True)
+        """Have an audience made: a job. The same again within an hour answers the same one.
+
+        Members and limits in JSON; or a list as the body, UTF-8 or GB18030, plain or gzip, or Parquet, whose columns
+        are attributes, with the limits in the query.
+        """
+        asked = wanted()
         record = experiment_record(services, key)
-        content = b"" if asked.members is None else _as_list(asked.members)
-        bounds = _checked(asked)
-        request = _do(
-            lambda: request_of(
-                services.store,
-                record.key,
-                bounds,
-                recommendation=asked.recommendation,
-                sha256=None if asked.members is None else hashlib.sha256(content).hexdigest(),
-                file_format=asked.format,
-                unit_column=None if asked.members is None else "unit",
-            )
-        )
-        job, _ = ask(services.store, request, [content], name=f"list-{record.key}.csv", created_by=actor())
+        if asked.listed:
+            job = _of_list(services, record.key, asked)
+        elif asked.members is not None:
+            content = as_list(asked.members)
+            made = _request(services, record.key, asked, hashlib.sha256(content).hexdigest(), "unit")
+            job = ask(services.store, made, [content], name=f"list-{record.key}.csv", created_by=actor())[0]
+        else:
+            made = _request(services, record.key, asked, None)
+            job = ask(services.store, made, [], name="", created_by=actor())[0]
         address = f"/v1/jobs/{job.id}"
         reply = {"audience": job.id, "job": job.id, "status": address}
         return respond(reply, 200 if job.state == "done" else 202, {"Location": address})
@@ -219,37 +193,37 @@ def create_blueprint(services: Services) -> APIBlueprint:
     return blueprint
 
 
-def _checked(asked: AudienceBody) -> Any:
-    floors = [FloorAsked(floor.attribute, floor.level, floor.least, floor.offer) for floor in asked.floors]
-    try:
-        return limits(
-            budget=asked.budget, basis=asked.budget_basis, stock=asked.stock, floors=floors, explore=asked.explore
+def _of_list(services: Services, key: str, asked: Wanted) -> Job:
+    """Keep the list of the body, and ask for its audience."""
+    if request.mimetype == "multipart/form-data":
+        advice = "send the file itself as the body, not a form (curl --data-binary @FILE, not -F)"
+        raise Problem(415, advice, code="unsupported_media_type")
+    with arriving(request.stream) as found:
+        if not found.size:
+            raise empty_list()
+        if request.mimetype not in LISTS and found.begins(64).lstrip()[:1] in (b"{", b"["):
+            advice = "this looks like JSON: send Content-Type: application/json with it"
+            raise Problem(415, advice, code="unsupported_media_type")
+        made = _request(services, key, asked, found.sha256, asked.unit_column)
+        return ask(services.store, made, found.parts(), name=f"list-{key}", created_by=actor())[0]
+
+
+def _request(
+    services: Services, key: str, asked: Wanted, sha256: str | None, unit_column: str | None = None
+) -> TargetRequest:
+    return _do(
+        lambda: request_of(
+            services.store,
+            key,
+            asked.limits,
+            recommendation=asked.recommendation,
+            sha256=sha256,
+            at=asked.at,
+            file_format=asked.format,
+            unit_column=unit_column,
+            encoding=asked.encoding if asked.listed else None,
         )
-    except InputError as error:
-        name, _, message = str(error).partition(": ")
-        wrong = FieldProblem(f"/{name}", "invalid", message)
-        raise Problem(422, "the body does not fit", code="invalid", errors=[wrong]) from None
-
-
-def _as_list(members: list[str]) -> bytes:
-    """Return ids as a list with one column.
-
-    Raises:
-        Problem: 422 with a pointer to each id that cannot be one.
-    """
-    wrong = []
-    for place, unit in enumerate(members):
-        try:
-            check_unit(unit)
-        except UnitError as error:
-            wrong.append(FieldProblem(f"/members/{place}", "bad_unit", str(error)))
-    if wrong:
-        raise Problem(422, "the body does not fit", code="invalid", errors=wrong[:MOST_WRONG])
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["unit"])
-    writer.writerows([unit] for unit in members)
-    return out.getvalue().encode()
+    )
 
 
 def _found(services: Services, key: str, identity: str) -> Audience:

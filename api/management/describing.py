@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_origin
 
 from flask import request
 from pydantic import BaseModel, ValidationError
@@ -70,16 +70,18 @@ def query(model: type[Q]) -> Q:
         Problem: 400 naming the parameter.
     """
     known = list(model.model_fields)
+    several = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
     for name, values in request.args.lists():
         if name not in model.model_fields:
             advice = near(name, known) or f"there are: {', '.join(known)}"
             raise _bad(f"there is no such parameter here; {advice}", name)
-        if len(values) > 1:
+        if len(values) > 1 and name not in several:
             raise _bad("is given twice; give it once", name)
-        if "\x00" in values[0]:
+        if any("\x00" in value for value in values):
             raise _bad("contains a NUL character; remove it", name)
     try:
-        return model.model_validate(request.args.to_dict())
+        given = {name: values if name in several else values[0] for name, values in request.args.lists()}
+        return model.model_validate(given)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(details["loc"][0])

@@ -111,11 +111,7 @@ def needed(method: str) -> Need:
 
 def session_caller(door: Door, sessions: Sessions) -> Caller | None:
     """Return who has signed in, as long as the key that was signed in with works."""
-    selector = sessions.selector(request.cookies.get(COOKIE, ""), door.now_us())
-    caller = None if selector is None else door.keys.caller(selector)
-    if caller is None or (caller.expires_at is not None and caller.expires_at <= door.now_us()):
-        return None
-    return caller
+    return sessions.caller(door, request.cookies.get(COOKIE, ""))
 
 
 def same_origin(asked: Request) -> None:

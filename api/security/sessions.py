@@ -17,6 +17,7 @@ from pathlib import Path
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from api.errors import unavailable
+from api.security.door import Caller, Door
 from experiments.security import key_text
 from experiments.settings import Settings
 
@@ -48,6 +49,14 @@ class Sessions:
         except (BadSignature, ValueError, TypeError):
             return None
         return selector if isinstance(ends, int) and now < ends and key_text.SELECTOR.match(str(selector)) else None
+
+    def caller(self, door: Door, cookie: str) -> Caller | None:
+        """Return who has signed in, as long as the key that was signed in with works."""
+        selector = self.selector(cookie, door.now_us())
+        caller = None if selector is None else door.keys.caller(selector)
+        if caller is None or (caller.expires_at is not None and caller.expires_at <= door.now_us()):
+            return None
+        return caller
 
     def _signing(self) -> URLSafeSerializer:
         with self._guard:

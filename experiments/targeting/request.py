@@ -111,8 +111,12 @@ def limits(
     return Limits(budget, "expected" if basis == "expected" else "liability", dict(stock or {}), tuple(floors), explore)
 
 
-def read_stock(text: str) -> tuple[str, int]:
+def read_stock(text: str, option: str = "--stock") -> tuple[str, int]:
     """Read ``a=1000``.
+
+    Args:
+        text: what was written.
+        option: what it was written for.
 
     Raises:
         InputError: it is something else.
@@ -122,12 +126,16 @@ def read_stock(text: str) -> tuple[str, int]:
     """
     key, equals, pieces = text.rpartition("=")
     if not equals or not key.strip() or not pieces.strip().isdecimal():
-        raise InputError(f"--stock {text[:80]!r}: write the offer and its pieces, such as a=1000")
+        raise InputError(f"{option} {text[:80]!r}: write the offer and its pieces, such as a=1000")
     return key.strip(), int(pieces)
 
 
-def read_floor(text: str) -> FloorAsked:
+def read_floor(text: str, option: str = "--floor") -> FloorAsked:
     """Read ``tier=gold:100``, or ``tier=gold:100:a`` for one offer.
+
+    Args:
+        text: what was written.
+        option: what it was written for.
 
     Raises:
         InputError: it is something else.
@@ -141,7 +149,7 @@ def read_floor(text: str) -> FloorAsked:
         offer = parts[2].strip() if len(parts) == 3 else None
         if offer != "":
             return FloorAsked(attribute.strip(), parts[0].strip(), int(parts[1]), offer)
-    raise InputError(f'--floor {text[:80]!r}: write a group and how many of it: "tier=gold:100", or "tier=gold:100:a"')
+    raise InputError(f'{option} {text[:80]!r}: write a group and how many of it: "tier=gold:100", or "tier=gold:100:a"')
 
 
 def read_amount(text: str, option: str) -> float:
