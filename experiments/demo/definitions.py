@@ -257,6 +257,21 @@ event: Cart Completed
 window: {days: 1}
 """
 
+SEGMENTS = """
+kind: segment
+key: new-members
+name: {en: New members, zh-CN: 新会员}
+rule: {attribute: stage, op: eq, value: new}
+---
+kind: segment
+key: quiet-cardholders
+name: {en: Silver and gold members gone quiet, zh-CN: 沉睡的银卡与金卡会员}
+rule:
+  all:
+    - {attribute: tier, op: in, value: [silver, gold]}
+    - {attribute: stage, op: eq, value: dormant}
+"""
+
 HOLDOUT = """
 kind: holdout
 key: programme-holdout
@@ -389,7 +404,7 @@ hypothesis:
   zh-CN: 第3天到账的积分能带来第二次访问。
 owner: CRM
 enrolment: rolling
-audience: {attribute: stage, op: eq, value: new}
+segment: new-members
 breakdowns: [tier]
 variants:
   - {key: control, name: {en: Points on day 0, zh-CN: 当天送}, weight: 1, offer: points-200, channel: mini_program}
@@ -517,7 +532,7 @@ def documents(
         "CART_START": cart_us,
     }
     experiments = re.sub("@([A-Z_]+)@", lambda place: _iso(times[place[1]]), EXPERIMENTS)
-    text = f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{HOLDOUT}---{experiments}"
+    text = f"{PROJECT}---{STAGES}---{OFFERS}---{METRICS}---{SEGMENTS}---{HOLDOUT}---{experiments}"
     return re.sub("@SALT ([a-z0-9-]+)@", _salt, text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from allocation.compiled import compile_snapshot
 from experiments.definitions.loader import load_text
 from experiments.demo import campaigns, definitions, nudges, shop
 from experiments.demo.campaigns import Calendar
+from experiments.jobs import queue
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.transition import transition
 from experiments.log.absorb import absorb
@@ -130,6 +132,7 @@ def fill(
     from experiments.stages.computing import compute  # loads the engine, which a second run does not need
 
     compute(store, definitions.LIFECYCLE, now_us, weeks=STAGE_WEEKS)
+    _count_segments(store, settings, now_us)
     tell("snapshot")
     publish_member_states(store, settings, now_us)
     publish(store, settings, now_us)
@@ -168,3 +171,14 @@ def _members(world: campaigns.Happenings, said_us: int) -> Iterator[tuple[object
         text = json.dumps(attributes, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         stated_at = json.dumps(dict.fromkeys(sorted(attributes), said_us), separators=(",", ":"))
         yield ("member", unit, text, False, said_us, stated_at)
+
+
+def _count_segments(store: Store, settings: Settings, now_us: int) -> None:
+    """Have the members of each segment counted, as the worker would."""
+    from experiments.segments import asking, handler
+
+    asking.ask_for_sizes(store, created_by=ACTOR, now=now_us)
+    job = queue.claim(store, ACTOR, [asking.KIND], now=now_us)
+    if job is not None:
+        done = handler.count(store, settings, job, lambda _done, _total: None, threading.Event())
+        queue.finish(store, job, done)

@@ -42,6 +42,7 @@ HANDLERS: dict[str, str] = {
     "learn": "experiments.learning.handler:update",
     "target": "experiments.targeting.handler:target",
     "recommend": "experiments.uplift.handler:recommend",
+    "segments": "experiments.segments.handler:count",
     "stages": "experiments.stages.handler:compute",
 }
 """Kind of job → ``module:function``."""

@@ -28,6 +28,7 @@ from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.repository import Repository
 from experiments.learning import ramping
 from experiments.learning.cadence import ask_for_updates
+from experiments.segments.asking import ask_for_sizes
 from experiments.settings import Settings
 from experiments.stages.asking import ask_for_stages
 from experiments.store import Patience, failure, open_store
@@ -215,6 +216,7 @@ class _Term:
             ("policies", self._learn, pace.policies_s),
             ("recommendations", self._recommend, pace.round_s),
             ("stages", self._ask_for_stages, pace.round_s),
+            ("segments", self._ask_for_sizes, pace.round_s),
             ("clean", self._clean, 3_600.0),
             ("export", self._ask_for_export, 3_600.0),
         ):
@@ -292,6 +294,10 @@ class _Term:
         asked = ask_for_stages(self._store, self._lease.check)
         if asked:
             _log.info("stages_asked_for", jobs=len(asked))
+
+    def _ask_for_sizes(self) -> None:
+        if ask_for_sizes(self._store, self._lease.check):
+            _log.info("segments_asked_for")
 
     def _recommend(self) -> None:
         asked = ask_for_recommendations(self._patient, self._lease.check)

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.jobs.handlers import Progress
 from experiments.jobs.queue import Job
 from experiments.measure.days import moment_text
+from experiments.segments.asking import ask_for_sizes
 from experiments.settings import Settings
 from experiments.stages import runs
 from experiments.stages.computing import compute as compute_stages
@@ -32,6 +33,7 @@ def compute(store: Store, settings: Settings, job: Job, progress: Progress, stop
     # Who asks for no moment asks for the present: when somebody was faster, that is done.
     if run is None or run.at <= at or "as_of" in job.params:
         run = compute_stages(store, key, at, weeks=int(job.params.get("weeks", 0)), progress=progress)
+        ask_for_sizes(store, created_by="stages")  # who is in a segment may hang on the stage
     return {
         "rule": run.rule,
         "revision": run.revision,

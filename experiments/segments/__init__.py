@@ -1,0 +1,1 @@
+"""Segments as groups of members: how many each rule describes now."""
