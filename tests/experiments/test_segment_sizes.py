@@ -1,4 +1,4 @@
-"""Sizes of segments: the same members that the decision takes in, counted in the database; and when they are counted."""
+"""Sizes of segments: the members that the decision takes in, counted in the database; and when they are counted."""
 
 from __future__ import annotations
 
