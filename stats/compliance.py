@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from stats.arrays import EPSILON, FloatArray, as_float, divide, root
 from stats.covariates import slopes, weights_and_gaps
-from stats.distributions import t_quantile, t_upper
+from stats.distributions import t_critical, t_upper
 from stats.effects.relative import fieller
 from stats.effects.result import Effect, first_reason, hide
 from stats.moments import Moments
@@ -114,9 +114,7 @@ def _wald(base: _Arm, rest: _Arm, alpha: FloatArray, interval: str) -> Effect:
     df = _satterthwaite(squared[0], squared[1], base.n, rest.n)
     var_reached = base.var_reached + rest.var_reached
     first = _satterthwaite(base.var_reached, rest.var_reached, base.n, rest.n)
-    told = (
-        np.square(more) > np.square(t_quantile(np.where(np.isnan(first), np.inf, first), 1 - alpha / 2)) * var_reached
-    )
+    told = np.square(more) > np.square(t_critical(np.where(np.isnan(first), np.inf, first), alpha / 2)) * var_reached
     why = first_reason(
         base.why.astype(np.int64),
         rest.why.astype(np.int64),
@@ -127,7 +125,7 @@ def _wald(base: _Arm, rest: _Arm, alpha: FloatArray, interval: str) -> Effect:
         var_difference = base.var_outcome + rest.var_outcome
         df = _satterthwaite(base.var_outcome, rest.var_outcome, base.n, rest.n)
         df = np.where(np.isnan(df), np.inf, df)
-        critical = np.square(t_quantile(df, 1 - alpha / 2))
+        critical = np.square(t_critical(df, alpha / 2))
         covariance = base.covariance + rest.covariance
         low, high, bounded = fieller(difference, more, var_difference, var_reached, covariance, critical)
         why = first_reason(
@@ -137,7 +135,7 @@ def _wald(base: _Arm, rest: _Arm, alpha: FloatArray, interval: str) -> Effect:
         )
         statistic = divide(np.abs(difference), root(var_difference))
     else:
-        half = t_quantile(df, 1 - alpha / 2) * std_error
+        half = t_critical(df, alpha / 2) * std_error
         low, high = late - half, late + half
         statistic = divide(np.abs(late), std_error)
     late, std_error, df, low, high, p_value = (

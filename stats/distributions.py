@@ -14,6 +14,9 @@ from stats.arrays import FloatArray, as_float
 LARGE_DF = 2000.0
 """Degrees of freedom from which Student's distribution comes from the normal one by series, ten times as fast."""
 
+FAR_TAIL, FEW_DF, LARGE_LOG_T = 1e-100, 40.0, 20.0
+"""Where Student's critical value at few degrees of freedom is so large (beyond e^20) that its tail is a power law."""
+
 
 def normal_quantile(probability: npt.ArrayLike) -> FloatArray:
     """Return z with P(Z ≤ z) = ``probability``.
@@ -44,12 +47,41 @@ def t_quantile(df: npt.ArrayLike, probability: npt.ArrayLike) -> FloatArray:
     if large.all() and share.ndim == 0:
         return _large_quantile(freedom, special.ndtri(share))
     freedom, share, large = np.broadcast_arrays(freedom, share, large)
-    if not large.any():
-        return as_float(special.stdtrit(freedom, share))
     out = np.empty(freedom.shape)
     out[large] = _large_quantile(freedom[large], special.ndtri(share[large]))
     out[~large] = special.stdtrit(freedom[~large], share[~large])
-    return out
+    # scipy's quantile of 0 is +∞.
+    return np.where((share == 0) & (freedom > 0), -np.inf, out)
+
+
+def normal_critical(tail: npt.ArrayLike) -> FloatArray:
+    """Return z with P(Z > z) = ``tail``, from the tail itself: 1 − tail would be 1 for tails below 1e-16.
+
+    The levels of early looks are that small: O'Brien and Fleming's first of a hundred is 1e-111.
+
+    >>> normal_critical([0.025, 1e-100]).round(6)
+    array([ 1.959964, 21.273454])
+    """
+    return as_float(-special.ndtri(as_float(tail)))
+
+
+def t_critical(df: npt.ArrayLike, tail: npt.ArrayLike) -> FloatArray:
+    """Return t with P(T > t) = ``tail`` for Student's distribution, from the tail itself; infinite for a tail of 0.
+
+    >>> t_critical([10, np.inf], [0.025, 1e-100]).round(6)
+    array([ 2.228139, 21.273454])
+    """
+    freedom, share = as_float(df), as_float(tail)
+    found = -t_quantile(freedom, share)
+    if not (share < FAR_TAIL).any():
+        return as_float(found)
+    # Where t is this large the tail is a power of it, and scipy's search may fail or end on the wrong side.
+    freedom, share, found = np.broadcast_arrays(freedom, share, found)
+    few = np.clip(freedom, 1e-3, FEW_DF)
+    scale = special.gammaln((few + 1) / 2) - special.gammaln(few / 2) - np.log(np.pi) / 2 + (few / 2 - 1) * np.log(few)
+    log_t = (scale - np.log(np.maximum(share, 1e-320))) / few
+    far = (share < FAR_TAIL) & (share > 0) & (freedom < FEW_DF) & (log_t > LARGE_LOG_T)
+    return np.where(far, np.exp(np.minimum(log_t, 700.0)), found)
 
 
 def t_upper(df: npt.ArrayLike, t: npt.ArrayLike) -> FloatArray:
@@ -85,13 +117,15 @@ def _large_quantile(df: FloatArray, z: npt.ArrayLike) -> FloatArray:
     Source: Abramowitz, Stegun (1964), 26.7.5 (Fisher, Cornish); within 1e-12 for |z| ≤ 6 at 2,000 degrees of freedom.
     """
     z = as_float(z)
+    ends, z = z, np.where(np.isinf(z), 0.0, z)  # the quantiles of 0 and 1; the series would multiply them by 1 / df = 0
     s = np.square(z)
     g1 = (s + 1) * z / 4
     g2 = ((5 * s + 16) * s + 3) * z / 96
     g3 = (((3 * s + 19) * s + 17) * s - 15) * z / 384
     g4 = ((((79 * s + 776) * s + 1482) * s - 1920) * s - 945) * z / 92160
     inverse = 1 / df
-    return as_float(z + inverse * (g1 + inverse * (g2 + inverse * (g3 + inverse * g4))))
+    series = z + inverse * (g1 + inverse * (g2 + inverse * (g3 + inverse * g4)))
+    return as_float(np.where(np.isinf(ends), ends, series))
 
 
 def _as_normal(df: FloatArray, t: FloatArray) -> FloatArray:

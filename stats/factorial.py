@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, IntArray, as_float, divide, root
-from stats.distributions import t_quantile, t_upper
+from stats.distributions import t_critical, t_upper
 from stats.effects.result import Effect, first_reason, hide
 from stats.samples import Sample
 from stats.why import Why
@@ -209,7 +209,7 @@ def _effect(
         np.where(squared == 0, int(Why.ZERO_VARIANCE), 0),
     )
     error = root(squared)
-    half = t_quantile(df, 1 - alpha / 2) * error
+    half = t_critical(df, alpha / 2) * error
     return Effect(
         estimate=np.where((why == 0) | (why == int(Why.ZERO_VARIANCE)), estimate, np.nan),
         std_error=np.where((why == 0) | (why == int(Why.ZERO_VARIANCE)), error, np.nan),

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical, normal_quantile
 
 
 def holdout_size(
@@ -63,4 +63,4 @@ def detectable(
 
 
 def _factor(alpha: float, power: float) -> float:
-    return float((normal_quantile(1 - alpha / 2) + normal_quantile(power)) ** 2)
+    return float((normal_critical(alpha / 2) + normal_quantile(power)) ** 2)

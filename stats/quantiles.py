@@ -33,7 +33,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import BoolArray, FloatArray, IntArray, as_float, divide, number, root
-from stats.distributions import normal_quantile, normal_upper, t_quantile
+from stats.distributions import normal_critical, normal_upper, t_critical
 from stats.effects.result import Effect
 from stats.moments import Moments
 from stats.samples import ratios
@@ -128,7 +128,7 @@ class Quantiles:
         The share below the true quantile is p by definition, so its variance p(1 − p)/n (times the design effect) is
         known, and the ranks n·p + 1/2 ∓ z·√(n·p(1 − p)) hold it.
         """
-        critical = t_quantile(np.inf if self.clusters is None else max(self.clusters - 1, 1), 1 - as_float(tail))
+        critical = t_critical(np.inf if self.clusters is None else max(self.clusters - 1, 1), as_float(tail))
         reach = critical * np.sqrt(self.n * self.probability * (1 - self.probability) * self.design_effect)
         return self.at_rank(self._centre - reach), self.at_rank(self._centre + reach)
 
@@ -177,7 +177,10 @@ def binomial_ranks(n: int, probability: float, alpha: float = 0.05) -> tuple[int
     >>> binomial_ranks(10, 0.9) is None
     True
     """
-    low, high = _binomial_quantile(n, probability, alpha / 2), _binomial_quantile(n, probability, 1 - alpha / 2) + 1
+    if n < 1:
+        return None
+    # Both ends from their own tail: 1 − alpha/2 is 1 for the smallest levels.
+    low, high = _binomial_quantile(n, probability, alpha / 2), n + 1 - _binomial_quantile(n, 1 - probability, alpha / 2)
     return (low, high) if low >= 1 and high <= n else None
 
 
@@ -227,7 +230,7 @@ def difference_of_quantiles(control: Quantiles, variant: Quantiles, alpha: npt.A
     (l0, u0), (l1, u1) = control.ends(tail), variant.ends(tail)
     estimate = q1 - q0
     low, high = estimate - np.hypot(q1 - l1, u0 - q0), estimate + np.hypot(u1 - q1, q0 - l0)
-    error = np.hypot(u1 - l1, u0 - l0) / (2 * normal_quantile(1 - tail))
+    error = np.hypot(u1 - l1, u0 - l0) / (2 * normal_critical(tail))
     return _effect(estimate, error, low, high, _p_value(control, variant, q0, q1), why)
 
 
@@ -267,7 +270,7 @@ def ratio_of_quantiles(control: Quantiles, variant: Quantiles, alpha: npt.ArrayL
     spread_low, spread_high = (root(np.maximum(product**2 - a * c, 0.0)) for a, c in ((a_low, c_low), (a_high, c_high)))
     low = np.where(c_low == 0, 0.0, divide(c_low, product + spread_low))
     high = divide(product + spread_high, a_high)
-    error = np.hypot(u1 - l1, divide(q1, q0) * (u0 - l0)) / (2 * normal_quantile(1 - tail))
+    error = np.hypot(u1 - l1, divide(q1, q0) * (u0 - l0)) / (2 * normal_critical(tail))
     p_value = _p_value(control, variant, q0, q1)
     shown = _effect(divide(q1, q0) - 1, divide(error, q0), low - 1, high - 1, p_value, why)
     undefined = np.isin(why, (int(Why.BASELINE_NEAR_ZERO), int(Why.BASELINE_NEGATIVE)))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, IntArray, as_float, divide, number, root
-from stats.distributions import chi_square_upper, t_quantile, t_upper
+from stats.distributions import chi_square_upper, t_critical, t_upper
 from stats.roots import find_roots
 from stats.why import Why
 
@@ -160,7 +160,7 @@ def pool(
     residual = divide((w * np.square(y - centre[..., None])).sum(axis=-1), df)
     variance = divide(np.maximum(residual, 1.0) if floor else residual, total)
     error = root(variance)
-    half = t_quantile(df, 1 - alpha / 2) * error
+    half = t_critical(df, alpha / 2) * error
     q = _q(y, v, ok, np.zeros(k.shape))
     nowhere = np.full(k.shape, np.nan)
     next_low, next_high = prediction(y, v, ok, alpha) if predict else (nowhere, nowhere)
@@ -233,7 +233,7 @@ def prediction(y: FloatArray, v: FloatArray, ok: npt.NDArray[np.bool_], alpha: f
         t = (x[..., None, None] - at) / error[..., None]
         return np.asarray((weight * special.stdtr(df[..., None, None], t)).sum(axis=(-1, -2)) - level)
 
-    reach = t_quantile(df, 1 - alpha / 4)[..., None] * error + np.sqrt(tau2) * (np.abs(z).max() + 1)
+    reach = t_critical(df, alpha / 4)[..., None] * error + np.sqrt(tau2) * (np.abs(z).max() + 1)
     low, high = (centre - reach).min(axis=-1), (centre + reach).max(axis=-1)
     ends = [find_roots(lambda x, q=q: excess(q, x), low, high) for q in (alpha / 2, 1 - alpha / 2)]  # type: ignore[misc]
     return np.where(told, ends[0], np.nan), np.where(told, ends[1], np.nan)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide
-from stats.distributions import normal_upper, t_quantile, t_upper
+from stats.distributions import normal_upper, t_critical, t_upper
 from stats.effects.result import Effect
 from stats.why import Why
 
@@ -71,7 +71,7 @@ def share_above(
     df = 1 / (share**2 / (n0 - 1) + (1 - share) ** 2 / (n1 - 1))
     t = abs(above - 0.5) / error
     p_value = float(2 * t_upper(df, t))
-    low, high = _logit_interval(above, error, float(t_quantile(df, 1 - alpha / 2)), reject=p_value < alpha)
+    low, high = _logit_interval(above, error, float(t_critical(df, alpha / 2)), reject=p_value < alpha)
     return Effect(
         estimate=np.asarray(above - 0.5),
         std_error=np.asarray(error),

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stats.arrays import FloatArray, number
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 from stats.moments import Moments
 
 
@@ -214,5 +214,5 @@ def _error_of_difference(index: Index, moments: Moments, long: str, variant: int
 
 def _around(estimate: float, variance: float, alpha: float) -> Effect:
     error = float(np.sqrt(max(variance, 0.0)))
-    width = float(normal_quantile(1 - alpha / 2)) * error
+    width = float(normal_critical(alpha / 2)) * error
     return Effect(estimate, error, estimate - width, estimate + width)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, IntArray, as_float, divide, number, root
-from stats.distributions import chi_square_upper, normal_quantile
+from stats.distributions import chi_square_upper, normal_critical
 from stats.effects.means import difference_of_means
 from stats.effects.relative import relative
 from stats.effects.result import Effect
@@ -137,7 +137,7 @@ def kaplan_meier(times: npt.ArrayLike, events: npt.ArrayLike, censored: npt.Arra
     share, variance = _curve(follow_up)
     error = share * root(variance)
     log_share = np.log(np.where((share > 0) & (share < 1), share, np.nan))
-    reach = normal_quantile(1 - alpha / 2) * divide(root(variance), np.abs(log_share))
+    reach = normal_critical(alpha / 2) * divide(root(variance), np.abs(log_share))
     return Survival(
         times=follow_up.times,
         at_risk=follow_up.at_risk,

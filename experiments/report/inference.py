@@ -17,7 +17,7 @@ import numpy.typing as npt
 from experiments.report.document import Inference as Kind
 from stats.arrays import FloatArray, IntArray, as_float
 from stats.bayes import Posterior, normal_posterior, prior_sd
-from stats.distributions import normal_upper, t_quantile, t_upper
+from stats.distributions import normal_upper, t_critical, t_upper
 from stats.effects.result import hide
 from stats.sequential import Monitored, Spending, mixture_band, monitor, tau2
 from stats.why import Why
@@ -104,7 +104,7 @@ class Fixed:
         >>> round(float(judged.ci_low), 3), round(float(judged.p_value), 4)
         (0.004, 0.0455)
         """
-        half = t_quantile(contrast.df, 1 - as_float(alpha) / 2) * contrast.std_error
+        half = t_critical(contrast.df, as_float(alpha) / 2) * contrast.std_error
         t = np.abs(contrast.estimate) / np.where(contrast.std_error > 0, contrast.std_error, np.nan)
         return _judged(contrast, half, 2 * t_upper(contrast.df, t))
 
@@ -198,7 +198,7 @@ class Bayesian:
 
     def judge(self, contrast: Contrast, alpha: npt.ArrayLike) -> Judged:
         """Return the interval that the data alone give (a flat prior): for contrasts that have no prior."""
-        half = t_quantile(np.inf, 1 - as_float(alpha) / 2) * contrast.std_error
+        half = t_critical(np.inf, as_float(alpha) / 2) * contrast.std_error
         return _judged(contrast, half, np.full(contrast.estimate.shape, np.nan))
 
 

@@ -15,7 +15,7 @@ from experiments.report.inference import Bayesian, Contrast, Fixed, Inference, J
 from stats.adjustment import cuped_means, cuped_ratios, variance_reduction
 from stats.arrays import FloatArray, as_float, divide, number, root
 from stats.bayes import Posterior, proportions_posterior
-from stats.distributions import t_quantile
+from stats.distributions import t_critical
 from stats.effects.means import difference_of_means
 from stats.effects.non_inferiority import non_inferiority, non_inferiority_of_proportions
 from stats.effects.proportions import difference_of_proportions, ratio_of_proportions
@@ -216,7 +216,7 @@ class Measured:
         weight = np.square(divide(found.sd, plain.std_error))
         base = control.mean + slope * (found.mean - plain.estimate)
         var_after = var_base - covariance * slope * (1 - weight)
-        z = t_quantile(np.inf, 1 - as_float(alpha) / 2)
+        z = t_critical(np.inf, as_float(alpha) / 2)
         covariance = weight * covariance
         low, high, bounded = fieller(found.mean, base, np.square(found.sd), var_after, covariance, np.square(z))
         # A beta posterior is not symmetric; about zero the two intervals say the same all the same.

@@ -16,7 +16,7 @@ from experiments.report.document import Reading
 from experiments.report.inference import Inference
 from experiments.report.measured import Measured, MetricSpec
 from stats.arrays import FloatArray
-from stats.distributions import normal_quantile, normal_upper
+from stats.distributions import normal_critical, normal_upper
 from stats.effects.result import Effect
 from stats.quantiles import FARTHEST, Quantiles, difference_of_quantiles, ratio_of_quantiles
 from stats.samples import Sample
@@ -114,7 +114,7 @@ def sample_of(quantiles: tuple[Quantiles, ...]) -> Sample:
     for one in quantiles:
         units = one.n if one.clusters is None else one.clusters
         low, high = (float(end) for end in one.ends(TAIL))
-        error = (high - low) / (2 * float(normal_quantile(1 - TAIL)))
+        error = (high - low) / (2 * float(normal_critical(TAIL)))
         reason = Why.DEFINED
         if one.estimate is None:
             reason = Why.NO_UNITS

@@ -8,7 +8,7 @@ from scipy import special
 
 from stats.arrays import FloatArray, IntArray, as_float
 from stats.bayes.posterior import Posterior, build
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 from stats.why import Why
 
 
@@ -64,7 +64,7 @@ def normal_posterior(
     weight = np.where(wide, 1 / (1 + np.square(error / np.where(wide, spread, 1.0))), 0.0)
     after = mean + weight * (centre - mean)
     sd = np.sqrt(weight) * error
-    half = normal_quantile(1 - alpha / 2) * sd
+    half = normal_critical(alpha / 2) * sd
     z = np.where(sd > 0, after / np.where(sd > 0, sd, 1.0), np.where(after >= 0, np.inf, -np.inf))
     certain = (sd == 0) & ok
     parts = (

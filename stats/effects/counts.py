@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide, root
-from stats.distributions import normal_quantile, normal_upper
+from stats.distributions import normal_critical, normal_upper
 from stats.effects.result import Effect, first_reason, hide
 from stats.roots import find_roots
 from stats.samples import Sample
@@ -57,7 +57,7 @@ def rate_ratio(control: Sample, variant: Sample, alpha: npt.ArrayLike = 0.05) ->
         np.where(positive & (error == 0), int(Why.ZERO_VARIANCE), 0),
     )
     log_ratio = np.log(np.where(positive & (ratio > 0), ratio, np.nan))
-    reach = normal_quantile(1 - as_float(alpha) / 2) * error
+    reach = normal_critical(as_float(alpha) / 2) * error
     # Means that are noise about zero have no ratio: its interval would reach beyond the largest double.
     boundless = reach + np.abs(log_ratio) > MOST_LOG
     why = first_reason(why, np.where(boundless, int(Why.BASELINE_NEAR_ZERO), 0))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float, divide, root
-from stats.distributions import t_quantile, t_upper
+from stats.distributions import t_critical, t_upper
 from stats.effects.result import Effect, first_reason, hide
 from stats.samples import Sample
 from stats.why import Why
@@ -41,7 +41,7 @@ def difference_of_means(
     std_error = root(squared)
     freedom = welch_df(control, variant) if df is None else np.broadcast_to(as_float(df), difference.shape)
     t = np.abs(divide(difference, std_error))
-    half = t_quantile(freedom, 1 - as_float(alpha) / 2) * std_error
+    half = t_critical(freedom, as_float(alpha) / 2) * std_error
     return Effect(
         estimate=np.asarray(difference),
         std_error=std_error,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float, divide
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 
 Ends = tuple[FloatArray, FloatArray]
 
@@ -26,7 +26,7 @@ def wilson(outcomes: npt.ArrayLike, n: npt.ArrayLike, alpha: npt.ArrayLike = 0.0
     [0.043981, 0.052366]
     """
     x, units = as_float(outcomes), as_float(n)
-    square = np.square(normal_quantile(1 - as_float(alpha) / 2))
+    square = np.square(normal_critical(as_float(alpha) / 2))
     share = divide(x, units)
     centre = x + square / 2
     reach = np.sqrt(square * (units * np.where(np.isnan(share), 0.0, share * (1 - share)) + square / 4))
@@ -75,5 +75,5 @@ def agresti_caffo(
     """
     n0, n1 = as_float(control_n) + 2, as_float(variant_n) + 2
     p0, p1 = divide(as_float(control_outcomes) + 1, n0), divide(as_float(variant_outcomes) + 1, n1)
-    reach = normal_quantile(1 - as_float(alpha) / 2) * np.sqrt(p0 * (1 - p0) / n0 + p1 * (1 - p1) / n1)
+    reach = normal_critical(as_float(alpha) / 2) * np.sqrt(p0 * (1 - p0) / n0 + p1 * (1 - p1) / n1)
     return np.asarray(p1 - p0 - reach), np.asarray(p1 - p0 + reach)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import BoolArray, FloatArray, IntArray, as_float, divide, root
-from stats.distributions import normal_quantile, normal_upper
+from stats.distributions import normal_critical, normal_upper
 from stats.effects.result import Effect, first_reason, hide
 from stats.effects.score import (
     ends_of_difference,
@@ -283,7 +283,7 @@ def _critical(table: _Table, alpha: FloatArray, correction: bool) -> tuple[Float
     score = np.abs(table.p1 - table.p0) / np.sqrt(np.where(spread > 0, spread, 1.0))
     p_value = np.array(2 * normal_upper(score))  # 0-d too must take assignment
     few = few_expected(table.x0, table.n0, table.x1, table.n1) & (table.why == 0)
-    nominal = -normal_quantile(alpha / 2)
+    nominal = normal_critical(alpha / 2)
     if not few.any():
         return np.broadcast_to(nominal, np.broadcast_shapes(nominal.shape, few.shape)), p_value, few
     p_value[few] = mid_p(table.x0[few], table.n0[few], table.x1[few], table.n1[few])
@@ -294,7 +294,7 @@ def _critical(table: _Table, alpha: FloatArray, correction: bool) -> tuple[Float
 
 def _agreement(score: FloatArray, p_value: FloatArray, nominal: FloatArray, alpha: FloatArray) -> FloatArray:
     """Return the factor on the critical z by which the score interval excludes zero exactly where p ≤ alpha."""
-    exact = -normal_quantile(np.clip(p_value, 1e-300, 1.0) / 2)
+    exact = normal_critical(np.clip(p_value, 1e-300, 1.0) / 2)
     factor = np.where(exact > 0, divide(score, exact), 1.0)
     rejected: BoolArray = p_value <= alpha
     # Not rejected: never narrower than the score interval, and wide enough to hold zero, but no wider than needed

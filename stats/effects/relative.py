@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import BoolArray, FloatArray, as_float, divide, root
-from stats.distributions import t_quantile
+from stats.distributions import t_critical
 from stats.effects.means import difference_of_means
 from stats.effects.result import Effect, first_reason, hide
 from stats.samples import Sample
@@ -47,7 +47,7 @@ def relative(
     # together any more; no covariance is larger than both errors allow.
     most = root(var_difference * var_base)
     covariance = np.clip(variant.shift_cov - control.shift_cov - own, -most, most)
-    critical = np.square(t_quantile(effect.df, 1 - as_float(alpha) / 2))
+    critical = np.square(t_critical(effect.df, as_float(alpha) / 2))
     low, high, bounded = fieller(difference, base, var_difference, var_base, covariance, critical)
     why = first_reason(
         effect.why,
@@ -93,9 +93,11 @@ def fieller(
     """
     top, bottom = np.broadcast_arrays(as_float(difference), as_float(base))
     square = as_float(critical)
+    known = np.isfinite(square)  # at a level that is zero in doubles nothing is told from zero
+    square = np.where(known, square, 0.0)
     a = np.square(bottom) - square * as_float(var_base)
     b = top * bottom - square * as_float(covariance)
     c = np.square(top) - square * as_float(var_difference)
     # b² − a·c is a sum of squares in exact arithmetic; rounding must not make it negative.
     spread = root(np.maximum(np.square(b) - a * c, 0.0))
-    return divide(b - spread, a), divide(b + spread, a), ~((bottom == 0) | (a <= 0))
+    return divide(b - spread, a), divide(b + spread, a), known & ~((bottom == 0) | (a <= 0))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide, root
-from stats.distributions import normal_quantile, normal_upper, t_quantile
+from stats.distributions import normal_critical, normal_upper, t_critical
 from stats.roots import find_roots
 
 PANEL_NODES = 16
@@ -108,7 +108,7 @@ def dunnett_critical(alpha: npt.ArrayLike, shared: npt.ArrayLike, df: float = np
     def excess(critical: FloatArray) -> FloatArray:
         return np.asarray(_exceedance(critical[..., None], weights, df)[..., 0] - level)
 
-    start, end = t_quantile(df, 1 - level / 2), t_quantile(df, 1 - level / (2 * count))
+    start, end = t_critical(df, level / 2), t_critical(df, level / (2 * count))
     # With one comparison both ends are the answer; room on either side lets the root be bracketed.
     return find_roots(excess, start * (1 - 1e-6), end * (1 + 1e-6))
 
@@ -172,9 +172,7 @@ def family_p_values(p_values: FloatArray, correlation: npt.ArrayLike | None) -> 
     weights = _weights(p_values, correlation)
     if p_values.size == 0:
         return p_values.copy()
-    size = normal_quantile(1 - p_values / 2)
-    # Far out 1 − p/2 is rounded; the quantile of the small side is not.
-    size = np.where(p_values < 0.5, -normal_quantile(p_values / 2), size)
+    size = normal_critical(p_values / 2)
     families = _families(p_values)
     single = _exceedance(np.where(np.isnan(size), 0.0, size), weights, np.inf)
     return np.where(np.isnan(p_values), np.nan, np.minimum(single * families, 1.0))

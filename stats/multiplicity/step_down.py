@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float
-from stats.distributions import t_quantile
+from stats.distributions import t_critical
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -102,7 +102,7 @@ def holm_intervals(
     (array([0.431, 0.   ]), array([3.569, 2.009]))
     """
     centre = as_float(estimate)
-    half = t_quantile(df, 1 - interval_alpha(p_values, alpha) / 2) * as_float(std_error)
+    half = t_critical(df, interval_alpha(p_values, alpha) / 2) * as_float(std_error)
     missing = np.isnan(as_float(p_values))
     low, high = np.where(missing, np.nan, centre - half), np.where(missing, np.nan, centre + half)
     return shorten(low, high, p_values, alpha, estimate=centre)

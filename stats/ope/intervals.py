@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import EPSILON, FloatArray, IntArray, as_float
-from stats.distributions import normal_quantile, t_quantile
+from stats.distributions import normal_critical, t_critical
 from stats.why import Why
 
 
@@ -109,7 +109,7 @@ def normal(
     error = float(np.sqrt(variance))
     if error <= 4 * EPSILON * size:
         return missing(Why.SAME_SCORES, rows, groups, value)
-    quantile = t_quantile(freedom(sums), 1 - alpha / 2) if student else normal_quantile(1 - alpha / 2)
+    quantile = t_critical(freedom(sums), alpha / 2) if student else normal_critical(alpha / 2)
     reach = float(quantile) * error
     return Estimate(value, error, value - reach, value + reach, rows, groups)
 

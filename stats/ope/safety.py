@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical, normal_quantile
 from stats.ope.intervals import checked, normal
 
 
@@ -67,7 +67,7 @@ class Safety:
         """
         if self.std_error is None:
             return None
-        return float(special.ndtr(loss / self.std_error - float(normal_quantile(1 - self.alpha))))
+        return float(special.ndtr(loss / self.std_error - float(normal_critical(self.alpha))))
 
     def noticeable(self, power: float = 0.8) -> float | None:
         """Return the loss a decision that is noticed with a probability.
@@ -77,7 +77,7 @@ class Safety:
         """
         if self.std_error is None:
             return None
-        return self.std_error * float(normal_quantile(1 - self.alpha) + normal_quantile(power))
+        return self.std_error * float(normal_critical(self.alpha) + normal_quantile(power))
 
 
 def mixed(p: npt.ArrayLike, even: npt.ArrayLike, share: float) -> FloatArray:
@@ -189,7 +189,7 @@ def paired_test(
     found = normal(mean, influence, codes, 2 * alpha if alpha < 0.5 else alpha, size=float(np.abs(values).max()))
     if found.std_error is None:
         return Safety(mean, None, None, None, alpha, rows, found.clusters, same=bool((values == 0).all()))
-    z = float(normal_quantile(1 - alpha))
+    z = float(normal_critical(alpha))
     sums = influence if codes is None else np.bincount(codes, weights=influence)
     # On the scale of the mean: Σ(sum/rows)³ is the third central moment of the estimate.
     third = float(np.sum((sums / rows) ** 3))
@@ -240,7 +240,7 @@ def difference_of_groups(
     found = normal(difference, influence, codes, 2 * alpha, size=float(np.abs(values).max()))
     if found.std_error is None:
         return Safety(difference, None, None, None, alpha, n, found.clusters, same=False)
-    reach = float(normal_quantile(1 - alpha)) * found.std_error
+    reach = float(normal_critical(alpha)) * found.std_error
     return Safety(
         difference, found.std_error, difference - reach, difference + reach, alpha, n, found.clusters, same=False
     )

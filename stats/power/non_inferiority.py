@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide, root
-from stats.distributions import t_quantile
+from stats.distributions import t_critical
 from stats.effects.non_inferiority import Direction
 from stats.effects.score import score_variance_of_difference, score_variance_of_ratio
 from stats.power.means import Means
@@ -163,7 +163,7 @@ class Equivalence(Planned):
         """Return the probability that both one-sided tests reject, and 0."""
         centre = self.means.statistic(np.broadcast_to(as_float(effect), np.shape(n)), n)
         shift, margin = centre.drift, divide(self.margin, centre.std_error)
-        critical = t_quantile(centre.df, 1 - alpha / 2)
+        critical = t_critical(centre.df, alpha / 2)
         nodes, weights = np.polynomial.legendre.leggauss(CHI_NODES)
         share = (nodes + 1) / 2
         df = np.where(np.isinf(centre.df), 1e12, centre.df)[..., None]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float, divide
-from stats.distributions import t_quantile
+from stats.distributions import t_critical
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ class Planned(ABC):
     def chances(self, effect: FloatArray, n: FloatArray, alpha: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the probabilities of a significant increase and of a significant decrease."""
         found = self.statistic(effect, n)
-        critical = t_quantile(found.df, 1 - alpha / 2)
+        critical = t_critical(found.df, alpha / 2)
         above = found.beyond(critical)
         return above, found.mirrored.beyond(critical)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import FloatArray, as_float
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical, normal_quantile
 from stats.roots import find_roots
 from stats.sequential.boundaries import bounds as bounds_of
 from stats.sequential.crossing import crossing
@@ -86,7 +86,7 @@ def end_width(bounds: npt.ArrayLike, alpha: npt.ArrayLike = 0.05) -> FloatArray:
     >>> round(float(end_width(bounds_of([0.2, 0.4, 0.6, 0.8, 1.0]))), 3)
     1.036
     """
-    return np.asarray(as_float(bounds)[..., -1] / normal_quantile(1 - as_float(alpha) / 2))
+    return np.asarray(as_float(bounds)[..., -1] / normal_critical(as_float(alpha) / 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +140,7 @@ def design(
         raise ValueError("the last look of a plan is at the whole sample: information must end with 1")
     limit = bounds_of(share, alpha, spending)
     drift = float(drift_for_power(share, limit, power))
-    fixed = float(drift_for_power([1.0], [normal_quantile(1 - alpha / 2)], power))
+    fixed = float(drift_for_power([1.0], [normal_critical(alpha / 2)], power))
     expected = expected_information(share, limit, [0.0, drift])
     return Design(
         information=share,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import BoolArray, FloatArray, IntArray, as_float, divide, number
-from stats.distributions import normal_upper, t_quantile
+from stats.distributions import normal_upper, t_critical
 from stats.sequential.boundaries import bounds as bounds_of
 from stats.sequential.mixture import rho2
 from stats.sequential.p_values import sequential_p
@@ -170,7 +170,7 @@ def monitor(
     # From the lower tail, which doubles hold to 37 standard errors; beyond that Student's quantile is not sought.
     student = np.isfinite(freedom) & (bound < 37)
     tail = special.ndtr(-np.where(student, bound, 0.0))
-    half = np.where(student, -t_quantile(np.where(student, freedom, 1.0), tail), bound)
+    half = np.where(student, t_critical(np.where(student, freedom, 1.0), tail), bound)
     half = np.where(np.isfinite(bound), half * error, np.inf)
     low, high = effect - half, effect + half
     at = int(np.flatnonzero(counted)[-1]) if counted.any() else -1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import BoolArray, FloatArray, as_float
-from stats.distributions import normal_quantile, normal_upper
+from stats.distributions import normal_critical, normal_upper
 from stats.sequential.boundaries import plan_walk
 from stats.sequential.spending import Spending
 
@@ -57,7 +57,7 @@ def sequential_p(
     looks = statistic.reshape(-1, share.size)
     anywhere = ~np.isnan(looks).all(axis=1)
     looks = np.where(np.isnan(looks), 0.0, looks)
-    anchors = np.linspace(normal_quantile(1 - LARGEST_P / 2), -normal_quantile(SMALLEST_P / 2), ANCHORS)
+    anchors = np.linspace(normal_critical(LARGEST_P / 2), normal_critical(SMALLEST_P / 2), ANCHORS)
     table = _bounds(share, anchors, spending)
     usable = np.asarray(np.isfinite(table).all(axis=0))
     if not usable.any():

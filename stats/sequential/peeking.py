@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stats.arrays import as_float
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 from stats.sequential.group_sequential import power
 
 
@@ -25,7 +25,7 @@ def peeking_risk(information: npt.ArrayLike, alpha: float = 0.05) -> float:
     0.1417
     """
     share = as_float(information)
-    return float(power(share, np.full(share.shape, normal_quantile(1 - alpha / 2)), 0.0))
+    return float(power(share, np.full(share.shape, normal_critical(alpha / 2)), 0.0))
 
 
 def peeking_warning(information: npt.ArrayLike, alpha: float = 0.05) -> str | None:

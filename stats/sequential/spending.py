@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import special
 
 from stats.arrays import FloatArray, as_float
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 
 Kind = Literal["obrien_fleming", "pocock", "hwang_shih_decani", "power"]
 DEFAULT_GAMMA: dict[Kind, float] = {"hwang_shih_decani": -4.0, "power": 2.0}
@@ -73,7 +73,7 @@ class Spending:
             raise ValueError("alpha must lie between 0 and 1")
         with np.errstate(divide="ignore"):
             if self.kind == "obrien_fleming":
-                start = -normal_quantile(level / 4)
+                start = normal_critical(level / 4)
                 part = np.log(4) + special.log_ndtr(-start / np.sqrt(np.where(share > 0, share, np.nan)))
                 return np.where(share >= 1, np.log(level), np.where(share > 0, part, -np.inf))
             return np.asarray(np.log(level) + np.log(self._proportion(share)))

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from stats.arrays import number, root
-from stats.distributions import normal_quantile
+from stats.distributions import normal_critical
 
 Promise = Literal["level", "at_most", "none"]
 """What a method promises about its false alarms: alpha of them, at most alpha, or nothing."""
@@ -99,7 +99,7 @@ def share(hits: int, n: int, *, comparisons: int = 1, level: float = 0.95) -> Sh
         return Share(None, None, None, 0)
     value = hits / n
     runs = max(n / comparisons, 1.0)
-    z = float(-normal_quantile((1 - level) / 2))
+    z = float(normal_critical((1 - level) / 2))
     centre = (value + z**2 / (2 * runs)) / (1 + z**2 / runs)
     half = z / (1 + z**2 / runs) * float(root(value * (1 - value) / runs + z**2 / (4 * runs**2)))
     return Share(value, max(0.0, centre - half), min(1.0, centre + half), n)

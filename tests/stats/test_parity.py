@@ -7,6 +7,7 @@ coefficient in constrained proportions (test_proportions).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from statsmodels.stats.proportion import (
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from stats.adjustment import cuped_means, cuped_ratios
-from stats.distributions import t_quantile, t_upper
+from stats.distributions import normal_critical, normal_upper, t_critical, t_quantile, t_upper
 from stats.effects import (
     agresti_caffo,
     difference_of_means,
@@ -173,6 +174,34 @@ def test_students_distribution_is_scipys_on_both_sides_of_the_switch(df: float, 
     share = float(t_upper(df, abs(t)))
     if share > 1e-12:
         assert float(t_quantile(df, share)) == pytest.approx(-abs(t), rel=1e-8, abs=1e-9)
+
+
+@given(st.one_of(st.floats(1, 40), st.floats(40, 1e9), st.just(np.inf)), st.floats(-300, -0.31))
+@settings(max_examples=200, deadline=None)
+def test_a_critical_value_has_its_tail_however_small_that_is(df: float, magnitude: float) -> None:
+    """Oracle: the incomplete beta function's own tail. Levels of early looks are far below 1e-16."""
+    tail = 10.0**magnitude
+    critical = float(t_critical(df, tail))
+    assert critical > 0
+    if np.isinf(df) or df > 1e7:
+        assert critical == pytest.approx(-scipy.special.ndtri(tail), rel=2e-5)
+    elif critical < 1e150 and (df < 2000 or tail > 1e-100):
+        assert scipy.special.stdtr(df, -critical) == pytest.approx(tail, rel=1e-8)
+    assert float(normal_upper(normal_critical(tail))) == pytest.approx(tail, rel=1e-11)
+
+
+def test_the_quantiles_of_nothing_and_of_all_are_infinite() -> None:
+    """The series for large df would multiply them by 1/∞, and warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for df in ([3.0], [np.inf], [3.0, 5000.0, np.inf]):
+            assert np.isposinf(t_critical(df, 0.0)).all()
+            assert np.isposinf(t_quantile(df, 1.0)).all()
+            assert np.isneginf(t_quantile(df, 0.0)).all()
+        # A level that is zero in doubles: nothing is told from zero, with a reason and without a warning.
+        lift = relative(Sample.of(50, 1.0, 0.0), Sample.of(50, 0.9, 0.09), 0.0, df=np.inf).value()
+        assert lift.ci_low is None
+        assert lift.why_code == "baseline_near_zero"
 
 
 def test_an_array_of_mixed_df_gives_what_single_calls_give() -> None:

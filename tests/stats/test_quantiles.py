@@ -40,6 +40,24 @@ def test_ranks_are_scipys(n: int, probability: float, alpha: float) -> None:
         assert ours == (theirs.low, theirs.high)
 
 
+@given(st.integers(0, 10**6), st.floats(0.001, 0.999), st.floats(-60, -1))
+@settings(max_examples=60, deadline=None)
+def test_ranks_of_the_smallest_levels_mirror_each_other(n: int, probability: float, magnitude: float) -> None:
+    """Oracle: the binomial distribution's own tails, beyond where 1 − alpha/2 is 1 (scipy has no answer there)."""
+    alpha = 10.0**magnitude
+    found = binomial_ranks(n, probability, alpha)
+    if found is None:
+        # The smallest or the largest value does not hold the quantile surely enough.
+        ends = scipy.stats.binom.cdf(0, n, [probability, 1 - probability]) if n else [1.0]
+        assert max(ends) >= alpha / 2 * (1 - 1e-9)
+        return
+    low, high = found
+    below, above = scipy.stats.binom(n, probability), scipy.stats.binom(n, 1 - probability)
+    for tail, rank in ((below, low), (above, n + 1 - high)):
+        assert tail.cdf(rank - 1) <= alpha / 2 * (1 + 1e-9)
+        assert tail.cdf(rank) >= alpha / 2 * (1 - 1e-9)
+
+
 def test_a_histogram_a_window_and_rows_give_one_answer() -> None:
     rng = np.random.default_rng(5)
     rows = [np.round(rng.gamma(2, 30, n), 1) for n in (4000, 5000)]
