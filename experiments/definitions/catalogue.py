@@ -23,6 +23,7 @@ from experiments.definitions.errors import Problem, nearest, pointer
 from experiments.definitions.pricing import PricedOffer
 from experiments.definitions.project import PROJECT_KEY
 from experiments.definitions.stage_checks import check_computed
+from experiments.definitions.standing import Standing
 from experiments.personal import personal_id
 
 Name = tuple[str, str]
@@ -119,6 +120,25 @@ def _project(_: Catalogue, project: Project) -> Iterator[Problem]:
             advice = f"add it to unit_types; {nearest(unit_type, project.unit_types)}"
             yield Problem(f'"{unit_type}" is not a unit type; {advice}', pointer(["exclude", unit_type]))
         yield from _personal(project, project.exclude[unit_type], pointer(["exclude", unit_type]))
+    if project.standing is not None:
+        yield from _standing(project, project.standing)
+
+
+def _standing(project: Project, standing: Standing) -> Iterator[Problem]:
+    """Check that the attribute by whose levels members have discounts is there, and has these levels."""
+    attribute = project.attributes.get(standing.attribute)
+    if attribute is None:
+        advice = f"declare it under attributes; {nearest(standing.attribute, project.attributes)}"
+        yield Problem(f'"{standing.attribute}" is not an attribute; {advice}', "/standing/attribute")
+        return
+    if attribute.type != "string":
+        advice = "an attribute whose levels have discounts is declared with type: string"
+        yield Problem(f'"{standing.attribute}" is a {attribute.type}; {advice}', "/standing/attribute")
+    for level in standing.discounts:
+        if attribute.levels and level not in attribute.levels:
+            advice = f"add it to the attribute's levels; {nearest(level, attribute.levels)}"
+            at = pointer(["standing", "discounts", level])
+            yield Problem(f'"{level}" is not a level of {standing.attribute}; {advice}', at)
 
 
 def _personal(project: Project | None, units: Iterable[str], at: str) -> Iterator[Problem]:

@@ -293,6 +293,11 @@ class Experiment(Model):
         """Variant → attribute, of the variants that give each member its own offer."""
         return {variant.key: variant.offer_by for variant in self.variants if variant.offer_by is not None}
 
+    @property
+    def gives_offers(self) -> bool:
+        """Whether any variant gives an offer."""
+        return any(variant.offer is not None or variant.offer_by is not None for variant in self.variants)
+
     def split(self) -> dict[str, int]:
         """Return each variant's weight by key, in order."""
         return {variant.key: variant.weight for variant in self.variants}

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from experiments.definitions import money
 from experiments.definitions.attribute import Attribute
 from experiments.definitions.base import Model, Name, Text, unit_list
+from experiments.definitions.standing import Standing
 
 PROJECT_KEY = "project"
 
@@ -41,6 +42,8 @@ class Project(Model):
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     """IANA name; defines day, week and quiet hours."""
     attributes: dict[Name, Attribute] = Field(default_factory=dict)
+    standing: Standing | None = None
+    """What members have off every order without any campaign, by tier: offers cost and give what they add to it."""
     unit_types: tuple[Name, ...] = ("member",)
     """What may be randomised: member, device, household, store …"""
     exclude: dict[Name, Annotated[tuple[str, ...], BeforeValidator(unit_list)]] = Field(default_factory=dict)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from experiments.definitions import Experiment
+from experiments.definitions import Experiment, Project
+from experiments.definitions.standing import Standing
 from experiments.lifecycle.states import State
 
 Carry = Literal["start", "keep", "reassign"]
@@ -45,6 +46,8 @@ class Pinned:
     """Offer key → revision."""
     metrics: Mapping[str, int] = field(default_factory=dict)
     """Metric key → revision."""
+    standing: Standing | None = None
+    """What members had off every order anyway, where the experiment gives offers."""
 
     def to_json(self) -> str:
         """Return canonical JSON.
@@ -52,13 +55,18 @@ class Pinned:
         >>> Pinned.from_json(Pinned("CNY", "UTC", True).to_json()) == Pinned("CNY", "UTC", True)
         True
         """
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = asdict(replace(self, standing=None))
+        del data["standing"]
+        if self.standing is not None:
+            data["standing"] = self.standing.model_dump(mode="json")
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Pinned:
         """Read what :meth:`to_json` wrote."""
         data = json.loads(text)
-        return cls(**{**data, "holdouts": tuple(data["holdouts"])})
+        standing = None if data.get("standing") is None else Standing.model_validate(data["standing"])
+        return cls(**{**data, "holdouts": tuple(data["holdouts"]), "standing": standing})
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,12 @@ class ExperimentRecord:
     def key(self) -> str:
         """The experiment's key."""
         return self.definition.key
+
+    def standing(self, project: Project) -> Standing | None:
+        """Return what members have off every order anyway: as launch froze it, before that as the project says."""
+        if self.pinned is not None:
+            return self.pinned.standing
+        return project.standing if self.definition.gives_offers else None
 
     @property
     def phase(self) -> Phase | None:

@@ -17,6 +17,7 @@ from allocation.audience import parse
 from experiments.definitions import Experiment, Problem, Segment
 from experiments.definitions.base import instant_us
 from experiments.definitions.experiment import PhaseRecord
+from experiments.definitions.project import PROJECT_KEY
 from experiments.keeping.records import ExperimentRecord, Phase, Pinned
 from experiments.lifecycle.states import opens_phase
 from experiments.store.definition_tables import experiment_phases
@@ -227,4 +228,8 @@ def pin_new_metrics(pinned: Pinned, new: Experiment, heads: Mapping[tuple[str, s
     named = [variant.offer for variant in new.variants if variant.offer]
     own = [key for kind, key in heads if kind == "offer"] if new.by_member else []
     offers = {key: pinned.offers.get(key) or heads["offer", key].revision for key in (*named, *own)}
-    return replace(pinned, metrics={**pinned.metrics, **metrics}, offers=offers)
+    standing = pinned.standing
+    if not pinned.offers and new.gives_offers:
+        # No decision before froze what its member has anyway, and none gave an offer.
+        standing = heads["project", PROJECT_KEY].definition.standing
+    return replace(pinned, metrics={**pinned.metrics, **metrics}, offers=offers, standing=standing)

@@ -47,8 +47,9 @@ def transition(
 ) -> ExperimentRecord:
     """Move an experiment to another state, with its audit row, in one transaction.
 
-    The first move to ``running`` opens phase 1 and freezes currency, time zone, stickiness, holdouts and the revisions
-    of offers, metrics and segment. Publishing is separate: see :mod:`experiments.publishing.publish`.
+    The first move to ``running`` opens phase 1 and freezes currency, time zone, stickiness, holdouts, the discounts
+    that members have anyway, and the revisions of offers, metrics and segment. Publishing is separate: see
+    :mod:`experiments.publishing.publish`.
 
     Args:
         store: where it is kept.
@@ -171,6 +172,7 @@ def pin(definition: Experiment, heads: dict[Name, Head]) -> Pinned:
         segment=heads["segment", definition.segment].revision if definition.segment else None,
         offers={key: heads["offer", key].revision for key in catalogue.offers_of(definition)},
         metrics={key: heads["metric", key].revision for key in definition.metrics.keys()},  # noqa: SIM118
+        standing=project.standing if definition.gives_offers else None,
     )
 
 

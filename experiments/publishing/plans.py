@@ -121,7 +121,11 @@ def plan_of(
             )
         else:
             variants.append(VariantPlan(variant.key))
-    used = phases.attributes_used(definition, segment)
+    used, frozen = phases.attributes_used(definition, segment), definition.frozen
+    if pinned.standing is not None and pinned.standing.attribute in project.attributes:
+        # What an offer costs depends on what its member has anyway, at the decision.
+        frozen = tuple(dict.fromkeys((*frozen, pinned.standing.attribute)))
+        used = {*used, *frozen}
     bandit = None
     if definition.allocation is not None:
         with repository.store.read() as connection:
@@ -141,7 +145,7 @@ def plan_of(
             for name in sorted(used)
             if name in project.attributes
         },
-        frozen=definition.frozen,
+        frozen=frozen,
         sticky=pinned.sticky,
         layer=_layer(definition, known),
         holdouts=tuple(_holdouts(pinned.holdouts, known)),
