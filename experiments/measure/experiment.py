@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.days import DAY_US
-from experiments.measure.facts import Census, Facts, take_census
+from experiments.measure.facts import PRICING, Census, Facts, take_census
 from experiments.measure.linked import LinkedUnits, resolve
 from experiments.measure.member_days import batches, cells_by_member_day, days_shown
 from experiments.measure.parts import MeasuredMetric, Part
@@ -214,5 +214,5 @@ def unit_table(facts: Facts, census: Census, metrics: Sequence[MeasuredMetric]) 
             filled[f"{part.column}_us"] = value.fill_null(followed).cast("int64")
             value = filled[f"{part.column}_us"] / float(DAY_US)
         filled[part.column] = value
-    kept = [c for c in facts.units.columns if c not in ("unit", "contacts", "own_offer")]
+    kept = [c for c in facts.units.columns if c not in ("unit", "contacts", *PRICING)]
     return joined.select(*kept, **filled), minor

@@ -11,6 +11,8 @@ from experiments.measure.redemption import Costs
 from experiments.sources.duck import fetch
 from experiments.sources.log import LogTables
 
+PRICING = ("own_offer", "standing_ppm")
+
 
 @dataclass(frozen=True)
 class Census:
@@ -30,7 +32,8 @@ class Facts:
 
     log: LogTables
     units: Any
-    """Ibis table with u, unit, variant, t0, contacts, and own_offer where variants give each unit its own."""
+    """Ibis table with u, unit, variant, t0, contacts; own_offer where variants give each unit its own, standing_ppm
+    where units have a discount anyway."""
     parts: tuple[Part, ...]
     costs: Costs
     unit_type: str
@@ -40,6 +43,11 @@ class Facts:
     def has_own_offers(self) -> bool:
         """Whether there are variants that give each unit its own offer."""
         return "own_offer" in self.units.columns
+
+    @property
+    def pricing(self) -> tuple[str, ...]:
+        """Columns of ``units`` that say what a unit's redemptions cost."""
+        return tuple(name for name in PRICING if name in self.units.columns)
 
 
 def take_census(facts: Facts) -> Census:
@@ -74,7 +82,7 @@ def order_names(facts: Facts) -> tuple[str, ...]:
 def rows_of(facts: Facts, events: Any, properties: Properties) -> Any:
     """Return events of the units: u, variant, dt (µs after entry), name, object, and what the parts read."""
     e = properties.extract(facts.log, events)
-    own = ("own_offer",) if facts.has_own_offers else ()
+    own = facts.pricing
     joined = e.join(facts.units.select("u", "unit", "variant", "t0", *own), "unit")
     return joined.select(
         "u",

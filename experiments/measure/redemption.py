@@ -10,6 +10,7 @@ from typing import Any
 from experiments.definitions import Experiment, Offer
 from experiments.definitions.money import exponent
 from experiments.definitions.pricing import Order, PricedOffer
+from experiments.definitions.standing import PPM, PRICES
 
 LARGE_MINOR = 10**12
 MAX_FRACTION_DECIMALS = 4
@@ -80,7 +81,9 @@ class Costs:
         ]
         return ibis.cases(*branches, else_=ibis.literal(0, type="int64")) if branches else ibis.literal(0, type="int64")
 
-    def redemption_expression(self, stated: Any, offer_key: Any, variant: Any, amount: Any) -> Any:
+    def redemption_expression(
+        self, stated: Any, offer_key: Any, variant: Any, amount: Any, standing_ppm: Any = None
+    ) -> Any:
         """Return the cost of one redemption in minor units, whole.
 
         Args:
@@ -88,15 +91,24 @@ class Costs:
             offer_key: offer it named, or that the unit was given as its own; NULL where neither: then the variant's.
             variant: the unit's variant.
             amount: order value in minor units, NULL where no order is known.
+            standing_ppm: millionths of the price that the unit has off anyway, if units have such a discount: an offer
+                that takes something off the price costs what it takes off beyond that, stated or not; the twin of
+                `experiments.definitions.standing.extra_cost_minor`.
         """
         import ibis
 
         own = [(variant == v, ibis.literal(key)) for v, (key, _) in self.variants.items() if key is not None]
         by_variant = ibis.cases(*own, else_=ibis.null("string")) if own else ibis.null("string")
         key = offer_key.fill_null(by_variant)
-        priced = [(key == k, self._cost(offer, amount.fill_null(0))) for k, offer in self.offers.items()]
+        amount = amount.fill_null(0)
+        priced = [(key == k, self._cost(offer, amount)) for k, offer in self.offers.items()]
         declared = ibis.cases(*priced, else_=ibis.literal(0, type="int64")) if priced else ibis.literal(0, "int64")
-        return stated.fill_null(declared)
+        cost = stated.fill_null(declared)
+        prices = [k for k, offer in self.offers.items() if offer.type in PRICES]
+        if standing_ppm is None or not prices:
+            return cost
+        beyond = ibis.greatest(cost - standing_minor(amount, standing_ppm), ibis.literal(0, "int64"))
+        return ibis.ifelse(key.isin(prices).fill_null(False), beyond, cost)
 
     def refund_returns_cost(self, offer_key: Any, variant: Any) -> Any:
         """Return whether a reversed order gives the redemption cost back (the offer's own setting, by default yes)."""
@@ -131,6 +143,12 @@ class Costs:
         if not minimum:
             return cost
         return ibis.ifelse((amount >= minimum) | (amount == 0), cost, ibis.literal(0, "int64"))
+
+
+def standing_minor(amount: Any, standing_ppm: Any) -> Any:
+    """Return what a unit has off an amount anyway, in minor units, rounded half up."""
+    ppm = standing_ppm.fill_null(0)
+    return ((amount * (2 * ppm) + PPM) // (2 * PPM)).cast("int64")
 
 
 def _share(amount: Any, share: Fraction) -> Any:

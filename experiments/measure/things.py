@@ -15,6 +15,7 @@ from experiments.measure.facts import Census, Facts, order_names, relevant, rows
 from experiments.measure.latest import latest
 from experiments.measure.parts import CANCELLED, PLACED, PRICED, REDEEMED, REFUNDED, Part, order_events
 from experiments.measure.properties import Properties
+from experiments.measure.redemption import standing_minor
 
 PPM = 1_000_000
 
@@ -118,8 +119,7 @@ def order_states(facts: Facts, parts: Sequence[Part], properties: Properties, ce
         aggregates |= _state_of(rows, event, parts, properties)
     if any(p.measure in PRICED for p in parts):
         aggregates["variant"] = rows.variant.min()
-        if facts.has_own_offers:
-            aggregates["own_offer"] = rows.own_offer.min()
+        aggregates |= {name: rows[name].min() for name in facts.pricing}
         aggregates |= _state_of(rows, REDEEMED, parts, properties)
         aggregates["redeemed_offer"] = latest(rows.offer_key, rows["dt"], rows.name == REDEEMED)
     before = any(p.is_before for p in parts)
@@ -278,7 +278,7 @@ def _of_order(states: Any, part: Part, properties: Properties, facts: Facts) -> 
             return _term(redeemed, ibis.literal(1, type="int64"), at)
         if part.measure == "redemption":
             return _term(redeemed, cost, at)
-        margin = ibis.ifelse(counts, _margin(states, part, properties, gross, net), zero)
+        margin = ibis.ifelse(counts, _margin(states, part, properties, gross, net) - _standing(states, part, net), zero)
         return Term(counts, margin, at, margin - ibis.ifelse(redeemed, cost, zero))
     if part.measure in ("any", "count", "first"):
         return _term(counts, ibis.literal(1, type="int64"), at)
@@ -309,6 +309,18 @@ def _margin(states: Any, part: Part, properties: Properties, gross: Any, net: An
     return ibis.ifelse((gross > 0) & (net < gross), kept, margin)
 
 
+def _standing(states: Any, part: Part, net: Any) -> Any:
+    """Return what members have off an order anyway, where the margin is a rate of its value: it is none of theirs.
+
+    A margin that the order states is what was left after it; one of nothing asks for the costs of redemptions alone.
+    """
+    import ibis
+
+    if "standing_ppm" not in states.columns or part.margin_rate is None or not float(part.margin_rate):
+        return ibis.literal(0, type="int64")
+    return standing_minor(net, states.standing_ppm)
+
+
 def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: Any) -> tuple[Any, Any]:
     """Return whether an order has a redemption that counts, and what it costs."""
     import ibis
@@ -319,6 +331,7 @@ def _redemption(states: Any, part: Part, facts: Facts, gross: Any, reversed_: An
     offer, variant = states.redeemed_offer, states.variant
     if facts.has_own_offers:
         offer = ibis.coalesce(offer, states.own_offer)
-    cost = facts.costs.redemption_expression(states[f"{prefix}_value"], offer, variant, gross)
+    anyway = states.standing_ppm if "standing_ppm" in states.columns else None
+    cost = facts.costs.redemption_expression(states[f"{prefix}_value"], offer, variant, gross, anyway)
     back = reversed_ & facts.costs.refund_returns_cost(offer, variant)
     return counts.fill_null(False) & ~back.fill_null(False), cost

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.experiment import MeasuredExperiment, unit_table
+from experiments.measure.facts import PRICING
 from experiments.measure.parts import MeasuredMetric
 from experiments.measure.population import PopulationPlan, exposures, met_since
 from experiments.measure.scan import scan_columns
@@ -71,7 +72,7 @@ def _entries(log: LogTables, plan: PopulationPlan, units: Any) -> Any:
     """Return unit, variant, occasion, t0 and contacts: one row for each unit and occasion."""
     import ibis
 
-    own = ("own_offer",) if plan.own_offers else ()
+    own = tuple(name for name in PRICING if name in units.columns)
     d = enrolments(log, plan)
     entered = d.group_by("unit", "occasion").aggregate(
         entered_at=d["at"].min(), send_at=d.send_at.min(), contacts=d.count()

@@ -9,6 +9,7 @@ from typing import Literal
 
 from experiments.definitions import Experiment, Metric, Offer, Project
 from experiments.definitions.money import exponent
+from experiments.definitions.standing import Standing
 from experiments.keeping.records import ExperimentRecord, Phase
 from experiments.log.rows import BULK_SOURCE
 from experiments.measure.parts import MeasuredMetric, parts_of
@@ -56,6 +57,11 @@ class Declared:
         return self.record.pinned.currency if self.record.pinned else self.project.currency
 
     @property
+    def standing(self) -> Standing | None:
+        """What members have off every order anyway: frozen at launch."""
+        return self.record.standing(self.project)
+
+    @property
     def time_zone(self) -> str:
         """The time zone that defines its days."""
         return self.record.pinned.time_zone if self.record.pinned else self.project.time_zone
@@ -94,7 +100,8 @@ def measured_metrics(declared: Declared) -> list[MeasuredMetric]:
 
 def population_plan(log: LogTables, declared: Declared, phase: int, now: int) -> PopulationPlan:
     """Return who counts."""
-    definition = declared.record.definition
+    definition, standing = declared.record.definition, declared.standing
+    own = () if standing is None else (standing.attribute,)
     return PopulationPlan(
         experiment=definition.key,
         unit_type=definition.unit_type,
@@ -102,12 +109,13 @@ def population_plan(log: LogTables, declared: Declared, phase: int, now: int) ->
         kind=definition.population or _kind(log, definition, now),
         exposure_events=tuple(dict.fromkeys([definition.exposure_event, *EXPOSURES])),
         excluded=[*definition.exclude, *declared.project.exclude.get(definition.unit_type, ())],
-        frozen=definition.frozen,
+        frozen=tuple(dict.fromkeys((*definition.frozen, *own))),
         time_zone=declared.time_zone,
         now_us=now,
         send_event=definition.send_event if definition.windows_start == "send" else None,
         control=definition.control,
         own_offers=definition.by_member,
+        standing=standing,
     )
 
 
