@@ -20,14 +20,19 @@ from allocation.hashing import UnitError
 from allocation.plan import ExperimentPlan, Snapshot
 from experiments.definitions import Offer
 from experiments.definitions.pricing import PricedOffer
+from experiments.definitions.standing import Standing, extra_liability_minor
+from experiments.dominated import Dominated, counted
 from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.states import ACTIVE
 from experiments.publishing.plans import plan_of
 from experiments.publishing.policy_files import of_store
+from experiments.report.audience import Names
 
 SAMPLE_ROWS = 12
 NO_STAGE = "(none)"
+Issued = Counter[tuple[str | None, str]]
+"""(key of the offer, level of the attribute by which members have a discount anyway) → members."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Cost:
     each_minor: int | None
     """The most that one issued offer costs when redeemed; ``None`` when the order decides, or the member does."""
     liability_minor: int | None
-    """enrolled × each: what is issued. What is redeemed is measured later. Of members' own offers: their sum."""
+    """enrolled × each: what is issued. What is redeemed is measured later. Of members' own offers: their sum. Where
+    members have a discount anyway, what each offer can cost beyond it."""
     contact_minor: Fraction
     """enrolled × the cost of one contact over the variant's channel."""
     why: str | None = None
@@ -93,6 +99,8 @@ class Preview:
     sample: list[dict[str, Any]] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
+    dominated: list[Dominated] = field(default_factory=list)
+    """Offers that give some of their members nothing which these do not have anyway."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -136,7 +144,8 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     both: Counter[str] = Counter()
     table: dict[str, Counter[str]] = {variant.key: Counter() for variant in record.definition.variants}
     table["holdout"] = Counter()
-    issued: dict[str, Counter[str | None]] = {variant.key: Counter() for variant in record.definition.variants}
+    standing = record.standing(project)
+    issued: dict[str, Issued] = {variant.key: Counter() for variant in record.definition.variants}
     reasons: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     samples: dict[str, list[dict[str, Any]]] = {}
@@ -154,7 +163,9 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
         elif decision.kind == "enrolled" and decision.variant is not None:
             result.enrolled += 1
             table[decision.variant][level] += 1
-            issued[decision.variant][None if decision.offer is None else decision.offer.get("key")] += 1
+            given = None if decision.offer is None else decision.offer.get("key")
+            anyway = "" if standing is None else str(unit.attributes.get(standing.attribute) or "")
+            issued[decision.variant][given, anyway] += 1
             for other, compiled in theirs:
                 met = decide(compiled, other.key, unit.unit, now=max(now, at), attributes=unit.attributes, state=state)
                 both[other.key] += met.kind == "enrolled"
@@ -169,7 +180,16 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     result.counts = {variant: dict(row) for variant, row in table.items() if row or variant != "holdout"}
     result.left_out, result.missing = dict(reasons.most_common()), dict(missing.most_common())
     result.sample = _mixed(list(samples.values()))
-    result.costs = _costs(record, repository.experiment_offers(record), issued, result.currency)
+    offers = repository.experiment_offers(record)
+    result.costs = _costs(record, offers, issued, standing, result.currency)
+    result.dominated = counted(
+        {(variant, *key): members for variant, row in issued.items() for key, members in row.items()},
+        record.definition,
+        offers,
+        standing,
+        result.currency,
+        Names.of(repository.catalogue()),
+    )
     result.overlaps = [_overlap(record, other, both[other.key], result.enrolled) for other, _ in others]
     result.overlaps.sort(key=lambda overlap: (-overlap.both, overlap.experiment))
     result.warnings = list(_warnings(record, result))
@@ -221,7 +241,11 @@ def _mixed(groups: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _costs(
-    record: ExperimentRecord, offers: dict[str, Offer], issued: dict[str, Counter[str | None]], currency: str
+    record: ExperimentRecord,
+    offers: dict[str, Offer],
+    issued: dict[str, Issued],
+    standing: Standing | None,
+    currency: str,
 ) -> list[Cost]:
     costs = []
     for variant in record.definition.variants:
@@ -230,15 +254,18 @@ def _costs(
         liability: int | None = 0
         contact, why = Fraction(0), None
         # What nobody gets yet is priced all the same.
-        given = issued[variant.key] if variant.offer_by is not None else {variant.offer: enrolled}
-        for key, members in given.items():
+        given: dict[tuple[str | None, str], int] = dict(issued[variant.key])
+        if variant.offer_by is None and not given:
+            given = {(variant.offer, ""): 0}
+        for (key, level), members in given.items():
             if key is None:
                 continue
             priced = PricedOffer(offers[key], currency)
-            most = priced.liability_minor()
+            anyway = None if standing is None else standing.priced(level, currency)
+            most = extra_liability_minor(priced, anyway)
             if most is None:
                 why = "depends on the order amount; declare maximum_discount for a bound"
-            each = most if variant.offer_by is None else None
+            each = priced.liability_minor() if variant.offer_by is None else None
             liability = None if liability is None or most is None else liability + members * most
             contact += members * priced.contact_cost_minor(variant.channel)
         offer = variant.offer if variant.offer_by is None else f"by {variant.offer_by}"
@@ -258,6 +285,7 @@ def _warnings(record: ExperimentRecord, result: Preview) -> Iterable[str]:
         yield "nobody would be enrolled; see the reasons below"
     if definition.planned_units and 0 < result.enrolled < definition.planned_units:
         yield f"{result.enrolled:,} would be enrolled, fewer than the {definition.planned_units:,} planned"
+    yield from (each.said["en"] for each in result.dominated)
     for overlap in result.overlaps:
         if overlap.both and overlap.same_layer:
             yield f"takes members of {overlap.experiment} in the same layer; choose other slots"

@@ -15,7 +15,7 @@ from api.web.pages import Page, render_experiments, render_missing, render_plan,
 from api.web.recommendation_view import Standing
 from api.web.standing import YEAR_SECONDS, asked_language, page_of, remember_choices
 from api.web.views import Account, ExperimentListRow, Site
-from experiments.report.document import Plan, Report
+from experiments.report.document import Plan, Report, Text
 
 ASSETS = "/assets"
 CONTENT_SECURITY_POLICY = (
@@ -28,6 +28,7 @@ def create_blueprint(
     load_report: Callable[[str], Report | None],
     *,
     load_plan: Callable[[str], Plan | None] | None = None,
+    load_cautions: Callable[[str], Sequence[Text]] | None = None,
     load_standing: Callable[[str], Standing | None] | None = None,
     site: Site | Callable[[], Site] | None = None,
     account: Callable[[], Account] | None = None,
@@ -41,6 +42,7 @@ def create_blueprint(
         list_experiments: returns every experiment's row (`views.list_row` builds one from a report).
         load_report: returns an experiment's latest stored report, None when there is none.
         load_plan: returns the plan of an experiment that has no report yet (a draft); None when unknown.
+        load_cautions: returns what should be thought over before such an experiment starts.
         load_standing: returns where the recommendation from an experiment stands; None where there can be none.
         site: project, environment, time zone and whether the data are simulated; a function where that can change.
         account: who looks at a page.
@@ -93,7 +95,8 @@ def create_blueprint(
             return make_response(render_report(report, asked_language(), page=page(), key=key, standing=where))
         plan = load_plan(key) if load_plan else None
         if plan is not None:
-            return make_response(render_plan(plan, asked_language(), page=page(), key=key))
+            cautions = load_cautions(key) if load_cautions else ()
+            return make_response(render_plan(plan, asked_language(), page=page(), key=key, cautions=cautions))
         return make_response(render_missing(key, asked_language(), page=page()), 404)
 
     @blueprint.after_request

@@ -10,6 +10,7 @@ from api.services import Services
 from api.web.list_view import MOST_REFUSED
 from api.web.views import ExperimentListRow, Site, list_row
 from experiments.definitions import Project
+from experiments.dominated import possible
 from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.records import ExperimentRecord
 from experiments.lifecycle.states import LAUNCHED
@@ -62,6 +63,13 @@ class Listing:
     def report(self, key: str) -> Report | None:
         """Return the latest stored report."""
         return self.reports.latest(key)
+
+    def cautions(self, key: str) -> list[Text]:
+        """Return which offers of an experiment give some members nothing that these do not have anyway."""
+        catalogue = self.services.repository().catalogue()
+        record = self.services.repository().experiment(key)
+        standing = None if catalogue.project is None else record.standing(catalogue.project)
+        return [each.said for each in possible(record.definition, catalogue, standing)]
 
     def plan(self, key: str) -> Plan | None:
         """Return the plan of an experiment without a report; ``None`` when there is no such experiment."""

@@ -23,7 +23,7 @@ from api.web.recommendation_view import Standing, build_recommendation
 from api.web.report_view import ReportView, build_report_view, facts_of, title_of
 from api.web.views import Account, ExperimentListRow, Site
 from api.web.vocabulary import state_badge
-from experiments.report.document import Plan, Report
+from experiments.report.document import Plan, Report, Text
 
 HERE = Path(__file__).parent
 THEMES = ("auto", "light", "dark")
@@ -52,6 +52,7 @@ class Page:
     experiments_url: str = "/experiments"
     experiments_csv_url: str = "/experiments.csv"
     members_url: str = "/members"
+    programme_url: str = "/programme"
     refused_url: str = "/v1/dead-letters"
     """What could not be taken, and why."""
     api_url: str = ""
@@ -161,7 +162,9 @@ def render_report(
     )
 
 
-def render_plan(plan: Plan, lang: str, *, page: Page | None = None, key: str | None = None) -> str:
+def render_plan(
+    plan: Plan, lang: str, *, page: Page | None = None, key: str | None = None, cautions: Sequence[Text] = ()
+) -> str:
     """Render an experiment that has no report yet: its plan, and what is missing.
 
     Args:
@@ -169,6 +172,7 @@ def render_plan(plan: Plan, lang: str, *, page: Page | None = None, key: str | N
         lang: ``en`` or ``zh-CN``.
         page: where the page stands.
         key: the experiment's key when the plan does not carry it.
+        cautions: what should be thought over before it starts.
     """
     page = page or Page()
     words = language(lang)
@@ -181,6 +185,7 @@ def render_plan(plan: Plan, lang: str, *, page: Page | None = None, key: str | N
         facts=facts_of(plan, words, numbers, key=key),
         badge=state_badge(plan.state, words),
         plan=plan,
+        cautions=cautions,
         numbers=numbers,
         key=plan.experiment or key,
         standalone=False,

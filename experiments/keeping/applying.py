@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from experiments.definitions import Definition, DefinitionError, Experiment, Holdout, Layer, Problem, Project, Segment
 from experiments.definitions.catalogue import Catalogue, Name, check
 from experiments.definitions.loader import Loaded
+from experiments.dominated import possible
 from experiments.keeping import audit, contents
 from experiments.keeping.heads import (
     Head,
@@ -61,8 +62,18 @@ class Application:
         """Check everything, then write it."""
         items = [(item, None) if not isinstance(item, Loaded) else (item.definition, item) for item in loaded]
         self._check_versions([definition for definition, _ in items])
-        self._check_contents(items)
-        return [self._write(definition) for definition, _ in items]
+        catalogue = self._check_contents(items)
+        changes = [self._write(definition) for definition, _ in items]
+        return [self._with_dominated(change, catalogue) for change in changes]
+
+    def _with_dominated(self, change: Change, catalogue: Catalogue) -> Change:
+        """Note the offers that give some members of an experiment nothing which these do not have anyway."""
+        definition, project = catalogue.get(Experiment, change.kind, change.key), catalogue.project
+        if change.action == "unchanged" or definition is None or project is None or project.standing is None:
+            return change
+        standing = read_experiment(self.connection, change.key).standing(project)
+        found = dict.fromkeys(each.said["en"] for each in possible(definition, catalogue, standing))
+        return replace(change, notes=(*change.notes, *found))
 
     def _check_versions(self, definitions: Sequence[Definition]) -> None:
         for definition in definitions:
@@ -79,7 +90,8 @@ class Application:
                 what = "exists already" if read == 0 else f"was changed meanwhile (you read version {read})"
                 raise StaleVersionError(f"{label} {what}, it is at version {there}; read it again and repeat")
 
-    def _check_contents(self, items: Sequence[tuple[Definition, Loaded | None]]) -> None:
+    def _check_contents(self, items: Sequence[tuple[Definition, Loaded | None]]) -> Catalogue:
+        """Refuse what does not fit; return what there will be afterwards."""
         after = {name: head.definition for name, head in self.heads.items()}
         sources: dict[Name, Loaded] = {}
         for definition, source in items:
@@ -93,7 +105,7 @@ class Application:
             found += [((definition.kind, definition.key), problem) for problem in self._check_change(definition)]
         found += check(catalogue, [*applied, *self._affected(applied)])
         if not found:
-            return
+            return catalogue
         problems = []
         for name, problem in found:
             source = sources.get(name)
@@ -147,6 +159,7 @@ class Application:
             used: set[str] = set()
             for record in active:
                 used |= phases.attributes_used(record.definition, self._segment(record))
+                used |= {record.pinned.standing.attribute} if record.pinned and record.pinned.standing else set()
             changed = [name for name in sorted(used) if _place(old, name) not in (None, _place(new, name))]
             advice = "cannot change while a running experiment uses it; declare a new one"
             return [Problem(advice, f"/attributes/{name}") for name in changed]

@@ -58,6 +58,7 @@ from experiments.report.quality import (
 from experiments.report.sections import Design
 from experiments.report.sequential import little_hope, sequential_tests, with_stopped
 from experiments.report.software import software
+from experiments.report.standing import beyond_standing, dominated_in
 from experiments.report.verdict import decide_report
 from experiments.report.whys import FIRST_WEEK, NO_LOOK
 from experiments.report.words import early_warnings, log_warnings, unreadable_reason
@@ -160,7 +161,7 @@ class _Builder:
         results = self.results(srm)
         breakdowns, too_many = self.breakdowns(plan.alpha)
         sections = self.design.sections(self.estimates, plan.alpha)
-        economics = self.design.economics(results, plan, self.looks)
+        economics = beyond_standing(self.design.economics(results, plan, self.looks), self.declared)
         report = Report(
             plan=plan,
             srm=srm,
@@ -308,7 +309,8 @@ class _Builder:
             (linked.ids, linked.units, linked.conflicts),
             looks=self.looks,
         )
-        return [*early_warnings(self.plan, self.progress(), self.looks), *found, *self.design.warnings()]
+        nothing = [each.said for each in dominated_in(self.declared, self.measured)]
+        return [*early_warnings(self.plan, self.progress(), self.looks), *found, *nothing, *self.design.warnings()]
 
     def srm(self) -> Srm:
         counts = {v: self.measured.units.counts.get(v, 0) for v in self.measured.variants}
