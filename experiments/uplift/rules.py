@@ -15,9 +15,8 @@ import numpy as np
 from experiments.uplift.learned import Learned
 from stats.uplift import policy_tree
 from stats.uplift.encoding import Column
-from stats.uplift.recommending import PolicyResult, Recommended
+from stats.uplift.recommending import PolicyResult, Recommended, valued
 from stats.uplift.trial import FloatArray, IntArray
-from stats.uplift.valuing import gain
 
 Kinds = Mapping[str, str]
 """Attribute → type as the project declares it; of a file ``string`` or ``number``."""
@@ -46,16 +45,7 @@ class SayableTree:
             costs: (n, K + 1), scores of costs.
             alpha: 1 − confidence.
         """
-        nobody = np.zeros_like(self.choice)
-        mix = np.bincount(self.choice, minlength=found.scores.shape[1]) / len(self.choice)
-        return PolicyResult(
-            self.choice,
-            gain(found.scores, self.choice, nobody, alpha),
-            gain(found.scores, self.choice, found.policies["best_single"].choice, alpha),
-            float(1 - mix[0]),
-            float(costs[np.arange(len(self.choice)), self.choice].mean()),
-            tuple(float(share) for share in mix),
-        )
+        return valued(self.choice, found.policies["best_single"].choice, found.scores, costs, alpha)
 
 
 def sayable_tree(learned: Learned, found: Recommended, kinds: Kinds) -> SayableTree | None:

@@ -1,8 +1,13 @@
 """Who should get which offer, and whether that is shown to earn more than one offer for all.
 
-Everything is valued on units that it was not fitted on: predictions come from models that were fitted without the
-unit's fold, "the best single offer" is the one that is best on the other folds, and so are the thresholds of rules and
-the questions of the tree. Values are doubly robust, in money, with propensities from the log (Athey & Wager 2021).
+Everything that is learned is valued on units that it was not fitted on: predictions come from models that were fitted
+without the unit's fold, and so do the thresholds of rules and the questions of the tree. Values are doubly robust, in
+money, with propensities from the log (Athey & Wager 2021).
+
+The best single offer, which a choice by unit has to beat, is one and the same for all units: the one that earned most.
+That it was picked for earning most flatters it, so the bar is rather too high. Picked fold by fold, it would be another
+one in each fold where several earn about the same, each time the one that did badly where it is valued: a bar far below
+every single offer, over which anything gets.
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ class PolicyResult:
     Attributes:
         choice: (n,), the arm of each unit.
         value: money a unit, against giving nobody anything.
-        gain: money a unit, against the best single arm.
+        gain: money a unit, against the best single arm for all.
         treated: share of the units that get any offer.
         cost: expected cost of offers and contacts, money a unit.
         mix: share of the units that get each arm.
@@ -127,9 +132,10 @@ def recommend(
     spent = prices.spent(trial.outcome, trial.arm, redemptions)
     costs = doubly_robust_scores(spent, trial.arm, trial.propensity, prices.expected_cost(chosen.expected))
     fold = chosen.fold
+    best = int(scores.mean(axis=0).argmax())
     choices = {
         "personalised": net.argmax(axis=1).astype(np.intp),
-        "best_single": best_single(scores, fold),
+        "best_single": np.full(trial.rows, best, dtype=np.intp),
         "none": np.zeros(trial.rows, dtype=np.intp),
     }
     choices |= {f"all:{arm}": np.full(trial.rows, arm, dtype=np.intp) for arm in range(1, trial.arms)}
@@ -145,8 +151,10 @@ def recommend(
     # Of the rows in order, so that rows that say the same do not stand together: their outcome is the same too.
     luck[canonical_order(trial, seed)] = np.random.default_rng(seed).permutation(trial.rows)
     choices["random"] = above_threshold(scores, luck, fold)
+    given = ("none", *(f"all:{arm}" for arm in range(1, trial.arms)))
     policies = {
-        code: _valued(code, choice, choices["best_single"], scores, costs, alpha) for code, choice in choices.items()
+        code: valued(choice, choices["best_single"], scores, costs, alpha, learned=code not in given)
+        for code, choice in choices.items()
     }
     evidence = policies["personalised"].gain.ci_low > 0
     return Recommended(
@@ -155,7 +163,7 @@ def recommend(
         scores,
         policies,
         evidence,
-        int(scores.mean(axis=0).argmax()),
+        best,
         "personalised" if evidence else "best_single",
         tree,
     )
@@ -169,18 +177,6 @@ def widened(value: Value, factor: float) -> Value:
     """
     low, high = (value.estimate + factor * (bound - value.estimate) for bound in (value.ci_low, value.ci_high))
     return Value(value.estimate, value.std_error * factor, low, high)
-
-
-def best_single(scores: FloatArray, fold: IntArray) -> IntArray:
-    """Return, for each unit, the arm with the greatest mean score among the units of other folds.
-
-    >>> best_single(np.array([[0.0, 1.0], [0.0, -2.0], [0.0, 1.5]]), np.array([0, 1, 2])).tolist()
-    [0, 1, 0]
-    """
-    out = np.zeros(len(scores), dtype=np.intp)
-    for held in np.unique(fold):
-        out[fold == held] = scores[fold != held].sum(axis=0).argmax()
-    return out
 
 
 def above_threshold(scores: FloatArray, priority: FloatArray, fold: IntArray) -> IntArray:
@@ -218,16 +214,26 @@ def _tree(scores: FloatArray, features: FloatArray, names: Sequence[str], fold: 
     return out
 
 
-def _valued(
-    code: str, choice: IntArray, single: IntArray, scores: FloatArray, costs: FloatArray, alpha: float
+def valued(
+    choice: IntArray, single: IntArray, scores: FloatArray, costs: FloatArray, alpha: float, *, learned: bool = True
 ) -> PolicyResult:
+    """Return what a choice is worth, against nobody and against the best single arm.
+
+    Args:
+        choice: (n,), the arm of each unit.
+        single: (n,), the best single arm.
+        scores: (n, K + 1), doubly robust, in money.
+        costs: (n, K + 1), likewise, of what arms cost.
+        alpha: 1 − confidence.
+        learned: whether the choice was learned from these units (on other folds), or given.
+    """
     nobody = np.zeros_like(choice)
-    fixed = code == "none" or code.startswith("all:")
     mix = np.bincount(choice, minlength=scores.shape[1]) / len(choice)
     return PolicyResult(
         choice,
-        widened(gain(scores, choice, nobody, alpha), 1.0 if fixed else WIDER_VALUE),
-        widened(gain(scores, choice, single, alpha), WIDER_GAIN),
+        widened(gain(scores, choice, nobody, alpha), WIDER_VALUE if learned else 1.0),
+        # The best single arm was picked by what it earned, so a difference from it is never wholly given.
+        widened(gain(scores, choice, single, alpha), WIDER_GAIN if learned else WIDER_VALUE),
         float(1 - mix[0]),
         float(costs[np.arange(len(choice)), choice].mean()),
         tuple(float(share) for share in mix),

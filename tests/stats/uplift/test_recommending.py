@@ -8,7 +8,7 @@ import pytest
 from bench.simulations import uplift as simulation
 from experiments.simulating.surfaces import draw
 from stats.uplift.prices import Prices
-from stats.uplift.recommending import Scorer, above_threshold, best_single, recommend
+from stats.uplift.recommending import Scorer, above_threshold, recommend
 from stats.uplift.trial import Trial
 from stats.uplift.valuing import policy_value
 
@@ -95,9 +95,19 @@ def test_the_order_of_rows_makes_no_difference() -> None:
         assert result.value.estimate == pytest.approx(second.policies[code].value.estimate, abs=1e-12)
 
 
-def test_the_best_single_arm_is_chosen_by_other_folds() -> None:
-    scores = np.array([[0.0, 9.0], [0.0, -1.0], [0.0, -1.0], [0.0, -1.0]])
-    assert best_single(scores, np.array([0, 1, 2, 3])).tolist() == [0, 1, 1, 1]
+def test_the_best_single_choice_is_the_same_for_everybody() -> None:
+    """Of two offers at break-even each fold would pick another one: the bar is one of them for all, or nobody."""
+    drawn = draw("null", 1500, offers=2, seed=13)
+    found = recommend(drawn.trial, simulation.prices(2, 0.0, 1.2), candidates=LINEAR)
+    best, nobody = found.policies["best_single"], found.policies["none"]
+    assert sorted(best.mix) == [0.0, 0.0, 1.0]
+    assert best.mix[found.best_single] == 1.0
+    fixed = [found.policies[code] for code in ("none", "all:1", "all:2")]
+    assert max(result.value.estimate for result in fixed) == best.value.estimate
+    assert max(result.gain.estimate for result in fixed) == 0.0
+    assert (nobody.gain.ci_low, nobody.gain.ci_high) == pytest.approx((-best.value.ci_high, -best.value.ci_low))
+    mine = found.policies["personalised"]
+    assert mine.gain.estimate == pytest.approx(mine.value.estimate - best.value.estimate)
 
 
 def test_a_threshold_that_never_pays_treats_nobody_and_ties_are_treated_alike() -> None:
