@@ -76,6 +76,7 @@ class Problem:
         stock: (K,), infinity where there is no limit; ``None`` without any.
         floors: what must be reached.
         explore: share that is drawn at random.
+        names: of the offers, as an error calls them.
     """
 
     value: FloatArray
@@ -85,6 +86,7 @@ class Problem:
     stock: FloatArray | None = None
     floors: Sequence[Floor] = field(default_factory=tuple)
     explore: float = 0.0
+    names: Sequence[str] = ()
 
 
 def choose(problem: Problem, draws: Draws) -> Chosen:
@@ -146,8 +148,9 @@ def _pieces_left(problem: Problem, given: IntArray) -> FloatArray | None:
     used = np.bincount(given[given >= 0], minlength=problem.value.shape[1])
     if (over := np.flatnonzero(used > problem.stock)).size:
         place = int(over[0])
+        named = problem.names[place] if problem.names else f"offer {place + 1}"
         raise InputError(
-            f"exploring alone takes {int(used[place]):,} pieces of offer {place + 1}, more than its stock of "
+            f"exploring alone takes {int(used[place]):,} pieces of {named}, more than its stock of "
             f"{int(problem.stock[place]):,}: raise the stock, or lower explore"
         )
     return np.asarray(problem.stock - used, dtype=np.float64)

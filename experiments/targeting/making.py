@@ -63,7 +63,7 @@ def check_names(limits: Limits, offered: Sequence[Offered]) -> None:
         InputError: naming what there is.
     """
     for key in limits.stock:
-        place_of(offered, key, "stock")
+        place_of(offered, key, "offer of a stock")
     for floor in limits.floors:
         if floor.offer is not None:
             place_of(offered, floor.offer, "offer of a floor")
@@ -129,6 +129,7 @@ class Making:
             self._stock(),
             [self._floor(place) for place in range(len(self.limits.floors))],
             self.limits.explore,
+            [each.arm for each in self.offered],
         )
 
     @cached_property
@@ -151,7 +152,7 @@ class Making:
             return None
         stock = np.full(len(self.offered), np.inf)
         for key, pieces in self.limits.stock.items():
-            stock[place_of(self.offered, key, "stock")] = pieces
+            stock[place_of(self.offered, key, "offer of a stock")] = pieces
         return stock
 
     def _floor(self, at: int) -> Floor:
@@ -160,6 +161,9 @@ class Making:
         if values is None or all(value is None for value in values):
             raise InputError(f"floors: {asked.attribute!r} is known of nobody on the list; add a column of that name")
         members = np.array([value == asked.level for value in values], dtype=bool)
+        if asked.least and not members.any():
+            levels = sorted({str(value) for value in values if value is not None})
+            raise unknown_name("level", asked.level, levels, f"of {asked.attribute!r} on the list (floors)")
         places = (
             range(len(self.offered))
             if asked.offer is None

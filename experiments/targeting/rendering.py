@@ -17,13 +17,15 @@ WORDS: dict[str, dict[str, str]] = {
     "en": {
         "offer": "offer", "members": "members", "gain": "expected gain", "cost": "expected cost",
         "liability": "if all redeemed", "stock": "stock", "why": "Why", "floors": "Floors", "of": "of at least",
-        "missed": "At most {gap} is missed of the best possible choice; one more unit of budget would add {price}.",
+        "missed": "At most {gap} is missed of the best possible choice.",
+        "price": "One more unit of budget would add {price}.",
         "kept": "Audience {id}: {rows} rows in {path}, sha256 {sha}",
     },
     "zh-CN": {
         "offer": "优惠", "members": "人数", "gain": "预计增量", "cost": "预计成本", "liability": "全部核销成本",
         "stock": "库存", "why": "原因", "floors": "保底", "of": "至少",
-        "missed": "与最优选择相比最多少得 {gap}；预算每增加 1 单位可多得 {price}。",
+        "missed": "与最优选择相比最多少得 {gap}。",
+        "price": "预算每增加 1 单位可多得 {price}。",
         "kept": "人群包 {id}：{rows} 行，文件 {path}，sha256 {sha}",
     },
 }  # fmt: skip
@@ -75,7 +77,9 @@ def print_audience(made: Audience, *, lang: str, written: str, console: Console 
         for floor in made.floors:
             line(f"  {floor.attribute}={floor.level}: {floor.reached:,} {words['of']} {floor.least:,}")
     out.print()
-    line(words["missed"].format(gap=figures.plain(made.gap, 2), price=figures.plain(made.budget_price, 2)))
+    line(words["missed"].format(gap=figures.plain(made.gap, 2)))
+    if made.budget is not None:
+        line(words["price"].format(price=figures.plain(made.budget_price, 2)))
     for warning in made.warnings:
         line(warning[lang])
     line(words["kept"].format(id=made.id, rows=f"{made.rows:,}", path=written, sha=made.sha256))

@@ -41,11 +41,10 @@ def _sentence(document: Audience, found: Recommendation, lang: str) -> str:
     if document.budget is not None:
         budget = cost_text(document.budget, document.currency, lang)
         within = f" of a budget of {budget}" if lang == "en" else f"（预算 {budget}）"
+    if not given:
+        return _to_nobody(document, within, lang)
     if lang == "en":
-        luck = f", and offers by lot to {document.explored:,} more to learn from" if document.explored else ""
-        if not given:
-            none = f"Send nobody of these {document.rows:,} anything: no offer is expected to earn what it costs"
-            return f"{none}{luck}."
+        luck = f", and let lots decide for {document.explored:,} more, to learn from" if document.explored else ""
         what = ", ".join(f"{name} to {members:,}" for name, members in names)
         basis = "if all is redeemed" if document.basis == "liability" else "as expected"
         return (
@@ -53,11 +52,30 @@ def _sentence(document: Audience, found: Recommendation, lang: str) -> str:
             f"{basis}{within}."
         )
     luck = f"，另有 {document.explored:,} 人随机探索" if document.explored else ""
-    if not given:
-        return f"这 {document.rows:,} 人建议都不发：没有任何优惠预计能覆盖成本{luck}。"
     what = "，".join(f"向 {members:,} 人发放「{name}」" for name, members in names)
     basis = "全部核销时" if document.basis == "liability" else "预计"
     return f"共 {document.rows:,} 人，{what}{luck}：与不发相比预计多得 {gain}，{basis}成本 {spent}{within}。"
+
+
+def _to_nobody(document: Audience, within: str, lang: str) -> str:
+    """Return why the model gives nobody an offer: none pays, or none can be had within the limits, or lots decide."""
+    drawn, rows = document.explored, document.rows
+    if drawn == rows and rows:
+        return (
+            f"Lots decide for all {rows:,} what they get, to learn from; no model chooses."
+            if lang == "en"
+            else f"{rows:,} 人全部随机探索，不按模型选择。"
+        )
+    wanted = document.reasons.get("budget", 0)
+    if lang == "en":
+        why = "no offer is expected to earn what it costs"
+        if wanted:
+            why = f"{wanted:,} would be worth an offer, but budget and stocks buy none for them{within}"
+        luck = f"; lots decide for {drawn:,}, to learn from" if drawn else ""
+        return f"Send nobody of these {rows:,} anything: {why}{luck}."
+    why = f"有 {wanted:,} 人值得发放，但预算与库存都不够{within}" if wanted else "没有任何优惠预计能覆盖成本"
+    luck = f"；另有 {drawn:,} 人随机探索" if drawn else ""
+    return f"这 {rows:,} 人建议都不发：{why}{luck}。"
 
 
 def warnings_of(document: Audience, found: Recommendation) -> list[Text]:
@@ -69,6 +87,13 @@ def warnings_of(document: Audience, found: Recommendation) -> list[Text]:
                 "en": "There was no evidence that members respond differently, so everybody counts alike: where the "
                 "budget does not suffice for all, a hash says who is first.",
                 "zh-CN": "无差异化证据：没有证据表明会员的反应不同，因此一视同仁；预算不足时由哈希决定先后。",
+            }
+        )
+    if document.budget is not None and not any(arm.cost_each for arm in document.arms):
+        told.append(
+            {
+                "en": "Nothing says what an offer costs, so the budget bounds nothing.",
+                "zh-CN": "没有优惠成本，预算不起任何限制作用。",
             }
         )
     if any(document.missing.values()):

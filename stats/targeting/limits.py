@@ -134,14 +134,15 @@ def _each_alone(given: Options, limits: Limits, floors: Sequence[Floor]) -> None
         members = np.flatnonzero(floor.members)
         possible = np.isfinite(given.value[np.ix_(members, offers)])
         able = possible.any(axis=1)
-        if int(able.sum()) < floor.least:
+        count = int(able.sum())
+        if count < floor.least:
             raise ValueError(
-                f"{_named(at, floor)} asks for {floor.least}, but only {int(able.sum())} of its members may be given "
-                "one of its offers"
+                f"{_named(at, floor)} asks for {floor.least:,}, but only {count:,} of its members may be given one of "
+                "its offers"
             )
         pieces = float(limits.stock[np.unique(offers) - 1].sum())
         if pieces < floor.least:
-            raise ValueError(f"{_named(at, floor)} asks for {floor.least}, but there are only {pieces:g} pieces")
+            raise ValueError(f"{_named(at, floor)} asks for {floor.least:,}, but there are only {pieces:,.0f} pieces")
         if limits.units is None:
             continue
         units = np.where(possible, given.units[np.ix_(members, offers)], np.iinfo(np.int64).max).min(axis=1)[able]
@@ -149,8 +150,8 @@ def _each_alone(given: Options, limits: Limits, floors: Sequence[Floor]) -> None
         needed = int(extra.sum()) + int(cheapest_for_all.sum())
         if needed > limits.units:
             raise ValueError(
-                f"{_named(at, floor)} asks for {floor.least}, which costs at least {given.money(needed):g}; "
-                f"the budget is {given.money(limits.units):g}"
+                f"{_named(at, floor)} asks for {floor.least:,}, which costs at least {given.money(needed):,.2f}; "
+                f"the budget is {given.money(limits.units):,.2f}"
             )
 
 

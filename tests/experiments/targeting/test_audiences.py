@@ -173,7 +173,7 @@ def test_stocks_and_floors_hold(shop: Store, listed: Path) -> None:
 
 def test_limits_that_name_what_there_is_not_are_refused(shop: Store, listed: Path) -> None:
     for asked, words in (
-        (limits(stock={"c": 5}), "no stock 'c'"),
+        (limits(stock={"c": 5}), "no offer of a stock 'c'"),
         (limits(floors=[FloorAsked("mood", "good", 5)]), "'mood' is known of nobody"),
         (limits(budget=10.0, floors=[FloorAsked("tier", "gold", 100)]), "tier=gold"),
     ):

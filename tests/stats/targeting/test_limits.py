@@ -165,7 +165,7 @@ def test_without_a_budget_and_without_binding_limits_everybody_has_their_best() 
     [
         (100.0, None, 3, "“gold” asks for 3, but only 2 of its members"),
         (100.0, [1, 0], 2, "“gold” asks for 2, but there are only 1 pieces"),
-        (3.0, None, 2, "“gold” asks for 2, which costs at least 4; the budget is 3"),
+        (3.0, None, 2, "“gold” asks for 2, which costs at least 4.00; the budget is 3.00"),
     ],
 )
 def test_a_floor_that_cannot_be_reached_is_named(
