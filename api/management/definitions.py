@@ -21,6 +21,7 @@ from api.management.calling import actor
 from api.management.describing import Description, Unnamed, describe, query
 from api.management.documents import etag, respond, version_from
 from api.management.paging import PageQuery, page
+from api.management.segment_sizes import SegmentSize, sizes
 from api.management.times import iso
 from api.services import Services
 from experiments.definitions import Definition
@@ -222,7 +223,10 @@ def _add_reading(blueprint: APIBlueprint, services: Services, kind: Kind) -> Non
     if kind.single:
         return
     name = one.__name__.removesuffix("DefinitionOut")
-    items: Any = list[one]  # type: ignore[valid-type]
+    listed = (
+        one if kind.name != "segment" else create_model("SegmentListed", __base__=one, size=(SegmentSize | None, ...))
+    )
+    items: Any = list[listed]  # type: ignore[valid-type]
     many = create_model(
         f"{name}Page", items=(items, ...), next_cursor=(str | None, ...), __doc__=f"Some {kind.plural}."
     )
@@ -231,7 +235,9 @@ def _add_reading(blueprint: APIBlueprint, services: Services, kind: Kind) -> Non
         asked = page(query(PageQuery), str)
         after = asked.after[0] if asked.after else None
         found = history.heads_page(services.store, kind.name, after, asked.limit + 1)
-        return respond(asked.document(found, lambda item: _document(kind, *item), lambda item: item[:1]))
+        sized = sizes(services) if kind.name == "segment" else lambda _: {}
+        shown = asked.document(found, lambda item: _document(kind, *item) | sized(item[0]), lambda item: item[:1])
+        return respond(shown)
 
     get_list.__doc__ = f"List {kind.plural} by key."
     described = Description({200: many}, query=PageQuery)

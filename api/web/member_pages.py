@@ -14,16 +14,19 @@ from api.errors import Problem
 from api.management.calling import actor
 from api.services import Services
 from api.web.language import Language
-from api.web.members_view import SegmentLine, build_members_view
+from api.web.members_view import build_members_view
 from api.web.numbers import Numbers
 from api.web.pages import render
+from api.web.segments_view import SegmentsView, build_segments_view
 from api.web.session_pages import Standing, render_refusal, standing
 from api.web.standing import remember_choices
 from api.web.views import Account, Site
-from experiments.definitions import Experiment, Segment, StageRule
+from experiments.definitions import StageRule
 from experiments.definitions.catalogue import Catalogue
 from experiments.jobs import queue
-from experiments.report.audience import Names, rule_text
+from experiments.keeping.heads import Head
+from experiments.report.audience import Names
+from experiments.segments.asking import latest as latest_sizes
 from experiments.stages.asking import FIRST_WEEKS, KIND, ask_now
 from experiments.stages.showing import WEEKS, stages_document
 
@@ -68,11 +71,12 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
 
 
 def _members(services: Services, here: Standing) -> str:
-    catalogue = services.repository().catalogue()
+    heads = services.repository().heads()
+    catalogue = Catalogue({name: head.definition for name, head in heads.items()})
     rules = _rules(catalogue)
     page = replace(here.page, path="/members")
     words = here.language
-    segments = _segments(catalogue, words)
+    segments = _segments(services, heads, catalogue, words)
     common = {"section": "members", "standalone": False, "segments": segments}
     if not rules:
         return render("members_none.html", words.tag, page, stated=_stated(catalogue, words), **common)
@@ -94,7 +98,6 @@ def _members(services: Services, here: Standing) -> str:
         rules={rule: dict(each.name or {}) for rule, each in rules.items()},
         week=request.args.get("week", "")[:10],
         today=now.date(),
-        segments=segments,
     )
     return render("members.html", words.tag, page, view=view, may_compute=may, under_way=under_way, **common)
 
@@ -120,16 +123,9 @@ def _under_way(services: Services, key: str) -> bool:
     return any(job.params.get("rule") == key for job in found)
 
 
-def _segments(catalogue: Catalogue, words: Language) -> tuple[SegmentLine, ...]:
-    names = Names.of(catalogue)
-    experiments = [each for each in catalogue.definitions.values() if isinstance(each, Experiment)]
-    return tuple(
-        SegmentLine(
-            name=words.text(dict(segment.name or {})) or segment.key,
-            key=segment.key,
-            rule=words.text(rule_text(segment.rule, names)),
-            used_by=tuple((e.key, words.text(dict(e.name)) or e.key) for e in experiments if e.segment == segment.key),
-        )
-        for segment in catalogue.definitions.values()
-        if isinstance(segment, Segment)
-    )
+def _segments(
+    services: Services, heads: dict[tuple[str, str], Head], catalogue: Catalogue, words: Language
+) -> SegmentsView:
+    project = catalogue.project
+    numbers = None if project is None else Numbers(words, project.currency, project.time_zone)
+    return build_segments_view(heads, Names.of(catalogue), latest_sizes(services.store), words, numbers)

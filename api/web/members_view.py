@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -67,17 +67,6 @@ class WeekTab:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentLine:
-    """One shared audience rule."""
-
-    name: str
-    key: str
-    rule: str
-    used_by: tuple[tuple[str, str], ...]
-    """Key and title of experiments."""
-
-
-@dataclass(frozen=True, slots=True)
 class MembersView:
     """Everything that the page shows."""
 
@@ -100,7 +89,6 @@ class MembersView:
     rule_changed: bool
     grid_columns: tuple[str, ...]
     grid: tuple[Row, ...]
-    segments: tuple[SegmentLine, ...]
 
 
 def build_members_view(
@@ -111,7 +99,6 @@ def build_members_view(
     rules: Mapping[str, Mapping[str, str]],
     week: str = "",
     today: date,
-    segments: Sequence[SegmentLine] = (),
 ) -> MembersView:
     """Return the page's data.
 
@@ -122,7 +109,6 @@ def build_members_view(
         rules: every rule that is computed here, with its name.
         week: the Monday whose moves are shown; the latest where there is none such.
         today: in the project's time zone.
-        segments: shared audience rules.
     """
     names = _names(document, words)
     chosen = next((each for each in document.weeks if each.week == week), document.weeks[0])
@@ -144,7 +130,6 @@ def build_members_view(
         rule_changed=chosen.rule_changed,
         grid_columns=tuple(str(score) for score in range(1, document.groups + 1)),
         grid=_grid(document, words, numbers),
-        segments=tuple(segments),
     )
 
 

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from api.cli import cli
 from experiments.jobs import handlers, queue
+from experiments.segments.asking import ask_for_sizes
 from experiments.settings import Settings
 from experiments.stages.asking import ask_for_stages
 from experiments.stages.computing import compute
@@ -109,6 +110,26 @@ def test_the_page_in_both_languages(client: FlaskClient, store: Store) -> None:
     assert "Being computed" in client.get("/members?lang=en").get_data(as_text=True)
     none = client.post("/members/compute", data={"rule": "other"}, headers={"Sec-Fetch-Site": "same-origin"})
     assert none.status_code == 404
+
+
+def test_segments_have_a_size(client: FlaskClient, store: Store, settings: Settings) -> None:
+    rule = "kind: segment\nkey: gold\nname: {en: Gold, zh-CN: 金卡}\nrule: {attribute: tier, op: eq, value: gold}"
+    define(store, f"{RULE}---\n{rule}\n---\nkind: segment\nkey: full\nrule: {{attribute: cart, op: gt, value: 1}}")
+    assert client.get("/v1/segments").get_json()["items"][0]["size"] is None
+    assert "not counted yet" in client.get("/members?lang=en").get_data(as_text=True)
+    assert ask_for_sizes(store)
+    job = queue.claim(store, "me", ["segments"])
+    assert job is not None
+    queue.finish(store, job, handlers.load("segments")(store, settings, job, lambda _done, _total: None, None))  # type: ignore[arg-type]
+    full, gold = client.get("/v1/segments").get_json()["items"]
+    assert (gold["size"]["members"], gold["size"]["opted_out"], gold["size"]["held_out"]) == (1, 0, 0)
+    assert (full["size"]["members"], full["size"]["why"]) == (None, "only a request tells cart")
+    assert "size" not in client.get("/v1/segments/gold").get_json()  # its ETag is that of the definition
+    page = client.get("/members?lang=zh-CN").get_data(as_text=True)
+    assert "只有请求时才知道谁在其中" in page
+    assert "统计于" in page
+    define(store, f"{RULE}---\n{rule.replace('eq', 'ne')}")
+    assert "changed since it was counted" in client.get("/members?lang=en").get_data(as_text=True)
 
 
 def test_the_page_without_a_rule(settings: Settings) -> None:
