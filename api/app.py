@@ -29,13 +29,22 @@ from api.management import (
     recommendations,
     reports,
     stages,
+    surrogates,
     webhooks,
 )
 from api.node.state import Node
 from api.security import guard
 from api.security.door import Caller
 from api.services import Services
-from api.web import api_page, key_pages, member_pages, policy_pages, recommendation_pages, session_pages
+from api.web import (
+    api_page,
+    key_pages,
+    member_pages,
+    policy_pages,
+    programme_pages,
+    recommendation_pages,
+    session_pages,
+)
 from api.web.astray import Astray
 from api.web.blueprint import create_blueprint as create_pages
 from api.web.listing import Listing
@@ -98,6 +107,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
     app.register_blueprint(webhooks.create_blueprint(services))
     app.register_blueprint(stages.create_blueprint(services))
     app.register_blueprint(programme.create_blueprint(services))
+    app.register_blueprint(surrogates.create_blueprint(services))
     listing = Listing(services, report_service)
     account = key_pages.account_of(services)
     for pages in (
@@ -117,6 +127,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
         recommendation_pages.create_blueprint(services, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
         member_pages.create_blueprint(services, listing.site, account),
+        programme_pages.create_blueprint(services, listing.site, account),
         api_page.create_blueprint(lambda: cast("dict[str, Any]", app.spec), listing.site, account),
     ):
         pages.enable_openapi = False  # type: ignore[attr-defined]

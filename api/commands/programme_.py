@@ -96,7 +96,8 @@ def surrogate(
     from api.commands.opening import opened
     from api.commands.printing import print_document, writing
     from experiments.errors import InputError
-    from experiments.programme.surrogate import SurrogateOptions, build_surrogate
+    from experiments.programme.surrogate import build_surrogate
+    from experiments.programme.surrogate_asking import SurrogateOptions
     from experiments.programme.surrogate_render import print_surrogate, render_surrogate_json
 
     options = SurrogateOptions(experiment, long, early, early_days, long_days)

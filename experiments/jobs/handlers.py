@@ -41,9 +41,11 @@ HANDLERS: dict[str, str] = {
     "export": "experiments.exports.handler:export",
     "learn": "experiments.learning.handler:update",
     "target": "experiments.targeting.handler:target",
+    "programme": "experiments.programme.jobs:compute",
     "recommend": "experiments.uplift.handler:recommend",
     "segments": "experiments.segments.handler:count",
     "stages": "experiments.stages.handler:compute",
+    "surrogate": "experiments.programme.jobs:foretell",
 }
 """Kind of job → ``module:function``."""
 

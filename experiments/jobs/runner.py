@@ -28,6 +28,7 @@ from experiments.keeping.heads import UnknownKeyError
 from experiments.keeping.repository import Repository
 from experiments.learning import ramping
 from experiments.learning.cadence import ask_for_updates
+from experiments.programme.jobs import ask_for_programme
 from experiments.segments.asking import ask_for_sizes
 from experiments.settings import Settings
 from experiments.stages.asking import ask_for_stages
@@ -216,6 +217,7 @@ class _Term:
             ("policies", self._learn, pace.policies_s),
             ("recommendations", self._recommend, pace.round_s),
             ("stages", self._ask_for_stages, pace.round_s),
+            ("programme", self._ask_for_programme, pace.round_s),
             ("segments", self._ask_for_sizes, pace.round_s),
             ("clean", self._clean, 3_600.0),
             ("export", self._ask_for_export, 3_600.0),
@@ -298,6 +300,10 @@ class _Term:
     def _ask_for_sizes(self) -> None:
         if ask_for_sizes(self._store, self._lease.check):
             _log.info("segments_asked_for")
+
+    def _ask_for_programme(self) -> None:
+        if job := ask_for_programme(self._store, self._lease.check):
+            _log.info("programme_asked_for", job=job)
 
     def _recommend(self) -> None:
         asked = ask_for_recommendations(self._patient, self._lease.check)

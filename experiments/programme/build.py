@@ -288,5 +288,5 @@ def _verdict(profit: Figure, currency: str, difference: float | None, needed: in
         return words.fill(words.LOST, total=f"{-profit.estimate:,.0f}", **turned)
     more: dict[str, str] = {"en": "", "zh-CN": ""}
     if needed is not None and difference:
-        more = words.fill(words.NEEDED, difference=f"{difference:,.2f}", needed=needed, held=held)
+        more = words.fill(words.NEEDED, difference=f"{abs(difference):,.2f}", needed=needed, held=held)
     return {lang: text.format(needed=more[lang], **shown).strip() for lang, text in words.UNCLEAR.items()}

@@ -7,21 +7,22 @@ window is over; of the new one, early outcomes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from experiments.definitions import Metric
 from experiments.definitions.money import exponent
-from experiments.errors import InputError, unknown_name
+from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.states import LAUNCHED
 from experiments.measure.cells import ColumnGroup, compute_cells
-from experiments.measure.days import DAY_US
+from experiments.measure.days import DAY_US, moment_text
 from experiments.measure.experiment import measure_experiment
 from experiments.measure.parts import MeasuredMetric, parts_of
 from experiments.measure.redemption import Costs
 from experiments.programme import surrogate_words as words
+from experiments.programme.surrogate_asking import SurrogateOptions, check_asked, suited_metrics
 from experiments.programme.surrogate_document import Foretold, PastRow, Surrogate
 from experiments.report.build import declared_of
 from experiments.report.inputs import Declared, phase_of, population_plan, variant_order
@@ -31,31 +32,8 @@ from stats.moments import Moments
 from stats.surrogate import Effect, checked, effect, learn
 
 LONG = "y"
-SUITED = ("proportion", "count", "sum", "profit")
-"""Types of metrics that a unit has one number of."""
 FEWEST_UNITS = 100
 DOUBT = 0.01
-
-
-@dataclass(frozen=True)
-class SurrogateOptions:
-    """What is asked.
-
-    Attributes:
-        experiment: whose effect is foretold.
-        long: key of the metric whose effect is foretold.
-        early: keys of the metrics it is foretold from; empty: every one that suits.
-        early_days: of the early outcomes, after a unit's first decision.
-        long_days: of the long one.
-        alpha: 1 − confidence.
-    """
-
-    experiment: str
-    long: str
-    early: tuple[str, ...] = ()
-    early_days: int = 14
-    long_days: int = 90
-    alpha: float = 0.05
 
 
 def build_surrogate(store: Store, options: SurrogateOptions, now_us: int) -> Surrogate:
@@ -66,21 +44,11 @@ def build_surrogate(store: Store, options: SurrogateOptions, now_us: int) -> Sur
     Raises:
         InputError: for unknown names, or where there is nothing to learn from.
     """
-    if options.early_days >= options.long_days:
-        raise InputError(f"--early-days {options.early_days} must be below --long-days {options.long_days}")
     repository = Repository(store)
-    metrics = _metrics(repository)
-    if options.long not in metrics:
-        raise unknown_name("metric", options.long, sorted(metrics), "that a unit has one number of")
-    for key in options.early:
-        if key not in metrics:
-            raise unknown_name("metric", key, sorted(metrics), "that a unit has one number of")
-    early = _different([metrics[key] for key in (options.early or sorted(metrics))])
+    metrics = suited_metrics(repository)
     declared = declared_of(repository, options.experiment)
-    if declared.record.definition.allocation is not None:
-        raise InputError(f"{options.experiment} learns as it goes: its variants cannot be compared by plain means")
-    if declared.record.pinned is None:
-        raise InputError(f"{options.experiment} has not run yet: there are no early outcomes to read")
+    check_asked(options, metrics, declared.record)
+    early = _different([metrics[key] for key in (options.early or sorted(metrics))])
     past = [
         declared_of(repository, record.key)
         for record in repository.experiments()
@@ -97,12 +65,7 @@ def build_surrogate(store: Store, options: SurrogateOptions, now_us: int) -> Sur
             for one in past
         ]
         new = _moments(log, declared, early, metrics[options.long], options, now_us, known=False)
-    return _told(options, early, declared, [s for s in samples if _enough(s[1])], new)
-
-
-def _metrics(repository: Repository) -> dict[str, Metric]:
-    found = [head.definition for head in repository.heads().values()]
-    return {m.key: m for m in found if isinstance(m, Metric) and m.type in SUITED and not m.window.start_days}
+    return _told(options, early, declared, [s for s in samples if _enough(s[1])], new, now_us)
 
 
 def _different(metrics: Sequence[Metric]) -> list[Metric]:
@@ -161,6 +124,7 @@ def _told(
     declared: Declared,
     samples: list[tuple[str, Moments]],
     new: Moments,
+    now_us: int,
 ) -> Surrogate:
     """Learn, check and foretell, from moments."""
     if not samples:
@@ -193,6 +157,7 @@ def _told(
         long_days=options.long_days,
         alpha=options.alpha,
         currency=declared.currency,
+        computed_at=moment_text(now_us),
         slopes=[float(slope) for slope in index.slopes],
         explained=index.explained,
         units=index.units,

@@ -43,6 +43,7 @@ class Surrogate(msgspec.Struct, frozen=True, kw_only=True):
     long_days: int
     alpha: float
     currency: str
+    computed_at: str
     slopes: list[float]
     """Of the long outcome on each early one."""
     explained: float

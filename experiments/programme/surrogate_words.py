@@ -14,36 +14,36 @@ ASSUMPTIONS: list[Text] = [
     {
         "en": "Assumed: early outcomes foretell the long one now as they did in the past experiments (comparability). "
         "Another season, price or kind of member breaks this.",
-        "zh-CN": "假定：早期指标与长期结果的关系与过去的试验相同（可比性）。季节、价格或会员群体不同会破坏这一假定。",
+        "zh-CN": "假定：早期指标与长期结果的关系与过去的实验相同（可比性）。季节、价格或会员群体不同会破坏这一假定。",
     },
     {
         "en": "Known: the experiment is randomised.",
-        "zh-CN": "已知：试验是随机的。",
+        "zh-CN": "已知：实验是随机的。",
     },
 ]
 HELD: Text = {
     "en": "Held on {experiments} past experiments: what was foretold and what came differ no more than by chance "
     "(p = {p:.2f}).",
-    "zh-CN": "在 {experiments} 个过去的试验上检验通过：预测与实际之差不超过随机波动（p = {p:.2f}）。",
+    "zh-CN": "在 {experiments} 个过去的实验上检验通过：预测与实际之差不超过随机波动（p = {p:.2f}）。",
 }
 DOUBTFUL: Text = {
     "en": "Do not rely on it: on {experiments} past experiments the long effects that came differ from those foretold "
     "by more than chance (p = {p:.1e}).",
-    "zh-CN": "不可依赖：在 {experiments} 个过去的试验上，实际长期效应与预测之差超过随机波动（p = {p:.1e}）。",
+    "zh-CN": "不可依赖：在 {experiments} 个过去的实验上，实际长期效应与预测之差超过随机波动（p = {p:.1e}）。",
 }
 UNCHECKED: Text = {
     "en": "Unchecked: {experiments} past experiment can be learned from; two are needed to check one by the other.",
-    "zh-CN": "未检验：只有 {experiments} 个可学习的过去试验，至少需要两个才能互相检验。",
+    "zh-CN": "未检验：只有 {experiments} 个可学习的过去实验，至少需要两个才能互相检验。",
 }
 TEXTS: dict[str, Text] = {
     "title": {
         "en": "{experiment}: effect on {long} in {long_days} days, read from the first {early_days}",
         "zh-CN": "{experiment}：由前 {early_days} 天推断对 {long} 的 {long_days} 天效应",
     },
-    "variant": {"en": "Variant", "zh-CN": "实验组"},
+    "variant": {"en": "Variant", "zh-CN": "方案"},
     "foretold": {"en": "Foretold", "zh-CN": "预测"},
     "interval": {"en": "{level:.0%} interval", "zh-CN": "{level:.0%} 置信区间"},
-    "past": {"en": "Past experiment", "zh-CN": "过去的试验"},
+    "past": {"en": "Past experiment", "zh-CN": "过去的实验"},
     "observed": {"en": "Came", "zh-CN": "实际"},
     "index": {
         "en": "Learned from {units:,} units; {early} explain {explained:.0%} of the variation of {long}.",

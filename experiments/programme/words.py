@@ -26,23 +26,23 @@ UNCLEAR: Text = {
     "zh-CN": "不明确：与不营销相比在 {low} 至 {high} {currency} 之间。{needed}",
 }
 NEEDED: Text = {
-    "en": "To find a profit of {difference} a member, hold out {needed:,} members (now {held:,}).",
-    "zh-CN": "要检出每位会员 {difference} 的利润，需对照 {needed:,} 位会员（现有 {held:,}）。",
+    "en": "To find a difference of {difference} a member, hold out {needed:,} members (now {held:,}).",
+    "zh-CN": "要检出每位会员 {difference} 的差异，需对照 {needed:,} 位会员（现有 {held:,}）。",
 }
 NOTES: list[Text] = [
     {
         "en": "Only the global control group can say what the whole programme earns: adding up experiments counts what "
         "offers take from each other twice.",
-        "zh-CN": "只有全局对照组能说明整体营销的收益：把各试验相加会重复计算优惠之间的相互替代。",
+        "zh-CN": "只有全局对照组能说明整体营销的收益：把各实验相加会重复计算优惠之间的相互替代。",
     },
     {
         "en": "Compared are members of the holdout who would have been enrolled, by the same hash, and those who were; "
         "orders count from a member's first decision on.",
-        "zh-CN": "比较对象：对照组中按同一哈希本应进入试验的会员，与实际进入的会员；订单自会员首次决策起计算。",
+        "zh-CN": "比较对象：对照组中按同一哈希本应进入实验的会员，与实际进入的会员；订单自会员首次决策起计算。",
     },
     {
         "en": "Control groups inside experiments belong to the programme: they are reached by its other offers.",
-        "zh-CN": "各试验内的对照组属于营销整体：他们会收到其他优惠。",
+        "zh-CN": "各实验内的对照组属于营销整体：他们会收到其他优惠。",
     },
 ]
 TEXTS: dict[str, Text] = {
@@ -63,7 +63,7 @@ TEXTS: dict[str, Text] = {
     "left_out": {
         "en": "Not compared: {would_not:,} held-out members who would have been enrolled nowhere; left out: {both:,} "
         "seen on both sides",
-        "zh-CN": "未比较：{would_not:,} 位本不会进入任何试验的对照会员；剔除：{both:,} 位两侧都出现的会员",
+        "zh-CN": "未比较：{would_not:,} 位本不会进入任何实验的对照会员；剔除：{both:,} 位两侧都出现的会员",
     },
     "linked": {
         "en": "{linked:,} members are known by several ids and count once; {crossed:,} of them were met on both sides "
@@ -77,7 +77,7 @@ TEXTS: dict[str, Text] = {
     },
     "none": {
         "en": "No holdout is defined: create one (kind: holdout) before experiments start; later is too late for them.",
-        "zh-CN": "尚未定义全局对照组：请在试验开始前创建（kind: holdout），事后无法补救。",
+        "zh-CN": "尚未定义全局对照组：请在实验开始前创建（kind: holdout），事后无法补救。",
     },
 }
 

@@ -14,7 +14,8 @@ from api.cli import cli
 from experiments.errors import InputError
 from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
-from experiments.programme.surrogate import SurrogateOptions, build_surrogate
+from experiments.programme.surrogate import build_surrogate
+from experiments.programme.surrogate_asking import SurrogateOptions
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
 from stats.moments import Moments
