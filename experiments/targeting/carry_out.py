@@ -37,6 +37,7 @@ from experiments.targeting.making import Making, Offered, check_names
 from experiments.targeting.request import LIST, RESULT, Limits, TargetRequest
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored, alike, columns_of, needed, score
+from experiments.targeting.standing import Anyway, anyway_of
 from experiments.uplift.document import Recommendation, Text
 from experiments.uplift.learned import Learned, rows_of_experiment
 from experiments.uplift.of_experiment import wanted_of
@@ -112,6 +113,8 @@ class _Targeting:
         if personalised:
             learned = self._learned()
             asked = tuple(dict.fromkeys((*needed(learned), *asked)))
+        if declared.standing is not None:
+            asked = tuple(dict.fromkeys((*asked, declared.standing.attribute)))
         people = self._roster(asked)
         progress(0, len(people.units))
         barred = np.array(
@@ -122,6 +125,7 @@ class _Targeting:
         else:
             scored = self._scored(learned, people)
         progress(len(people.units), len(people.units))
+        anyway = self._anyway(people, offered, learned)
         making = Making(
             found=found,
             roster=people,
@@ -138,7 +142,8 @@ class _Targeting:
             },
             currency=declared.currency,
             personalised=personalised,
-            notes=self._changed(learned),
+            notes=[*self._changed(learned), *(() if anyway is None else anyway.notes)],
+            anyway=anyway,
         )
         return making.make(target, self.request.format, self.request.file_name)
 
@@ -172,6 +177,23 @@ class _Targeting:
 
     def _offered(self) -> list[Offered]:
         return [_offered(self.declared, arm.key, arm.redemption_cost, arm.name) for arm in self.recommended.arms[1:]]
+
+    def _anyway(self, people: Roster, offered: list[Offered], learned: Learned | None) -> Anyway | None:
+        """Return what discounts that members have anyway mean for the offers; ``None`` where they have none."""
+        declared, standing = self.declared, self.declared.standing
+        if standing is None:
+            return None
+        offers = [declared.offers.get(one.offer or "") for one in offered]
+        return anyway_of(
+            standing,
+            people.attributes[standing.attribute],
+            offers,
+            [one.each for one in offered],
+            [one.contact for one in offered],
+            declared.currency,
+            declared.names,
+            None if learned is None else learned.redemption_by_level,
+        )
 
     def _learned(self) -> Learned:
         """Read again what the recommendation was learned from."""
@@ -246,7 +268,12 @@ class _Targeting:
             at_us=self.at_us,
             time_zone=declared.time_zone,
         )
-        return score(learned, self.recommended, columns)
+        standing = declared.standing
+        if standing is None or not learned.redemption_by_level:
+            return score(learned, self.recommended, columns)
+        known, usual = learned.redemption_by_level, learned.prices.redemption
+        levels = [level if level in standing.discounts else "" for level in people.attributes[standing.attribute]]
+        return score(learned, self.recommended, columns, np.array([known.get(level, usual) for level in levels]))
 
 
 def _barred(compiled: CompiledExperiment, unit: str, opted_out: bool) -> str | None:
@@ -282,4 +309,5 @@ def _offered(declared: Declared, key: str, redeemed_cost: float, name: Text) -> 
             f"offer {offer.key}: what one costs depends on the order; declare maximum_discount for a bound"
         )
     each = redeemed_cost if most is None else most / unit
-    return Offered(key, name, offer.key, each + float(priced.contact_cost_minor(variant.channel)) / unit)
+    contact = float(priced.contact_cost_minor(variant.channel)) / unit
+    return Offered(key, name, offer.key, each + contact, contact)

@@ -69,7 +69,7 @@ class Problem:
     """What is to be chosen from.
 
     Attributes:
-        value: (n, K), what each offer earns beyond none.
+        value: (n, K), what each offer earns beyond none; −inf where it may not be given.
         cost: (n, K), what it takes from the budget.
         open: (n,), who may be given an offer at all.
         budget: major units; ``None``: as much as pays.
@@ -105,6 +105,9 @@ def choose(problem: Problem, draws: Draws) -> Chosen:
     explored = problem.open & (draws.explore < problem.explore)
     # Arm 0 is none: an explored member is as likely to get nothing as any offer.
     drawn = np.minimum((draws.arm * (offers + 1)).astype(np.int64), offers) - 1
+    closed = np.isneginf(problem.value)
+    # Who draws an offer that may not be given gets none, and the propensity of none says so.
+    drawn = np.where((drawn >= 0) & closed[np.arange(n), drawn], -1, drawn)
     given = np.where(explored, drawn, -1)
     spent = float(problem.cost[np.arange(n), given][given >= 0].sum())
     budget = _left(problem, spent)
@@ -126,7 +129,7 @@ def choose(problem: Problem, draws: Draws) -> Chosen:
         would = np.full(n, -1, dtype=np.int64)
         would[rest] = found.choice
         would[explored] = _at_prices(problem, found, explored)
-        even = problem.explore / (offers + 1)
+        even = problem.explore / (offers + 1) * np.where(given < 0, 1 + closed.sum(axis=1), 1)
         propensity[problem.open] = np.where(given == would, 1 - problem.explore + even, even)[problem.open]
     return Chosen(given, explored, propensity, found)
 

@@ -21,6 +21,7 @@ from experiments.targeting.document import Audience, BudgetPoint, FloorKept, Giv
 from experiments.targeting.request import Limits
 from experiments.targeting.roster import Roster
 from experiments.targeting.scoring import Scored
+from experiments.targeting.standing import Anyway
 from experiments.targeting.words import sentence_of, warnings_of
 from experiments.targeting.written import DECIMALS, Rows, write
 from experiments.uplift.document import Recommendation
@@ -39,6 +40,8 @@ class Offered:
     offer: str | None
     each: float
     """What one issued offer and its contact cost if it is redeemed, major units."""
+    contact: float = 0.0
+    """Of it, what the contact costs."""
 
 
 def place_of(offered: Sequence[Offered], key: str, option: str) -> int:
@@ -81,6 +84,7 @@ class Making:
         limits: what bounds the choice.
         barred: (n,), why a member may not be given a personal offer; ``None`` for who may.
         about: further fields of the document: id, experiment, at …
+        anyway: what discounts that members have anyway mean for the offers; ``None``: they have none.
         currency: of budget and costs.
     """
 
@@ -94,6 +98,7 @@ class Making:
     currency: str | None
     personalised: bool = True
     notes: Sequence[Text] = field(default_factory=tuple)
+    anyway: Anyway | None = None
 
     def make(self, path: Path, file_format: Format, file_name: str) -> Audience:
         """Write the file and return the document.
@@ -107,10 +112,24 @@ class Making:
     # choosing -----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def each(self) -> FloatArray:
+        """(n, K), what one issued offer and its contact cost with the member if it is redeemed."""
+        if self.anyway is not None:
+            return self.anyway.each
+        return np.broadcast_to(np.array([each.each for each in self.offered]), self.scored.value.shape).copy()
+
+    @cached_property
+    def value(self) -> FloatArray:
+        """(n, K), what an offer is expected to earn; −inf where it gives the member nothing, and so is not given."""
+        if self.anyway is None:
+            return self.scored.value
+        return np.where(self.anyway.nothing, -np.inf, self.scored.value)
+
+    @cached_property
     def cost(self) -> FloatArray:
         """(n, K), what an offer takes from the budget."""
         if self.limits.basis == "liability":
-            return np.broadcast_to(np.array([each.each for each in self.offered]), self.scored.value.shape).copy()
+            return self.each
         if self.scored.expected_cost is None:
             raise InputError(
                 "budget_basis: expected needs to know how many offers are redeemed, and the recommendation's outcome "
@@ -122,7 +141,7 @@ class Making:
     def problem(self) -> Problem:
         """What is to be chosen from."""
         return Problem(
-            self.scored.value,
+            self.value,
             self.cost,
             np.array([why is None for why in self.barred], dtype=bool),
             self.limits.budget,
@@ -182,7 +201,6 @@ class Making:
         place = np.where(has, given, 0)
         arms = np.array([*(each.arm for each in self.offered), None], dtype=object)  # −1 is the last one
         offers = np.array([*(each.offer for each in self.offered), None], dtype=object)
-        each = np.array([each.each for each in self.offered])
         expected = self.scored.expected_cost
         return Rows(
             self.roster.units,
@@ -191,12 +209,12 @@ class Making:
             self._reasons(),
             np.where(has, self.scored.value[everyone, place], 0.0),
             None if expected is None else np.where(has, expected[everyone, place], 0.0),
-            np.where(has, each[place], 0.0),
+            np.where(has, self.each[everyone, place], 0.0),
             chosen.propensity,
         )
 
     def _reasons(self) -> NDArray[Any]:
-        gains = self.scored.value.max(axis=1) > 0
+        gains = self.value.max(axis=1) > 0
         reason = np.where(gains, "budget", "no_gain").astype(object)
         reason[self.chosen.offer >= 0] = "chosen"
         reason[self.chosen.explored] = "explored"
@@ -284,7 +302,7 @@ class Making:
         open_ = self.problem.open
         if not open_.any():
             return []
-        points = budget_curve(self.scored.value[open_], self.cost[open_], CURVE_POINTS, tie=self.draws.tie[open_])
+        points = budget_curve(self.value[open_], self.cost[open_], CURVE_POINTS, tie=self.draws.tie[open_])
         return [BudgetPoint(budget=_money(p.budget), predicted_gain=_money(p.value), members=p.treated) for p in points]
 
 

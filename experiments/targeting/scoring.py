@@ -7,7 +7,7 @@ that members differ, every member counts alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,20 @@ def alike(found: Recommendation, members: int) -> Scored:
     )
 
 
-def score(learned: Learned, found: Recommendation, columns: Mapping[str, NDArray[Any]]) -> Scored:
+def score(
+    learned: Learned,
+    found: Recommendation,
+    columns: Mapping[str, NDArray[Any]],
+    redemption: FloatArray | None = None,
+) -> Scored:
     """Fit a recommendation's model again and return what it expects of members.
 
     Args:
         learned: the rows that it was learned from.
         found: the recommendation.
         columns: attribute → values of the members, as ``learned.columns`` has them.
+        redemption: (n, K + 1), what a redemption costs with each member, where that differs; by default what it cost
+            in the experiment on average.
 
     Raises:
         InputError: the settings do not say which model, or the rows no longer fit it.
@@ -94,6 +101,8 @@ def score(learned: Learned, found: Recommendation, columns: Mapping[str, NDArray
         seed=int(settings.get("seed", 0)),
     )
     outcomes = scorer.model.outcomes(learned.encoder.transform(columns))
+    if redemption is not None:
+        prices = replace(prices, redemption=redemption)
     net = prices.net(outcomes)
     return Scored(
         net[:, 1:] - net[:, :1],

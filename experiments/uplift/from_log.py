@@ -7,7 +7,7 @@ counts in the report; of these only units whose window is over, because their ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ class _Priced:
     redemptions: FloatArray | None = None
     earned: FloatArray | None = None
     assumed: tuple[str, ...] = ()
+    by_level: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +181,7 @@ class _Learning:
             outcome_label=dict(metric.name),
             labels={**self._labels(), **LABELS},
             assumed=priced.assumed,
+            redemption_by_level=priced.by_level,
         )
 
     @property
@@ -274,7 +276,8 @@ class _Learning:
             values = np.array([_per(margin[rows], outcome[rows], value) for rows in by_arm])
             earned = margin - cost - contact[arm]
         if not count.any():
-            return self._as_declared(Prices(value, np.zeros(arms), np.zeros(arms), contact, values), assumed)
+            prices = Prices(value, np.zeros(arms), np.zeros(arms), contact, values)
+            return self._as_declared(prices, assumed, self._levels(kept), arm)
         price, share = np.zeros(arms), np.zeros(arms)
         for place in range(1, arms):
             redeemed, brought = float(count[by_arm[place]].sum()), float(outcome[by_arm[place]].sum())
@@ -283,15 +286,54 @@ class _Learning:
                 share[place] = redeemed / brought
         safe = np.where(price > 0, price, 1.0)
         used = np.where(price[arm] > 0, cost / safe[arm], 0.0) + 0.0
-        return _Priced(Prices(value, price, share, contact, values), used, earned, tuple(assumed))
+        by_level = self._by_level(self._levels(kept), arm, cost, count, price)
+        return _Priced(Prices(value, price, share, contact, values), used, earned, tuple(assumed), by_level)
 
-    def _as_declared(self, prices: Prices, assumed: Sequence[str]) -> _Priced:
+    def _levels(self, kept: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+        """Return the level by which each unit has a discount anyway, empty where it has none."""
+        standing = self.reading.declared.standing
+        if standing is None:
+            return None
+        frozen = kept[f"frozen:{standing.attribute}"]
+        return np.array([level if level in standing.discounts else "" for level in frozen], dtype=object)
+
+    def _by_level(
+        self,
+        levels: NDArray[Any] | None,
+        arm: NDArray[np.intp],
+        cost: FloatArray,
+        count: FloatArray,
+        price: FloatArray,
+    ) -> dict[str, FloatArray]:
+        """Return what a redemption cost by level; where a level redeemed nothing, what the arm's did on average."""
+        if levels is None:
+            return {}
+        found = {}
+        for level in sorted(set(levels)):
+            found[level] = price.copy()
+            for place in range(1, len(price)):
+                rows = (levels == level) & (arm == place)
+                if count[rows].sum() > 0:
+                    found[level][place] = float(cost[rows].sum()) / float(count[rows].sum())
+        return found
+
+    def _as_declared(
+        self, prices: Prices, assumed: Sequence[str], levels: NDArray[Any] | None, arm: NDArray[np.intp]
+    ) -> _Priced:
         """Return prices where nobody reports redemptions: every outcome under an offer redeems it."""
-        cost = [self.reading.outcome.declared_cost(arm, prices.value) for arm in self.reading.arms]
-        price = np.array(cost, dtype=np.float64)
+        outcome, arms = self.reading.outcome, self.reading.arms
+        by_level: dict[str, FloatArray] = {}
+        price = np.array([outcome.declared_cost(key, prices.value) for key in arms], dtype=np.float64)
+        if levels is not None:
+            for level in sorted(set(levels)):
+                by_level[level] = np.array([outcome.declared_cost(key, prices.value, level) for key in arms])
+            for place in range(1, len(arms)):
+                own = levels[arm == place]
+                price[place] = float(np.mean([by_level[level][place] for level in own])) if len(own) else price[place]
         given = ("every_buyer_redeems",) if price.any() else ()
         redeemed = (price > 0).astype(np.float64)
-        return _Priced(replace(prices, redemption=price, redeemed=redeemed), None, None, (*assumed, *given))
+        priced = replace(prices, redemption=price, redeemed=redeemed)
+        return _Priced(priced, None, None, (*assumed, *given), by_level)
 
     def _propensity(self, logged: FloatArray, arm: NDArray[np.intp]) -> FloatArray:
         """Return (n, K + 1): the split; where the log says otherwise of the arm given, that, and the others scaled."""

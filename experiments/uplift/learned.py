@@ -68,6 +68,9 @@ class Learned:
     outcome_label: Text = field(default_factory=dict)
     labels: Mapping[str, Text] = field(default_factory=dict)
     """Attribute → its name for people."""
+    redemption_by_level: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Level by which units have a discount anyway (``""``: none) → (K + 1,), what a redemption of each arm's offer
+    costs with them; empty where units have no such discount."""
     assumed: tuple[str, ...] = ()
     """What prices rest on beside measured figures: ``every_buyer_redeems`` | ``given_share`` | ``given_value``."""
 

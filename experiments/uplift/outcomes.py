@@ -58,14 +58,16 @@ class Outcome:
         margin = replace(margin, start_us=start, end_us=end)
         return own, margin, replace(margin, column="cost", number=None, margin_rate="0"), counted
 
-    def declared_cost(self, arm: str, value: float) -> float:
+    def declared_cost(self, arm: str, value: float, level: str | None = None) -> float:
         """Return what a redemption of an arm's offer costs by its definition, on the smallest order that may use it.
 
         Args:
             arm: the variant.
             value: of an outcome, for offers whose cost depends on the order, in major units.
+            level: by which the unit has a discount anyway; the cost is what lies beyond it.
         """
         from experiments.definitions.pricing import Order, PricedOffer
+        from experiments.definitions.standing import extra_cost_minor
 
         key = self.declared.record.definition.variant(arm).offer
         offer = self.declared.offers.get(key or "")
@@ -75,7 +77,9 @@ class Outcome:
         priced = PricedOffer(offer, self.declared.currency)
         nth = offer.stamps_needed or offer.referrals_needed or 1
         amount = max(round(value * unit), priced.minor("minimum_spend") or 0)
-        return priced.cost_minor(Order(amount, nth=nth)) / unit
+        standing = self.declared.standing
+        anyway = None if standing is None else standing.priced(level, self.declared.currency)
+        return extra_cost_minor(priced, anyway, Order(amount, nth=nth)) / unit
 
 
 def outcome_of(declared: Declared, key: str | None) -> Outcome:

@@ -26,7 +26,7 @@ class Prices:
     value: float
     """Of an outcome of 1, before the offer's cost; 1.0 where outcomes are money already."""
     redemption: FloatArray
-    """(K + 1,): cost of one redemption of each arm's offer."""
+    """(K + 1,): cost of one redemption of each arm's offer; `net` and `expected_cost` also take (n, K + 1)."""
     redeemed: FloatArray
     """(K + 1,): expected redemptions for an outcome of 1 under the arm; 1: every buyer redeems."""
     contact: FloatArray

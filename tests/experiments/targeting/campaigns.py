@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,15 @@ def gains(tier: str, age: float) -> tuple[float, float, float]:
     return 0.10, 0.10 + (0.25 if tier == "gold" else 0.0), 0.10 + (0.45 if age > 50 else 0.0)
 
 
-def campaign(store: Store, members: int = 3_000, *, seed: int = 3, evidence: bool = True) -> Recommendation:
+def campaign(
+    store: Store,
+    members: int = 3_000,
+    *,
+    seed: int = 3,
+    evidence: bool = True,
+    offers: Sequence[Mapping[str, Any]] = OFFERS,
+    **project: Any,
+) -> Recommendation:
     """Define, launch, log and end an experiment, store its members, and keep the recommendation from it."""
     definition = experiment(
         {"primary": ["buyers"], "secondary": ["profit"], "guardrails": [{"metric": "quit", "margin": "100%"}]},
@@ -59,8 +68,8 @@ def campaign(store: Store, members: int = 3_000, *, seed: int = 3, evidence: boo
         planned_units=members,
     )
     define(
-        store, *OFFERS, *METRICS, {"kind": "holdout", "key": "global", "name": "Global", "share": "5%"},
-        definition, project=PROJECT,
+        store, *offers, *METRICS, {"kind": "holdout", "key": "global", "name": "Global", "share": "5%"},
+        definition, project=PROJECT | project,
     )  # fmt: skip
     walk(store, "winback", "review", "testing", "running", now=START_US)
     rng = np.random.default_rng(seed)
