@@ -115,6 +115,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
             listing.rows,
             listing.report,
             load_plan=listing.plan,
+            load_cautions=listing.cautions,
             load_standing=lambda key: recommendation_pages.standing_of(
                 services, key, may_change=bool(account().keys_url)
             ),
