@@ -38,6 +38,7 @@ from api.security.door import Caller
 from api.services import Services
 from api.web import (
     api_page,
+    audience_pages,
     key_pages,
     member_pages,
     policy_pages,
@@ -126,6 +127,7 @@ def create_app(node: Node | None = None, settings: Settings | None = None) -> AP
         key_pages.create_blueprint(services, listing.site, account),
         policy_pages.create_blueprint(services, report_service, listing.site, account),
         recommendation_pages.create_blueprint(services, listing.site, account),
+        audience_pages.create_blueprint(services, listing.site, account),
         session_pages.create_blueprint(services, listing.site, account),
         member_pages.create_blueprint(services, listing.site, account),
         programme_pages.create_blueprint(services, listing.site, account),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -10,16 +12,19 @@ from werkzeug.wrappers import Response as BaseResponse
 from api.errors import Problem
 from api.management.calling import actor
 from api.services import Services
-from api.web.language import Language
+from api.web import audience_pages
+from api.web.language import Language, language
 from api.web.pages import render
 from api.web.recommendation_view import Standing as Shown
 from api.web.session_pages import Standing, render_refusal, standing
-from api.web.standing import remember_choices
+from api.web.standing import asked_language, remember_choices
 from api.web.views import Account, Site
 from experiments.definitions.errors import DefinitionError
 from experiments.errors import InputError
 from experiments.keeping.heads import StaleVersionError, UnknownKeyError
 from experiments.keeping.records import ExperimentRecord
+from experiments.targeting import archive as audiences
+from experiments.targeting.document import Audience
 from experiments.uplift import archive, asking
 from experiments.uplift.document import Recommendation
 from experiments.uplift.of_experiment import not_over
@@ -53,7 +58,13 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
     @blueprint.route("/experiments/<key>/recommendation/<action>", methods=["GET", "POST"])
     def carry_on(key: str, action: str) -> BaseResponse:
         record = _record(services, key)
-        kept = archive.latest(services.store, record.key) if action in ACTIONS else None
+        audience = _audience(services, record.key)
+        number = None if audience is None else audience.recommendation
+        kept = None
+        if action in ACTIONS:
+            kept = (archive.latest if number is None else partial(archive.load, number=number))(
+                services.store, record.key
+            )
         if kept is None or not kept.document.causal or (action == "segment" and kept.document.rule is None):
             abort(404)
         here = standing(site, account)
@@ -61,7 +72,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
             return _page(here, kept.document, key, action, f"{key}-{'target' if action == 'segment' else 'policy'}")
         wished = request.form.get("key", "").strip()[:MOST_KEY]
         try:
-            target = _carry_out(services, kept.document, action, wished)
+            target = _carry_out(services, kept.document, action, wished, audience)
         except (InputError, DefinitionError, StaleVersionError) as error:
             return _page(here, kept.document, key, action, wished, str(error), 409)
         services.definitions_changed()
@@ -103,7 +114,21 @@ def standing_of(services: Services, key: str, *, may_change: bool) -> Shown | No
         possible=possible,
         url=url_for(f"{NAME}.recommend", key=key),
         may_change=may_change,
+        **_audiences(services, key, None if kept is None else kept.document, may_change=may_change),
     )
+
+
+def _audiences(services: Services, key: str, found: Recommendation | None, *, may_change: bool) -> dict[str, Any]:
+    """Return what the section says of audiences: the latest ones, and for who may make one the form."""
+    if found is None or not found.causal:
+        return {}
+    words = language(asked_language())
+    zone = services.repository().project().time_zone
+    return {
+        "audiences_url": url_for(f"{audience_pages.NAME}.audiences", key=key),
+        "form": audience_pages.form_of(key, found, words) if may_change else None,
+        "audiences": audience_pages.lines_of(audience_pages.recent(services, key), found, words, zone),
+    }
 
 
 def _record(services: Services, key: str) -> ExperimentRecord:
@@ -113,7 +138,18 @@ def _record(services: Services, key: str) -> ExperimentRecord:
         abort(404)
 
 
-def _carry_out(services: Services, document: Recommendation, action: str, key: str) -> str:
+def _audience(services: Services, key: str) -> Audience | None:
+    """Return the audience that the address names, whose recommendation is meant; ``None`` where it names none."""
+    identity = request.args.get("audience", "")
+    if not identity:
+        return None
+    found = None if "\x00" in identity else audiences.find(services.store, identity)
+    if found is None or found.experiment != key:
+        abort(404)
+    return found
+
+
+def _carry_out(services: Services, document: Recommendation, action: str, key: str, audience: Audience | None) -> str:
     """Save the segment, or make the draft; return where to go then."""
     repository = services.repository()
     if action == "segment":
@@ -123,7 +159,7 @@ def _carry_out(services: Services, document: Recommendation, action: str, key: s
         return url_for("web.experiment", key=document.experiment) + "#wh"
     from experiments.targeting import draft
 
-    return url_for("web.experiment", key=draft.create(repository, document, key, actor()).key)
+    return url_for("web.experiment", key=draft.create(repository, document, key, actor(), audience=audience).key)
 
 
 def _page(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from api.web.audience_form import FormView
+from api.web.audience_view import AudienceLine
 from api.web.charts.markup import Chart
 from api.web.charts.profit import ProfitLook, ProfitPoint, profit_curve
 from api.web.language import Language, language, unbroken
@@ -34,6 +36,12 @@ class Standing:
     url: str = ""
     """Where forms about it go."""
     may_change: bool = False
+    audiences_url: str = ""
+    """Where audiences are made and listed."""
+    form: FormView | None = None
+    """Has an audience made; ``None`` where nobody may, or nothing can be."""
+    audiences: tuple[AudienceLine, ...] = ()
+    """The latest ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,13 @@ def find(store: Store, identity: str) -> Audience | None:
     return None if text is None else msgspec.json.decode(text, type=Audience)
 
 
+def made_at(store: Store, identity: str) -> int | None:
+    """Return when an audience was made, microseconds since 1970 UTC; ``None`` where there is none of this id."""
+    with store.read() as connection:
+        at = connection.execute(sa.select(audiences.c.created_at).where(audiences.c.id == identity)).scalar()
+    return None if at is None else int(at)
+
+
 def one(store: Store, identity: str) -> Audience:
     """Return an audience.
 

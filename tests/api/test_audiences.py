@@ -21,6 +21,7 @@ from api.app import create_app
 from api.cli import cli
 from experiments.jobs import queue
 from experiments.jobs.handlers import load
+from experiments.security import keys
 from experiments.settings import Settings
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
@@ -176,3 +177,106 @@ def test_a_list_that_cannot_be_used_fails_in_words(client: FlaskClient, shop: St
         worked(shop)
     digest = hashlib.sha256(b"unit\nx-1\nx-2\n").hexdigest()
     assert queue.get(shop, asked.json["job"]).params["sha256"] == digest
+
+
+# the pages ------------------------------------------------------------------------------------------------------------
+
+PAGES = "/experiments/winback/audiences"
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+def filled(**more: Any) -> dict[str, Any]:
+    return {"who": "everyone", "budget": "", "basis": "liability", "explore": "0", **more}
+
+
+def test_somebody_makes_an_audience_of_a_list_without_a_command_line(client: FlaskClient, shop: Store) -> None:
+    page = client.get(f"{PAGES}?lang=en").text
+    assert "Make an audience" in page
+    assert "None was made yet." in page
+    sent = (io.BytesIO(lines().encode("gb18030")), "lists/四月.csv")
+    form = filled(who="list", list=sent, budget="0,300", explore="0.1", **{"stock-b": "9"})
+    asked = client.post(PAGES, data=form, headers=OURS)
+    assert asked.status_code == 303, asked.text
+    address = asked.headers["Location"]
+    assert "In the queue" in client.get(f"{address}?lang=en").text
+    assert 'hx-trigger="every 2s"' in client.get(address).text
+    assert address in client.get(PAGES).text
+    made = worked(shop)
+    assert (made.list_name, made.budget, made.explore, made.arms[1].stock) == ("四月.csv", 300.0, 0.1, 9)
+    # The same form again is the same audience.
+    again = {**form, "list": (io.BytesIO(lines().encode("gb18030")), "other.csv")}
+    assert client.post(PAGES, data=again, headers=OURS).headers["Location"] == address
+    for lang, words in (
+        ("en", ("Evidence that members respond differently", "What another budget would earn", "View as table")),
+        ("zh-CN", ("有证据表明会员反应不同", "其他预算能赚多少", "查看数据表")),
+    ):
+        page = client.get(f"{address}?lang={lang}").text
+        for part in (*words, made.sentence[lang][:20], made.sha256, "四月.csv", 'role="img"', made.warnings[-1][lang]):
+            assert part in page, part
+        assert "hx-trigger" not in page.partition("<main")[2]
+        assert f"/v1/experiments/winback/audiences/{made.id}/file" in page
+        assert client.get(f"{PAGES}?lang={lang}").text.count(address) == 1
+
+
+def test_the_test_of_an_audience_is_drafted_from_its_page(client: FlaskClient, shop: Store) -> None:
+    client.post(PAGES, data=filled(budget="500"), headers=OURS)
+    made = worked(shop)
+    assert made.list_name is None
+    page = client.get(f"{PAGES}/{made.id}").text
+    onward = f"/experiments/winback/recommendation/draft?audience={made.id}"
+    assert onward in page
+    assert f'action="{onward}"' in client.get(onward).text
+    drafted = client.post(onward, data={"key": "winback-test"}, headers=OURS)
+    assert drafted.headers["Location"] == "/experiments/winback-test"
+    assert f"{made.treated:,}" in str(client.get("/v1/experiments/winback-test").json["definition"]["description"])
+    assert client.post(f"{onward}x", data={"key": "other"}, headers=OURS).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("form", "words", "field"),
+    [
+        ({"budget": "much"}, "The budget is no amount", "budget"),
+        ({"stock-a": "1.5"}, "a whole number", "stock-a"),
+        ({"explore": "0.01"}, "from the list", "explore"),
+        ({"basis": "luck"}, "how offers count", "basis"),
+        ({"who": "list"}, "Choose the file", "list"),
+        ({"who": "list", "list": (io.BytesIO(b""), "empty.csv")}, "The file is empty", "list"),
+        (
+            {"who": "list", "unit_column": "a\x07", "list": (io.BytesIO(b"unit\nx\n"), "a.csv")},
+            "no name",
+            "unit_column",
+        ),
+    ],
+)
+def test_a_form_that_cannot_be_taken_comes_back_as_it_was_filled_in(
+    client: FlaskClient, shop: Store, form: dict[str, Any], words: str, field: str
+) -> None:
+    reply = client.post(f"{PAGES}?lang=en", data=filled(**{"budget": "77", **form}), headers=OURS)
+    assert reply.status_code == 422
+    assert words in reply.text
+    assert f'name="{field}"' in reply.text
+    assert form.get("budget", "77") in reply.text
+    assert queue.listed(shop, kind="target") == []
+
+
+def test_only_pages_of_ours_and_who_may_manage_make_audiences(client: FlaskClient, shop: Store) -> None:
+    assert client.post(PAGES, data=filled(), headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    reader = keys.create(shop, "reader", ("report",), actor="test").text
+    client.post("/sign-in", data={"key": reader, "next": "/"}, headers=OURS)
+    assert "Make an audience" not in client.get(f"{PAGES}?lang=en").text
+    assert client.post(PAGES, data=filled(), headers=OURS).status_code == 403
+    assert queue.listed(shop, kind="target") == []
+
+
+def test_what_is_not_there_is_not_found_and_what_failed_says_why(client: FlaskClient, shop: Store) -> None:
+    for address in (f"{PAGES}/nope", f"{PAGES}/a%00b", "/experiments/nope/audiences"):
+        assert client.get(address).status_code == 404
+    sent = (io.BytesIO(b"unit\nx-1\n"), "bare.csv")
+    address = client.post(PAGES, data=filled(who="list", list=sent), headers=OURS).headers["Location"]
+    claimed = queue.claim(shop, "worker", ["target"])
+    assert claimed is not None
+    queue.fail(shop, claimed, "bare.csv: no column of tiers", again=False)
+    page = client.get(f"{address}?lang=en").text
+    assert "It could not be made" in page
+    assert "no column of tiers" in page
+    assert "hx-trigger" not in page.partition("<main")[2]
