@@ -48,6 +48,7 @@ def _several(section: str, name: str, field: str, metavar: str, text: str) -> Ca
 
 
 VARIANTS, OUTCOMES, PRECISION = "Variants and units", "What is compared", "Sharper and fairer"
+MONEY = "Did the offer pay"
 INFERENCES, DESIGNS, SUMMARIES = "What intervals and p mean", "Designs", "Files of summary statistics"
 
 OPTIONS = (
@@ -67,6 +68,21 @@ OPTIONS = (
     _several(OUTCOMES, "--decrease", "decreases", "METRIC", "A metric of which less is better."),
     _several(OUTCOMES, "--winsorise", "winsorised", "METRIC=0.99", "Larger values count as this quantile."),
     _several(OUTCOMES, "--breakdown", "breakdowns", "COL", "Effects within each value of a column."),
+    _option(MONEY, "--margin", metavar="COL", help="What a unit's orders earned, before the offer's cost."),
+    _option(MONEY, "--margin-rate", type=float, metavar="0.4", help="In its place: a share of --order-value."),
+    _option(MONEY, "--value", type=float, metavar="60", help="In its place: what one of --orders earns."),
+    _option(MONEY, "--profit", metavar="COL", help="In its place: what is left after the offer's cost."),
+    _option(MONEY, "--orders", metavar="COL", help="How often a unit ordered; 0 and 1 will do."),
+    _option(MONEY, "--order-value", metavar="COL", help="What a unit's orders were worth."),
+    _option(
+        MONEY,
+        "--redeemed",
+        metavar="COL|0.9",
+        help="Column of redemptions, or how many an order brings; every order redeems by default.",
+    ),
+    _several(MONEY, "--redemption-cost", "redemption_cost", "[VARIANT=]30|COL", "Of one redemption, or of a unit's."),
+    _several(MONEY, "--contact-cost", "contact_cost", "[VARIANT=]0.1|COL", "Of sending it to one."),
+    _option(MONEY, "--currency", metavar="CNY", help="In which amounts are shown."),
     _several(PRECISION, "--covariate", "covariates", "COL", "Column from before the test (CUPED)."),
     _option(PRECISION, "--adjust", "adjustment", type=click.Choice(ADJUSTMENT), help="What covariates do: CUPED."),
     _several(PRECISION, "--strata", "strata", "COL", "Post-stratify over a column known before; repeatable."),

@@ -11,6 +11,9 @@ from experiments.sources.columns import ratio_columns
 from experiments.sources.file import ROW, FileTable
 from experiments.sources.layout import unique_names
 
+LARGEST_SHARE = 1_000.0
+"""Redemptions an order."""
+
 
 @dataclass(frozen=True)
 class Survival:
@@ -21,6 +24,17 @@ class Survival:
     event: str
     horizon: float | None
     """Days; found from the data by default."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an offer costs, as it is asked for."""
+
+    variant: str | None
+    """``None``: every variant's but control's."""
+    amount: float
+    column: str | None = None
+    """In place of an amount."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,18 @@ class Columns:
     strata: tuple[str, ...]
     factors: dict[str, tuple[str, str | None]]
     """Name in the file → column, and the base that was named."""
+    money: dict[str, str] = field(default_factory=dict)
+    """What a column says of the money (the option's name) → column."""
+    redeemed_share: float | None = None
+    redemption_cost: tuple[Cost, ...] = ()
+    contact_cost: tuple[Cost, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
     """Name in the table of rows → column."""
+
+    @property
+    def money_columns(self) -> list[str]:
+        """Every column with money, each once."""
+        return list(dict.fromkeys(self.money.values()))
 
     @property
     def outcomes(self) -> list[str]:
@@ -53,7 +77,8 @@ class Columns:
         pairs = [column for pair in self.ratios.values() for column in pair]
         times = [column for s in self.survivals.values() for column in (s.days, s.event)]
         single = [*self.metrics.values(), *pairs, *(c for c, _ in self.quantiles.values())]
-        return list(dict.fromkeys([*single, *times, *self.ranks.values(), *self.bootstraps.values()]))
+        drawn = [*self.ranks.values(), *self.bootstraps.values()]
+        return list(dict.fromkeys([*single, *times, *drawn, *self.money_columns]))
 
     @property
     def numbers(self) -> list[str]:
@@ -79,7 +104,27 @@ def find_columns(file: FileTable, options: AnalyzeOptions) -> Columns:
             ratios[text] = pair
     named = {"cluster": options.cluster, "wave": options.wave, "place": options.place}
     named |= {"period": options.period, "entered": options.entered}
+    money = {role: getattr(options, role) for role in ("profit", "margin", "order_value", "orders")}
+    money = {role: file.require(name) for role, name in money.items() if name is not None}
+    share = None
+    if options.redeemed is not None:
+        share = None if known(file, options.redeemed) else _number(options.redeemed)
+        if share is None:
+            money["redeemed"] = file.require(options.redeemed)
+        elif not 0 <= share <= LARGEST_SHARE:
+            raise InputError(
+                f"--redeemed {options.redeemed}: give a column, or how many redemptions an order brings (0.9)"
+            )
+    redemption = tuple(_cost(file, "redemption_cost", text) for text in options.redemption_cost)
+    contact = tuple(_cost(file, "contact_cost", text) for text in options.contact_cost)
+    for role, costs in (("redemption_cost", redemption), ("contact_cost", contact)):
+        for column in [cost.column for cost in costs if cost.column is not None]:
+            money[role] = column
     found = Columns(
+        money=money,
+        redeemed_share=share,
+        redemption_cost=redemption,
+        contact_cost=contact,
         variant=one(options.variant),
         unit=one(options.unit),
         metrics={name: file.require(name) for name in options.metrics},
@@ -218,6 +263,20 @@ def _factor(file: FileTable, text: str) -> tuple[str, tuple[str, str | None]]:
     if not equals or not name:
         return text, (file.require(text), None)
     return name, (file.require(name), base)
+
+
+def _cost(file: FileTable, role: str, text: str) -> Cost:
+    """Read ``30``, ``VARIANT=30`` or the name of a column."""
+    if known(file, text):
+        return Cost(None, 0.0, file.require(text))
+    variant, equals, amount = text.rpartition("=")
+    number = _number(amount)
+    if number is None:
+        option = f"--{role.replace('_', '-')}"
+        if not equals:
+            return Cost(None, 0.0, file.require(text))
+        raise InputError(f"{option} {text!r}: give an amount of 0 or more, such as 30, or for one variant a=30")
+    return Cost(variant.strip() if equals else None, number)
 
 
 def _number(text: str) -> float | None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from experiments.analyze.metrics import FileTimes
+from experiments.analyze.money import FileMoney
 from experiments.analyze.options import AnalyzeOptions
 from experiments.analyze.units import MadeVariants
 from experiments.definitions.analysis import Factor
 from experiments.errors import InputError
 from experiments.measure.cells import MISSING_LEVEL, Cells, ColumnGroup, compute_cells
 from experiments.measure.clusters import MAX_CLUSTERS, Clustering, cluster_sums, clusters_of
+from experiments.measure.economics import ECONOMICS
 from experiments.measure.histograms import MOST_VALUES, Histogram, histograms
 from experiments.measure.order_statistics import values_around
 from experiments.measure.places import MAX_UNITS, PlacePeriods, places_of
@@ -21,7 +23,9 @@ from experiments.measure.survival import STEPS, EventTimes, grouped_times
 from experiments.measure.unit_rows import UnitRows
 from experiments.measure.waves import MOST_WAVES, Waves
 from experiments.report.clusters import broken_design_warning, measure_clusters, split_warning, too_many_warning
-from experiments.report.document import Factorial, PooledWaves, Reached, SurvivalCurve, Text
+from experiments.report.document import Factorial, MetricResult, Plan, PooledWaves, Reached, SurvivalCurve, Text
+from experiments.report.economics import economics_of
+from experiments.report.economics_document import Economics
 from experiments.report.factorial import factorial_of
 from experiments.report.inference import AlwaysValid, Inference
 from experiments.report.looks import Looks, latest
@@ -54,6 +58,7 @@ class FileDesign:
     times: Mapping[str, FileTimes]
     made: MadeVariants | None = None
     reached_column: str | None = None
+    money: FileMoney | None = None
     by_metric: dict[str, dict[str, EventTimes]] = field(default_factory=dict)
 
     @cached_property
@@ -265,6 +270,35 @@ class FileDesign:
         ]
         primary = [m for m in estimates if m.spec.role == "primary" and m.spec.kind != "rank"]
         return factorial_of(primary, factors, self.rows.variants, self.options.alpha)
+
+    def economics(
+        self, results: Sequence[MetricResult], plan: Plan, cells: Cells, looks: Looks | None
+    ) -> Economics | None:
+        """Return whether the offers paid for themselves, where the file tells of money.
+
+        Args:
+            results: the scorecard.
+            plan: names.
+            cells: moments of the money too.
+            looks: group sequential: the units are those of the last one, as in the scorecard.
+        """
+        money = self.money
+        if money is None:
+            return None
+        dependent = self.by_cluster or self.places is not None
+        moments = cells.totals[ECONOMICS]
+        if looks is not None and not dependent:
+            moments = latest(looks.history(cells.by_day(ECONOMICS)))
+        result = next(r for r in results if r.name == money.spec.name)
+        found = economics_of(
+            money.columns,
+            {ECONOMICS: moments},
+            result,
+            plan,
+            dependent=dependent,
+            adjusted=self.options.adjustment != "none",
+        )
+        return None if found is None else money.told(found)
 
     def warnings(self) -> list[Text]:
         """Say what the clusters do not bear."""

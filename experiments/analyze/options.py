@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
+from experiments.definitions.money import CURRENCIES
 from experiments.errors import InputError
 from stats.sequential.monitoring import LEAST_INCREMENT
 
 LEAST_ALPHA = 0.000001
 """Beyond it the tails of the normal distribution say nothing about real data."""
 LARGEST_PRIOR_SD = 10.0
+
+LARGEST_AMOUNT = 1e12
 
 Inference = Literal["fixed", "group_sequential", "always_valid", "bayesian"]
 Multiplicity = Literal["holm", "hochberg", "benjamini_hochberg", "dunnett", "none"]
@@ -81,6 +85,31 @@ class AnalyzeOptions:
     place: str | None = None
     """Switchback: column with the place; one row for each place and period."""
     period: str | None = None
+    profit: str | None = None
+    """Column with what a unit earned less what its offer cost. Any of the next three says it too."""
+    margin: str | None = None
+    """Column with what a unit's orders earned before the offer's cost."""
+    margin_rate: float | None = None
+    """Share of ``order_value`` that is margin."""
+    value: float | None = None
+    """What one order earns, in major units."""
+    order_value: str | None = None
+    """Column with what a unit's orders were worth."""
+    orders: str | None = None
+    """Column with how often a unit ordered."""
+    redeemed: str | None = None
+    """Column with how often a unit redeemed, or how many redemptions an order brings (``0.9``)."""
+    redemption_cost: Sequence[str] = ()
+    """``30`` for one redemption, ``a=30`` of one variant's offer, or a column with what a unit's redemptions cost."""
+    contact_cost: Sequence[str] = ()
+    """As ``redemption_cost``, of sending the offer to one unit."""
+    currency: str | None = None
+    """In which amounts are shown."""
+
+    @property
+    def tells_money(self) -> bool:
+        """Whether it is said what a unit earned."""
+        return any(given is not None for given in (self.profit, self.margin, self.margin_rate, self.value))
 
     @property
     def switchback(self) -> bool:
@@ -96,11 +125,12 @@ def check_options(options: AnalyzeOptions) -> None:
     """
     if not LEAST_ALPHA <= options.alpha < 0.5:
         raise InputError(f"--alpha {options.alpha:g}: give a number from {LEAST_ALPHA:f} to 0.5, such as 0.05")
+    _check_money(options)
     outcomes = (options.metrics, options.ratios, options.quantiles, options.survivals)
-    if not any((*outcomes, options.ranks, options.bootstraps)):
+    if not any((*outcomes, options.ranks, options.bootstraps, options.tells_money)):
         raise InputError(
             "nothing to measure: give at least one --metric COLUMN or --ratio NUMERATOR/DENOMINATOR "
-            "(or --quantile, --survival, --rank, --bootstrap)"
+            "(or --quantile, --survival, --rank, --bootstrap, --margin)"
         )
     _check_variants(options)
     _check_inference(options)
@@ -118,6 +148,53 @@ def _check_variants(options: AnalyzeOptions) -> None:
     if not options.factors and not (options.variant and options.control):
         missing = "--variant COLUMN" if not options.variant else "--control NAME"
         raise InputError(f"no variants to compare: give {missing} (or --factor COLUMN for a factorial design)")
+
+
+def _check_money(options: AnalyzeOptions) -> None:
+    """Refuse what cannot be told about money, or not together.
+
+    Raises:
+        InputError: in one line that says what to do.
+    """
+    sources: dict[str, object] = {
+        "--profit": options.profit,
+        "--margin": options.margin,
+        "--margin-rate": options.margin_rate,
+    }
+    sources["--value"] = options.value
+    given = [name for name, found in sources.items() if found is not None]
+    others: dict[str, object] = {
+        "--orders": options.orders,
+        "--order-value": options.order_value,
+        "--redeemed": options.redeemed,
+    }
+    others |= {"--redemption-cost": options.redemption_cost, "--contact-cost": options.contact_cost}
+    if not given:
+        first = next((name for name, found in others.items() if found), None)
+        if first is not None:
+            raise InputError(
+                f"{first} is about what offers earned: say what a unit earned with --margin COLUMN "
+                "(or --profit COLUMN, --margin-rate 0.4 with --order-value COLUMN, or --value 60 with --orders COLUMN)"
+            )
+        return
+    if "profit" in (*options.metrics, *options.ratios):
+        raise InputError(f"'profit' is a --metric and what {given[0]} makes: leave --metric profit out")
+    if options.currency is not None and options.currency not in CURRENCIES:
+        raise InputError(f"--currency {options.currency}: give an ISO 4217 code, such as CNY")
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} both say what a unit earned: leave one out")
+    if options.margin_rate is not None and options.order_value is None:
+        raise InputError("--margin-rate is a share of what orders were worth: name that column with --order-value")
+    if options.value is not None and options.orders is None:
+        raise InputError("--value is what one order earns: name the column with how often a unit ordered with --orders")
+    if options.profit is not None and options.orders is None and options.order_value is None:
+        raise InputError("--profit does not say who bought: name --orders COLUMN or --order-value COLUMN too")
+    if options.margin_rate is not None and not 0 < options.margin_rate <= 1:
+        raise InputError(
+            f"--margin-rate {options.margin_rate:g}: give the share of the price that is margin, such as 0.4"
+        )
+    if options.value is not None and not (isfinite(options.value) and 0 < options.value <= LARGEST_AMOUNT):
+        raise InputError(f"--value {options.value:g}: give the margin of one order, such as 60")
 
 
 def _check_inference(options: AnalyzeOptions) -> None:

@@ -14,6 +14,7 @@ from experiments.analyze.columns import Columns, find_columns
 from experiments.analyze.looking import file_curves, file_inference, file_looks
 from experiments.analyze.measured import FileDesign
 from experiments.analyze.metrics import file_metrics
+from experiments.analyze.money import file_money
 from experiments.analyze.options import AnalyzeOptions, check_options, prior_sd_of
 from experiments.analyze.units import (
     KeptRows,
@@ -30,6 +31,7 @@ from experiments.errors import InputError
 from experiments.intended import split_weights
 from experiments.measure.cells import Cells, ColumnGroup, compute_cells
 from experiments.measure.clusters import clusters_by_variant
+from experiments.measure.economics import ECONOMICS
 from experiments.measure.experiment import MAX_STRATA
 from experiments.measure.scan import scan_columns
 from experiments.measure.unit_rows import UnitRows
@@ -52,6 +54,7 @@ from experiments.report.inference import Inference
 from experiments.report.inputs import Prior
 from experiments.report.looks import Looks
 from experiments.report.measured import Measured, MetricSpec
+from experiments.report.method_words import MONEY
 from experiments.report.plan import prior_text
 from experiments.report.sequential import sequential_tests, with_stopped
 from experiments.report.words import file_summary, file_warnings, unreadable_reason
@@ -103,7 +106,11 @@ def _analyze(file: FileTable, options: AnalyzeOptions) -> Report:
     check_values(file, scans, columns.covariates)
     rows, scans, covariates = with_missing_indicators(units.table, scans, columns.covariates)
     metrics = file_metrics(file, rows, scans, columns, options, covariates, variant)
-    rows = metrics.table
+    rows, scans, simple = metrics.table, metrics.scans, metrics.simple
+    money = None
+    if options.tells_money:
+        money = file_money(file, rows, scans, columns, options, covariates, variant, variants)
+        rows, scans, simple = money.table, money.scans, [*simple, money.spec]
     day = stratum = None
     if "entered" in columns.levels:
         rows, day = with_days(file, rows, options.entered or "", columns.levels["entered"])
@@ -112,20 +119,22 @@ def _analyze(file: FileTable, options: AnalyzeOptions) -> Report:
         strata = int(fetch_one(rows[stratum].nunique()))
         if strata > MAX_STRATA:
             raise InputError(f"{file.path}: --strata has {strata:,} combinations of levels (at most {MAX_STRATA})")
-    unit_rows = UnitRows(rows, metrics.scans, tuple(variants), variant, ROW)
+    unit_rows = UnitRows(rows, scans, tuple(variants), variant, ROW)
     design = FileDesign(
         file.path,
         options,
         unit_rows,
         columns.levels,
-        metrics.simple,
+        simple,
         metrics.from_rows,
         metrics.times,
         made,
         columns.reached,
+        money,
     )
     design.check()
-    cells, segments = _cells(file, unit_rows, columns, metrics.simple, stratum, day, sequential=options.looks is None)
+    groups = [ColumnGroup(s.name, s.columns) for s in simple] + ([] if money is None else [money.group])
+    cells, segments = _cells(file, unit_rows, columns, groups, stratum, day, sequential=options.looks is None)
     return _Building(file.path, options, design, weights, units, cells, tuple(segments), stratum is not None).report()
 
 
@@ -133,14 +142,13 @@ def _cells(
     file: FileTable,
     rows: UnitRows,
     columns: Columns,
-    specs: Sequence[MetricSpec],
+    groups: Sequence[ColumnGroup],
     stratum: str | None,
     day: str | None,
     *,
     sequential: bool,
 ) -> tuple[Cells, list[tuple[str, Cells]]]:
     """Return the moments of all units, and by the levels of each breakdown."""
-    groups = [ColumnGroup(s.name, s.columns) for s in specs]
 
     def cells_of(level: str | None, by: str | None) -> Cells:
         return compute_cells(
@@ -181,6 +189,7 @@ class _Building:
         estimates = design.estimates(self.cells, inference, looks, stratified=self.stratified)
         metrics = self._scorecard(estimates, srm, looks)
         plan = self._plan(inference, looks)
+        economics = design.economics(metrics, plan, self.cells, looks)
         pooled, outside = design.pooled()
         analysed = sum(units.counts.values())
         past = looks.planned if looks is not None and looks.past_plan else None
@@ -209,14 +218,19 @@ class _Building:
             reached=design.reached(),
             pooled=pooled,
             factorial=design.factorial(estimates),
+            economics=economics,
             warnings=[
                 *file_warnings(metrics, units.no_variant, units.no_unit),
                 *design.warnings(),
                 *file_specific_warnings(outside, past, 0 if looks is None else looks.matured),
             ],
-            methods=methods_of(metrics, plan, options, by_cluster=design.by_cluster),
+            methods=[
+                *methods_of(metrics, plan, options, by_cluster=design.by_cluster),
+                *([] if economics is None else [MONEY]),
+            ],
             software=software(),
-            moments=[self._moments(s) for s in design.simple],
+            moments=[self._moments(s.name, s.columns) for s in design.simple]
+            + ([] if design.money is None else [self._moments(ECONOMICS, design.money.group.columns, "beside:")]),
         )
         return sealed(report)
 
@@ -311,6 +325,7 @@ class _Building:
                 )
                 for v in self.variants
             ],
+            currency=options.currency,
             planned_units=options.planned_units,
         )
 
@@ -321,14 +336,14 @@ class _Building:
             return "factorial"
         return "clusters" if self.design.by_cluster else "units"
 
-    def _moments(self, spec: MetricSpec) -> dict[str, Any]:
-        cut = {c: self.design.rows.scans[c].upper for c in spec.columns}
+    def _moments(self, group: str, columns: Sequence[str], prefix: str = "") -> dict[str, Any]:
+        cut = {c: self.design.rows.scans[c].upper for c in columns}
         above = {c: upper for c, upper in cut.items() if upper is not None}
         return {
-            "group": spec.name,
+            "group": prefix + group,
             "variants": list(self.variants),
             **({"winsorised_above": above} if above else {}),
-            **self.cells.totals[spec.name].to_dict(),
+            **self.cells.totals[group].to_dict(),
         }
 
 

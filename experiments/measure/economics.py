@@ -62,6 +62,14 @@ class Beside:
         )
 
     @property
+    def days_after(self) -> tuple[float, float] | None:
+        """From when to when an equally long time after the window is."""
+        if self.profit is None:
+            return None
+        part = _window(self.profit)
+        return part.end_us / DAY_US, (2 * part.end_us - part.start_us) / DAY_US
+
+    @property
     def half_days(self) -> int:
         """Days of half the window that is cut."""
         return 0 if self.halved is None else _half_days(self.halved)

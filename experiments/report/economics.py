@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments.measure.days import DAY_US
-from experiments.measure.economics import AFTER, ECONOMICS, Beside
+from experiments.measure.economics import AFTER, ECONOMICS
 from experiments.report.document import Comparison, MetricResult, Plan
 from experiments.report.economics_document import AfterWindow, Economics, Figure, OfferEconomics, Paid
 from experiments.report.economics_words import notes_of, sentences_of
 from stats.arrays import FloatArray, number
+from stats.economics.columns import Columns
 from stats.economics.figures import Figure as Computed
 from stats.economics.pull_forward import PulledForward, pulled_forward
 from stats.economics.returns import Z_95, Returns, offer_returns
@@ -23,37 +23,44 @@ HANGING_TOGETHER = "units hang together: no interval is given"
 
 
 def economics_of(
-    beside: Beside,
+    columns: Columns | None,
     moments: Mapping[str, Moments],
     result: MetricResult,
     plan: Plan,
     *,
+    days: tuple[float, float] | None = None,
     dependent: bool = False,
     adjusted: bool = True,
 ) -> Economics | None:
     """Return what the offers brought and cost; ``None`` before anybody is in.
 
     Args:
-        beside: what was measured beside the metrics.
-        moments: of it, control first.
+        columns: names of the columns with the money.
+        moments: of it, control first; of the time after the window too, where that was measured.
         result: the profit metric's place in the scorecard.
         plan: names and offers.
+        days: from when to when the time after the window was.
         dependent: whether units hang together; intervals are then given for the profit alone.
         adjusted: whether the scorecard's profit is adjusted by its covariates.
     """
-    columns, money = beside.columns, moments.get(ECONOMICS)
-    if columns is None or beside.profit is None or money is None or not result.comparisons or not money.n.all():
+    money = moments.get(ECONOMICS)
+    if columns is None or money is None or not result.comparisons or not money.n.all():
         return None
     columns = columns if adjusted else replace(columns, covariates=())
     profit = np.array([_float(c.effect.estimate) for c in result.comparisons])
     given = profit if np.isfinite(profit).all() else None
     z = _widths(offer_returns(money, columns, profit=given, z=1.0), result.comparisons)
     found = offer_returns(money, columns, profit=given, z=z)
-    part = beside.profit.parts[0]
-    days = (part.end_us / DAY_US, (2 * part.end_us - part.start_us) / DAY_US)
-    later = _later(moments.get(AFTER), columns.profit, z)
+    later = None if days is None else _later(moments.get(AFTER), columns.profit, z)
     offers = [
-        _offer(found, j, comparison, plan, None if later is None else _after(later, j, days, dependent), dependent)
+        _offer(
+            found,
+            j,
+            comparison,
+            plan,
+            None if later is None or days is None else _after(later, j, days, dependent),
+            dependent,
+        )
         for j, comparison in enumerate(result.comparisons)
     ]
     readable = [offer for offer in offers if offer.readable]

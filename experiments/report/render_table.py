@@ -320,6 +320,11 @@ def _shrunken_and_p(report: Report, metric: MetricResult, row: BreakdownRow) -> 
 
 
 def _notes(report: Report, lang: str) -> Iterator[Text]:
+    if report.economics is not None:
+        for said in report.economics.sentences:
+            yield Text("→ " + say(said, lang))
+        for note in report.economics.notes:
+            yield Text("  " + say(note, lang), style="dim")
     for warning in report.warnings:
         yield Text("! " + say(warning, lang), style="yellow")
     for line in outlook_lines(report):

@@ -55,6 +55,7 @@ SPLIT_OFF = "the split is not as planned (SRM p {p}): find the cause before read
 NOT_FOR_THIS_KIND = "not defined for this kind of metric"
 _SENTENCES: dict[str, str] = {
     "not computed for clusters, switchbacks and factorial designs": "群组、轮转和析因设计不计算",
+    "no column says what orders were worth": "没有列说明订单金额",
     "one send: no more units come": "仅一次发送：不再有新的单元",
     "ended: no more units come": "已结束：不再有新的单元",
     NOT_FOR_THIS_KIND: "该类型的指标不适用",
