@@ -9,6 +9,7 @@ import click
 
 from api.cli import UserError
 from api.commands.options import Share
+from api.commands.power_ranges import refuse_impossible
 
 if TYPE_CHECKING:
     from experiments.planning.document import Baseline, BreakEven, PowerPlan
@@ -140,19 +141,7 @@ def _refuse_contradictions(file: str | None, given: dict[str, Any]) -> None:
         raise UserError("--effect is to be found, --non-inferiority is to be ruled out: ask one at a time")
     if given["units"] is not None and given["units_per_week"] is not None:
         raise UserError("--units is one list, --units-per-week come by and by: give one")
-    for name, low, high in (
-        ("wanted", 0.05, 0.9999),
-        ("alpha", 1e-9, 0.5),
-        ("icc", 0.0, 1.0),
-        ("reduction", 0.0, 0.99),
-    ):
-        value = given[name]
-        if value is not None and not low <= value <= high:
-            option = {"wanted": "power"}.get(name, name)
-            raise UserError(f"--{option} {value:g}: give a number from {low:g} to {high:g}")
-    for name in ("sd", "cluster_size", "window", "cluster_cv", "order_margin", "cost", "contact_cost", "order_value"):
-        if given[name] is not None and not given[name] >= 0:
-            raise UserError(f"--{name.replace('order_margin', 'margin').replace('_', '-')} must not be negative")
+    refuse_impossible(given)
 
 
 def _baseline(file: str | None, given: dict[str, Any]) -> Baseline:

@@ -75,7 +75,10 @@ def duration(units: float, per_week: float | Sequence[float], window_days: float
             return Duration(week, entered, window_days)
     if figures[-1] <= 0:
         return None
-    more = math.ceil((wanted - entered) / figures[-1])
+    more = (wanted - entered) / figures[-1]
+    if not more <= MOST_WEEKS:  # it may be infinite, where next to nobody comes
+        return None
+    more = math.ceil(more)
     weeks = len(figures) + more
     return Duration(weeks, entered + more * figures[-1], window_days) if weeks <= MOST_WEEKS else None
 

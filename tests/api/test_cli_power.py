@@ -142,6 +142,12 @@ def test_files(tmp_path: Path) -> None:
         ),
         (("--baseline", "0.05", "--units", "1000", "--cost", "5"), "give --margin"),
         (("nowhere.csv", "--metric", "x"), "no such file"),
+        (("--mean", "nan", "--sd", "3"), "--mean nan: give a number"),
+        (("--mean", "3", "--sd", "inf"), "--sd inf: give a number from 0"),
+        (("--baseline", "0.05", "--icc", "0.1", "--cluster-size", "inf"), "--cluster-size inf: give a number from 1"),
+        (("--baseline", "0.05", "--margin", "60", "--cost", "nan"), "--cost nan: give a number from 0"),
+        (("--baseline", "0.05", "--margin", "60", "--cost", "3", "--redeemed", "nan"), "--redeemed nan: give a number"),
+        (("--baseline", "0.05", "--margin", "60", "--cost", "3", "--currency", "XXX"), "give an ISO 4217 code"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: tuple[str, ...], says: str) -> None:

@@ -429,6 +429,7 @@ def test_whole_weeks() -> None:
     assert (falling.weeks, falling.units, falling.days) == (5, 56_000, 49)
     assert duration(50_000, [20_000, 0]) is None
     assert duration(float("nan"), 20_000) is None
+    assert duration(50_000, 1e-320) is None
     assert duration(1e12, 1) is None
     assert units_by_week(5.0, 3) == 15
     with pytest.raises(ValueError, match="0 or more"):
