@@ -57,10 +57,12 @@ class Cost:
     liability_minor: int | None
     """enrolled × each: what is issued. What is redeemed is measured later. Of members' own offers: their sum. Where
     members have a discount anyway, what each offer can cost beyond it."""
-    contact_minor: Fraction
-    """enrolled × the cost of one contact over the variant's channel."""
+    contact_minor: Fraction | None
+    """enrolled × the cost of one contact over the variant's channel; ``None`` where nobody's own offer is known."""
     why: str | None = None
     """Why there is no liability figure."""
+    without_offer: int = 0
+    """Of members' own offers: how many of the enrolled have none."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Preview:
     @property
     def contact_minor(self) -> Fraction:
         """Cost of all contacts."""
-        return sum((cost.contact_minor for cost in self.costs), Fraction(0))
+        return sum((cost.contact_minor or Fraction(0) for cost in self.costs), Fraction(0))
 
 
 def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *, by: str | None = None) -> Preview:
@@ -146,6 +148,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     table["holdout"] = Counter()
     standing = record.standing(project)
     issued: dict[str, Issued] = {variant.key: Counter() for variant in record.definition.variants}
+    told: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     samples: dict[str, list[dict[str, Any]]] = {}
@@ -166,6 +169,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
             given = None if decision.offer is None else decision.offer.get("key")
             anyway = "" if standing is None else str(unit.attributes.get(standing.attribute) or "")
             issued[decision.variant][given, anyway] += 1
+            told[decision.variant] += record.definition.variant(decision.variant).offer_by in unit.attributes
             for other, compiled in theirs:
                 met = decide(compiled, other.key, unit.unit, now=max(now, at), attributes=unit.attributes, state=state)
                 both[other.key] += met.kind == "enrolled"
@@ -181,7 +185,7 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     result.left_out, result.missing = dict(reasons.most_common()), dict(missing.most_common())
     result.sample = _mixed(list(samples.values()))
     offers = repository.experiment_offers(record)
-    result.costs = _costs(record, offers, issued, standing, result.currency)
+    result.costs = _costs(record, offers, issued, told, standing, result.currency)
     result.dominated = counted(
         {(variant, *key): members for variant, row in issued.items() for key, members in row.items()},
         record.definition,
@@ -244,12 +248,20 @@ def _costs(
     record: ExperimentRecord,
     offers: dict[str, Offer],
     issued: dict[str, Issued],
+    told: Counter[str],
     standing: Standing | None,
     currency: str,
 ) -> list[Cost]:
     costs = []
     for variant in record.definition.variants:
         enrolled = issued[variant.key].total()
+        if variant.offer_by is not None and enrolled and not told[variant.key]:
+            unknown = (
+                f"no member's {variant.offer_by} is known here: preview a list that has it as a column, such as the "
+                "audience's file"
+            )
+            costs.append(Cost(variant.key, enrolled, f"by {variant.offer_by}", None, None, None, unknown, enrolled))
+            continue
         each: int | None = 0
         liability: int | None = 0
         contact, why = Fraction(0), None
@@ -269,7 +281,10 @@ def _costs(
             liability = None if liability is None or most is None else liability + members * most
             contact += members * priced.contact_cost_minor(variant.channel)
         offer = variant.offer if variant.offer_by is None else f"by {variant.offer_by}"
-        costs.append(Cost(variant.key, enrolled, offer, each, liability, contact, why))
+        without = 0
+        if variant.offer_by is not None:
+            without = sum(members for (key, _), members in given.items() if key is None)
+        costs.append(Cost(variant.key, enrolled, offer, each, liability, contact, why, without))
     return costs
 
 
@@ -286,6 +301,12 @@ def _warnings(record: ExperimentRecord, result: Preview) -> Iterable[str]:
     if definition.planned_units and 0 < result.enrolled < definition.planned_units:
         yield f"{result.enrolled:,} would be enrolled, fewer than the {definition.planned_units:,} planned"
     yield from (each.said["en"] for each in result.dominated)
+    for cost in result.costs:
+        if cost.contact_minor is None:
+            yield f"{cost.variant}: its cost is not known, and not in the sum: {cost.why}"
+        elif cost.without_offer:
+            got = f"{cost.without_offer:,} of {cost.enrolled:,} members have no offer of their own"
+            yield f"{cost.variant}: {got}, and get none"
     for overlap in result.overlaps:
         if overlap.both and overlap.same_layer:
             yield f"takes members of {overlap.experiment} in the same layer; choose other slots"

@@ -14,7 +14,7 @@ from api.cli import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from experiments.preview import Preview
+    from experiments.preview import Cost, Preview
 
 
 @click.command()
@@ -144,7 +144,19 @@ def _costs(console: Console, result: Preview) -> None:
     for cost in result.costs:
         each, liability = (money(value, result.currency) for value in (cost.each_minor, cost.liability_minor))
         contact = money(cost.contact_minor, result.currency)
-        table.add_row(_plain(cost.variant), cost.offer or "–", each or "?", liability or cost.why or "?", contact or "")
+        table.add_row(
+            _plain(cost.variant), cost.offer or "–", each or _each(cost), liability or _why(cost), contact or "?"
+        )
     total = (money(result.liability_minor, result.currency), money(result.contact_minor, result.currency))
     table.add_row("all", "", "", total[0] or "", total[1] or "")
     console.print(table)
+
+
+def _each(cost: Cost) -> str:
+    """Return what stands for the cost of one offer where there is no one figure."""
+    return "each own" if cost.offer is not None and cost.offer.startswith("by ") else "?"
+
+
+def _why(cost: Cost) -> str:
+    """Return why there is no liability figure, as short as a cell; notes below the table say it in full."""
+    return "not known" if cost.contact_minor is None else cost.why or "?"

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from allocation.compiled import compile_snapshot
 from allocation.decide import decide
+from api.cli import cli
 from experiments.assignments.assign import assign_file
 from experiments.assignments.carry_out import carry_out
 from experiments.assignments.request import LIST, RESULT, ListRequest
@@ -149,6 +151,36 @@ def test_a_preview_adds_up_what_each_member_would_be_given(store: Store) -> None
     assert cost.liability_minor == 500 * small + 2000 * large
     assert cost.contact_minor == 5 * small + 10 * large
     assert (found["all"].each_minor, found["all"].offer) == (500, "small")
+    without = sum(own(n) not in ("small", "large") for n in policy)
+    assert (cost.without_offer, found["all"].without_offer) == (without, 0)
+
+
+def test_a_preview_without_the_attribute_says_why_there_is_no_figure(store: Store) -> None:
+    defined(store)
+    found = preview(Repository(store), "winback", [Unit(f"m-{n}", {"age": 30.0}) for n in range(300)], START_US)
+    cost = {each.variant: each for each in found.costs}["policy"]
+    assert cost.enrolled > 50
+    assert (cost.liability_minor, cost.contact_minor, cost.without_offer) == (None, None, cost.enrolled)
+    assert "no member's best is known here: preview a list that has it as a column" in (cost.why or "")
+    assert any(warning.startswith("policy: its cost is not known, and not in the sum") for warning in found.warnings)
+    # Nobody is chosen for: that is known, and costs nothing.
+    nothing = preview(Repository(store), "winback", [Unit(f"m-{n}", {"best": ""}) for n in range(300)], START_US)
+    cost = {each.variant: each for each in nothing.costs}["policy"]
+    assert (cost.liability_minor, cost.contact_minor, cost.why) == (0, 0, None)
+
+
+def test_the_command_previews_a_list_with_each_members_own_offer(store: Store, tmp_path: Path) -> None:
+    defined(store)
+    listed, bare = tmp_path / "audience.csv", tmp_path / "bare.csv"
+    listed.write_bytes(a_list(300))
+    bare.write_text("unit\n" + "\n".join(f"m-{n}" for n in range(300)))
+    where = ["--database", store.url, "preview", "winback", "--members"]
+    runs = [CliRunner().invoke(cli, [*where, str(path)]) for path in (listed, bare)]
+    assert [run.exit_code for run in runs] == [0, 0], runs[0].output
+    assert "have no offer of their own, and get none" in runs[0].output
+    assert "each own" in runs[0].output
+    assert "not known" in runs[1].output
+    assert "preview a list that has it as a column" in runs[1].output
 
 
 def _running(store: Store) -> Any:
