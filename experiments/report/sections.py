@@ -13,8 +13,10 @@ from typing import Any
 
 from experiments.definitions import Experiment
 from experiments.measure.clusters import MAX_CLUSTERS, Clustering, clustering, sums_by_cluster
+from experiments.measure.days import DAY_US
 from experiments.measure.economics import ECONOMICS, Beside
 from experiments.measure.experiment import MeasuredExperiment
+from experiments.measure.halves import halves_by_day
 from experiments.measure.order_statistics import quantiles_of
 from experiments.measure.overlaps import overlaps
 from experiments.measure.parts import MeasuredMetric
@@ -246,8 +248,13 @@ class Design:
         """Return whether effects change with the days since entry, where that can be told."""
         if self.dependent:
             return []
-        found = novelty_check(self.beside, self.beside_moments, self.measured.variants, plan)
+        by_day = halves_by_day(self.beside, self.measured) if self._enter_over_weeks(plan) else None
+        found = novelty_check(self.beside, self.beside_moments, self.measured.variants, plan, by_day)
         return [] if found is None else [found]
+
+    def _enter_over_weeks(self, plan: Plan) -> bool:
+        first, last = self.measured.units.first_us, self.measured.units.last_us
+        return plan.enrolment == "rolling" and first is not None and last is not None and last - first >= 7 * DAY_US
 
     def warnings(self) -> list[Text]:
         """Say what the design does not bear."""

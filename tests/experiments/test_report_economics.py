@@ -283,6 +283,10 @@ def test_novelty_is_told_of_one_send_and_warned_of_where_members_keep_entering(s
     assert found[True].value["en"] == "Effect fades"
     assert found[True].detail["en"].startswith("¥30 off: +")
     assert "in days 1–7, " in found[True].detail["en"]
+    assert "it goes with members' own days (p 0.002), not with the calendar (p " in found[True].detail["en"]
+    assert "by week of entry (first → second half): week 1 +" in found[True].detail["en"]
+    assert "随会员自身天数变化" in found[True].detail["zh-CN"]
+    assert "week" not in found[False].detail["en"]
 
 
 @pytest.mark.slow
@@ -296,6 +300,24 @@ def test_a_later_effect_grows_and_a_steady_one_is_not_seen(shop: Store, tmp_path
     check = next(c for c in reported(store, campaign(2000, lift=0.0)).checks if c.code == "novelty")
     assert (check.status, check.value["en"]) == ("ok", "None seen")
     store.close()
+
+
+@pytest.mark.slow
+def test_an_effect_that_fades_with_the_calendar_is_said_to(shop: Store) -> None:
+    """The offer works in the first days of the campaign alone, whoever has just entered or not."""
+    defined(shop, primary=("buyers",), enrolment="rolling")
+    rng = np.random.default_rng(4)
+    rows: list[DecisionRow | EventRow] = []
+    for i in range(9000):
+        unit, variant, at = f"u{i}", ("control", "a")[i % 2], START_US + int(rng.integers(0, 28 * DAY_US))
+        rows.append(decided(unit, variant, at))
+        for day in range(14):
+            rate = 0.01 + (0.02 * max(0.0, 1 - (at - START_US + day * DAY_US) / (28 * DAY_US)) if variant == "a" else 0)
+            if rng.random() < rate:
+                rows.append(happened("Order Completed", unit, at + day * DAY_US + 1, VALUE, object_id=f"{i}-{day}"))
+    check = next(c for c in reported(shop, rows).checks if c.code == "novelty")
+    assert (check.status, check.value["en"]) == ("caution", "Effect fades")
+    assert "it goes with the calendar (p <0.001), for members old and new" in check.detail["en"]
 
 
 @pytest.mark.parametrize("lang", [pytest.param("en", marks=pytest.mark.slow), "zh-CN"])
