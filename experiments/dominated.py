@@ -23,7 +23,7 @@ from experiments.report.words import say
 
 SAID: Text = {
     "en": "{offer} gives {level} members nothing and costs nothing when redeemed: they have {off}% off anyway{count}.",
-    "zh-CN": "“{offer}”对{level}会员既不优惠也不产生核销成本：他们本来就享受{fold}{count}。",
+    "zh-CN": "“{offer}”对{level}会员没有额外优惠，核销也不产生成本：他们本来就享受{fold}{count}。",
 }
 COUNT: Text = {
     "en": " ({members:,} of the {total:,} members of {variant})",

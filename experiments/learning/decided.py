@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.learning.declared import Declared
 from experiments.measure.linked import MANY_IDS, resolve
-from experiments.measure.population import PopulationPlan
+from experiments.measure.population import PopulationPlan, frozen_levels, standing_ppm
 from experiments.sources.log import LogTables
 
 KEPT = "kept"
@@ -21,7 +21,7 @@ class Decided:
     """With every id replaced by the one that stands for its unit."""
     table: Any
     """Ibis table: d (0, 1, 2 … by time), u (number of the unit), variant, at, t0 (when its window begins), status,
-    and what was logged."""
+    what was logged, and standing_ppm where members have a discount anyway (see `experiments.measure.population`)."""
     units: Any
     """Ibis table for `experiments.measure.facts.Facts`: u, unit, an empty variant, and t0 = 0, so that times after
     the entry are times."""
@@ -56,7 +56,11 @@ def decided(log: LogTables, declared: Declared, until: int) -> Decided:
     begins = rows["at"]
     if definition.windows_start == "send":
         rows, begins = _sent(log, rows, definition.send_event, until)
-    kept = log.keep(rows.select(*names, status=status, t0=begins), "equipoise_decided_rows")
+    rows = rows.select(*names, status=status, t0=begins)
+    frozen = None if declared.standing is None else frozen_levels(log, rows, (declared.standing.attribute,))
+    if frozen is not None and declared.standing is not None:
+        rows = frozen.mutate(standing_ppm=standing_ppm(frozen.level_0, declared.standing)).drop("level_0")
+    kept = log.keep(rows, "equipoise_decided_rows")
     units = kept.select("unit").distinct()
     units = units.select(
         "unit",

@@ -12,6 +12,7 @@ from experiments.definitions import Metric, Offer
 from experiments.definitions.allocation import Allocation
 from experiments.definitions.allocation_checks import not_learnable
 from experiments.definitions.money import exponent
+from experiments.definitions.standing import Standing
 from experiments.errors import InputError
 from experiments.keeping.records import ExperimentRecord
 from experiments.keeping.repository import Repository
@@ -40,6 +41,8 @@ class Declared:
     """Whose an outcome is."""
     stated_worth: str | None = None
     """What a conversion earns before costs, as decimal text; ``None`` where conversions alone count."""
+    standing: Standing | None = None
+    """What members have off every order anyway."""
 
     @property
     def allocation(self) -> Allocation | None:
@@ -153,6 +156,7 @@ def declared(
         project.attribute_types(),
         attribution,
         worth,
+        record.standing(project),
     )
 
 

@@ -114,7 +114,9 @@ def _given(rows: Any, decided: Decided, declared: Declared) -> Any:
     rows = rows.drop(*[name for name in ("variant",) if name in rows.columns])
     rows = rows.filter(rows["at"].notnull()).mutate(thing=ibis.row_number())
     rows = decided.log.keep(rows, "equipoise_things")
-    d = decided.table.select("d", "t0", "variant", decided_u="u")
+    # What an offer costs depends on what the member has anyway, too: as the decision froze it.
+    anyway = [name for name in ("standing_ppm",) if name in decided.table.columns]
+    d = decided.table.select("d", "t0", "variant", *anyway, decided_u="u")
     joined = rows.join(d, rows.u == d.decided_u)
     joined = joined.filter(joined["at"] >= joined.t0 + start_us, joined["at"] < joined.t0 + end_us)
     latest = ibis.window(group_by=joined.thing, order_by=[joined.t0.desc(), joined.d.desc()])

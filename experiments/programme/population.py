@@ -19,9 +19,10 @@ from typing import Any
 
 from allocation.hashing import DIGITS, SPACE, bound, digest
 from allocation.plan import ExperimentPlan, HoldoutPlan
+from experiments.definitions.standing import Standing
 from experiments.keeping.records import ExperimentRecord
 from experiments.measure.linked import by_root, known_links, under_roots
-from experiments.measure.population import frozen_levels
+from experiments.measure.population import frozen_levels, standing_ppm
 from experiments.measure.redemption import Costs
 from experiments.sources.duck import fetch, fetch_one, listed
 from experiments.sources.log import LogTables
@@ -29,9 +30,10 @@ from experiments.sources.log import LogTables
 HELD_OUT, REACHED = "held_out", "reached"
 BETWEEN = "/"
 """Between experiment and variant in what a reached unit was given first."""
-WHOLE = ("t0", "contact_cost")
-COLUMNS = ("unit", "variant", "own_offer", "group", "t0", "contact_cost")
-"""Of a unit: what it was given first, its own offer if that was one, its side, when it came, what contacts cost."""
+WHOLE = ("t0", "contact_cost", "standing_ppm")
+COLUMNS = ("unit", "variant", "own_offer", "standing_ppm", "group", "t0", "contact_cost")
+"""Of a unit: what it was given first, its own offer if that was one, what it had off every order anyway, its side, when
+it came, what contacts cost."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Covered:
     plan: ExperimentPlan
     costs: Costs
 
+    @property
+    def standing(self) -> Standing | None:
+        """What members had off every order anyway, as its launch froze it."""
+        return None if self.record.pinned is None else self.record.pinned.standing
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -50,8 +57,8 @@ class Compared:
     log: LogTables
     """The log in which every unit has one id."""
     table: Any
-    """Ibis table: u, unit, variant (held_out, or experiment/variant of the first decision), own_offer, group, t0,
-    contacts (0), contact_cost (10^-decimals minor units of all its decisions)."""
+    """Ibis table: u, unit, variant (held_out, or experiment/variant of the first decision), own_offer, standing_ppm,
+    group, t0, contacts (0), contact_cost (10^-decimals minor units of all its decisions)."""
     held_out: int
     reached: int
     would_not: int
@@ -156,21 +163,29 @@ def _held(log: LogTables, d: Any, holdout: HoldoutPlan, covered: Mapping[str, Co
     """
     import ibis
 
-    kept_out = d.filter(d.kind == "holdout", d.holdout == holdout.key)
-    first = kept_out.group_by("unit", "asked", "experiment").aggregate(t0=kept_out["at"].min())
-    entered: dict[str, int] = {}
+    kept_out = _with_frozen(log, d.filter(d.kind == "holdout", d.holdout == holdout.key), covered)
+    first = kept_out.group_by("unit", "asked", "experiment").aggregate(
+        t0=kept_out["at"].min(), ppm=kept_out.standing_ppm.argmin(kept_out["at"])
+    )
+    entered: dict[str, tuple[int, int]] = {}
     seen = set()
     for row in fetch(first):
         unit, one = row["unit"], covered[row["experiment"]]
         seen.add(unit)
         if passes(one.plan, one.record, row["asked"], int(row["t0"]), holdout.key):
-            entered[unit] = min(int(row["t0"]), entered.get(unit, int(row["t0"])))
-    texts = {"unit": list(entered), "at_text": [str(at) for at in entered.values()]}
+            here = (int(row["t0"]), int(row["ppm"]))
+            entered[unit] = min(here, entered.get(unit, here))
+    texts = {
+        "unit": list(entered),
+        "at_text": [str(at) for at, _ in entered.values()],
+        "ppm_text": [str(ppm) for _, ppm in entered.values()],
+    }
     table = listed(log.connection, texts, "equipoise_held")
     table = table.select(
         "unit",
         variant=ibis.literal(HELD_OUT),
         own_offer=ibis.null("string"),
+        standing_ppm=table.ppm_text.cast("int64"),
         group=ibis.literal(HELD_OUT),
         t0=table.at_text.cast("int64"),
         contact_cost=ibis.literal(0, "int64"),
@@ -185,14 +200,7 @@ def _reached(log: LogTables, d: Any, covered: Mapping[str, Covered], decimals: i
     """
     import ibis
 
-    attributes = sorted({name for one in covered.values() for name in one.costs.own.values()})
-    d = frozen_levels(log, d, attributes) if attributes else d
-    own = [
-        ((d.experiment == key) & (d.variant == variant), d[f"level_{attributes.index(name)}"])
-        for key, one in covered.items()
-        for variant, name in one.costs.own.items()
-    ]
-    d = d.mutate(own=ibis.cases(*own, else_=ibis.null("string")) if own else ibis.null("string"))
+    d = _with_frozen(log, d, covered)
     costs = [
         (given, round(one.costs.contact(variant.key, offer) * 10**decimals))
         for key, one in covered.items()
@@ -205,10 +213,37 @@ def _reached(log: LogTables, d: Any, covered: Mapping[str, Covered], decimals: i
     # Of two decisions in one microsecond the first name counts, whatever the order of the rows.
     by_unit = d.group_by("unit").aggregate(t0=d.entered.min(), contact_cost=d.cost.sum().cast("int64"))
     first = d.join(by_unit.select("unit", "t0"), "unit").filter(lambda t: t.entered == t.t0)
-    first = first.group_by("unit", "given").aggregate(own=first.own.min())
+    first = first.group_by("unit", "given").aggregate(own=first.own.min(), standing_ppm=first.standing_ppm.min())
     least = first.group_by("unit").aggregate(variant=first.given.min())
-    given = first.join(least, "unit").filter(lambda t: t.given == t.variant).select("unit", "variant", own_offer="own")
+    given = (
+        first.join(least, "unit")
+        .filter(lambda t: t.given == t.variant)
+        .select("unit", "variant", "standing_ppm", own_offer="own")
+    )
     return by_unit.join(given, "unit").mutate(group=ibis.literal(REACHED)).select(*COLUMNS)
+
+
+def _with_frozen(log: LogTables, d: Any, covered: Mapping[str, Covered]) -> Any:
+    """Return decisions with what each froze of its member: own, the key of its own offer, and standing_ppm."""
+    import ibis
+
+    anyway = {key: one.standing for key, one in covered.items() if one.standing is not None}
+    names = {name for one in covered.values() for name in one.costs.own.values()}
+    attributes = sorted({*names, *(standing.attribute for standing in anyway.values())})
+    frozen = frozen_levels(log, d, attributes)
+    if frozen is None:
+        return d.mutate(own=ibis.null("string"), standing_ppm=ibis.literal(0, "int64"))
+    levels = {name: frozen[f"level_{place}"] for place, name in enumerate(attributes)}
+    own = [
+        ((frozen.experiment == key) & (frozen.variant == variant), levels[name])
+        for key, one in covered.items()
+        for variant, name in one.costs.own.items()
+    ]
+    off = [(frozen.experiment == key, standing_ppm(levels[each.attribute], each)) for key, each in anyway.items()]
+    return frozen.mutate(
+        own=ibis.cases(*own, else_=ibis.null("string")) if own else ibis.null("string"),
+        standing_ppm=ibis.cases(*off, else_=ibis.literal(0, "int64")) if off else ibis.literal(0, "int64"),
+    ).drop(*(f"level_{place}" for place in range(len(attributes))))
 
 
 def _givings(d: Any, experiment: str, variant: str, costs: Costs) -> list[tuple[str | None, Any]]:

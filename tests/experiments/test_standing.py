@@ -20,13 +20,18 @@ from experiments.definitions.errors import DefinitionError
 from experiments.definitions.loader import load_text
 from experiments.keeping.exporting import export
 from experiments.keeping.repository import Repository
+from experiments.learning.rows import matured
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.preview import Unit, preview
+from experiments.programme.asking import ProgrammeOptions
+from experiments.programme.build import build_programme
 from experiments.publishing.plans import snapshot_of
 from experiments.report.build import build_report
 from experiments.report.document import Report
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
+from tests.experiments.learning_shop import KEY, METRICS, SHOP, bandit, by_decision, drawn
+from tests.experiments.learning_shop import OFFERS as LEARNT
 from tests.experiments.measuring import NOW_US, START_US, decided, define, experiment, happened, metric, record
 from tests.experiments.small_shop import walk
 
@@ -226,7 +231,7 @@ def test_what_an_offer_costs_is_what_it_gives_beyond_the_tier(shop: Store) -> No
     assert said == [form(name, off, "12 of the 36 members of arm nine") for name, off in (("Silver", 10), ("Gold", 15))]
     chinese = [w["zh-CN"] for w in report.warnings if "本来就享受" in w["zh-CN"]]
     count = "（arm nine的 36 名会员中有 12 名）"
-    assert chinese[1] == f"“9折”对金卡会员既不优惠也不产生核销成本：他们本来就享受8.5折{count}。"
+    assert chinese[1] == f"“9折”对金卡会员没有额外优惠，核销也不产生成本：他们本来就享受8.5折{count}。"
 
 
 def test_without_the_field_offers_cost_all_they_take_off(shop: Store) -> None:
@@ -299,3 +304,56 @@ def test_members_own_offers_are_looked_at_one_by_one(shop: Store) -> None:
     assert (dominated.offer, dominated.level) == ("nine", "gold")
     assert dominated.members is not None
     assert cost.liability_minor == 1500 * (cost.enrolled - dominated.members)
+
+
+def test_a_policy_learns_at_costs_beyond_what_each_decision_found(shop: Store) -> None:
+    """¥20 off ¥100 on orders of ¥100: with gold ¥5 more than the card's ¥15, and the margin of ¥40 is ¥25."""
+    project = {**SHOP, "attributes": {**SHOP["attributes"], "tier": TIER}, "standing": STANDING}
+    define(shop, *LEARNT, *METRICS, bandit(), project=project)
+    walk(shop, KEY, "review", "testing", "running", now=START_US)
+    made = [
+        drawn("m-1", "save", START_US, frozen={"tier": "gold"}),
+        drawn("m-1", "save", START_US + 20 * DAY_US),
+        drawn("m-2", "gift", START_US, frozen={"tier": "gold"}),
+        drawn("m-3", "control", START_US, frozen={"tier": "silver"}),
+    ]
+    orders = [("m-1", 1), ("m-1", 21), ("m-2", 1), ("m-3", 1)]
+    rows: list[DecisionRow | EventRow] = [*made]
+    for unit, day in orders:
+        at = START_US + day * DAY_US
+        rows.append(happened("Order Completed", unit, at, 10_000, object_id=f"{unit}-{day}"))
+        if unit != "m-3":
+            rows.append(happened("Coupon Redeemed", unit, at, None, object_id=f"{unit}-{day}"))
+    record(shop, rows)
+    found = matured(shop, Repository(shop).experiment(KEY), NOW_US)
+    # Gold: 40 − 15 − 5; a card that had lapsed: 40 − 20; a gift of ¥8 comes on top: 25 − 8; silver: 40 − 10.
+    assert by_decision(found, made, "amount") == [20.0, 20.0, 17.0, 30.0]
+
+
+def test_the_programme_compares_what_the_shop_keeps_of_orders(shop: Store) -> None:
+    """Orders of ¥100: the shop keeps ¥40 of them, ¥25 of a gold member's, and ¥10 of everybody's with 满100减30."""
+    holdout = {"kind": "holdout", "key": "everyone", "share": "50%", "made": {"salt": "00112233445566aa"}}
+    arms = [{"key": "control"}, {"key": "save", "offer": "save"}]
+    define(shop, holdout, SAVE, PROFIT, experiment({"primary": ["profit"]}, variants=arms), project=PROJECT)
+    walk(shop, "winback", "review", "testing", "running", now=START_US)
+    snapshot = compile_snapshot(snapshot_of(Repository(shop), "v1", 0))
+    rows: list[DecisionRow | EventRow] = []
+    kept: dict[str, list[float]] = {"holdout": [], "enrolled": []}
+    cost = 0.0
+    for n in range(400):
+        unit, tier = f"m-{n}", TIERS[n % 3]
+        state = MemberState(attributes={} if tier is None else {"tier": tier})
+        answer = decide(snapshot, "winback", unit, now=START_US, state=state)
+        rows.append(DecisionRow.from_decision(answer))
+        rows.append(happened("Order Completed", unit, START_US + DAY_US, 10_000, object_id=f"o{n}"))
+        anyway = {None: 0.0, "silver": 10.0, "gold": 15.0}[tier]
+        if answer.variant == "save":
+            rows.append(happened("Coupon Redeemed", unit, START_US + DAY_US, None, object_id=f"o{n}"))
+            cost += 30 - anyway
+        kept[answer.kind or ""].append(40 - (30 if answer.variant == "save" else anyway))
+    record(shop, rows)
+    (found,) = build_programme(shop, ProgrammeOptions(), NOW_US).holdouts
+    assert (found.held_out, found.reached) == (len(kept["holdout"]), len(kept["enrolled"]))
+    assert found.redemption_cost == pytest.approx(cost)
+    difference = sum(kept["enrolled"]) / found.reached - sum(kept["holdout"]) / found.held_out
+    assert found.profit_per_member.estimate == pytest.approx(difference, abs=1e-9)
