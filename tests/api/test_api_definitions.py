@@ -121,6 +121,23 @@ def test_the_project_has_no_key(client: FlaskClient) -> None:
     assert client.get("/v1/project/revisions/1").json["definition"]["name"] == {"en": "Harbour Retail"}
 
 
+def test_what_members_have_anyway_is_kept_and_whom_an_offer_gives_nothing_is_said(client: FlaskClient) -> None:
+    body = client.get("/v1/project").json["definition"]
+    standing = {"attribute": "stage", "discounts": {"gold": "8.5折"}}
+    wrong = body | {"standing": {"attribute": "tier", "discounts": {"gold": "8.5折"}}}
+    refused = problem(client.put("/v1/project", json=wrong, headers={"If-Match": '"1"'}), 422)
+    assert refused["errors"][0]["pointer"] == "/standing/attribute"
+    put = client.put("/v1/project", json=body | {"standing": standing}, headers={"If-Match": '"1"'})
+    assert put.json["definition"]["standing"] == {"attribute": "stage", "discounts": {"gold": "15"}}
+    assert client.put("/v1/offers/nine", json={**BODIES["offers"], "percent_off": "9折"}).status_code == 201
+    variants = [{"key": "control"}, {"key": "a", "offer": "nine"}]
+    said = client.put("/v1/experiments/cart", json=BODIES["experiments"] | {"variants": variants}).json["notes"]
+    assert said == ["Coupon gives gold members nothing and costs nothing when redeemed: they have 15% off anyway."]
+    assert said[0] in client.get("/experiments/cart").text
+    chinese = client.get("/experiments/cart", headers={"Accept-Language": "zh-CN"}).text
+    assert "对gold会员没有额外优惠，核销也不产生成本：他们本来就享受8.5折。" in chinese
+
+
 def test_phases_of_an_experiment(client: FlaskClient) -> None:
     assert client.get("/v1/experiments/winback/phases").json == {"items": [], "next_cursor": None}
     for state in ("review", "testing", "running"):

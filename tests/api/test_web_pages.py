@@ -200,9 +200,12 @@ def test_a_draft_shows_its_plan_and_what_is_missing() -> None:
     draft = msgspec.structs.replace(
         web_reports.PLAN, state="draft", planned_units=None, owner=None, hypothesis={}, started_at=None, ended_at=None
     )
-    page = render_plan(draft, "en", key="dormant-winback")
+    caution = {"en": "10% off gives Gold members nothing", "zh-CN": "“9折”对金卡会员没有额外优惠"}
+    assert caution["zh-CN"] in render_plan(draft, "zh-CN", key="dormant-winback", cautions=[caution])
+    page = render_plan(draft, "en", key="dormant-winback", cautions=[caution])
     check_page(page)
-    for said in ("planned sample is missing", "hypothesis is missing", "owner is missing", "25%", "no offer"):
+    missing = ("planned sample is missing", "hypothesis is missing", "owner is missing", "25%", "no offer")
+    for said in (*missing, caution["en"]):
         assert said in page
     running = render_plan(msgspec.structs.replace(web_reports.PLAN, state="running"), "zh-CN")
     assert "尚无报告" in running
