@@ -23,7 +23,8 @@ from experiments.uplift.intervals import finite, interval_of
 from experiments.uplift.learned import Learned
 from experiments.uplift.profile import profile_of
 from experiments.uplift.rules import Kinds, SayableTree, sayable_tree
-from experiments.uplift.words import Wording, method_texts, policy_label, warning_texts
+from experiments.uplift.warnings import warning_texts
+from experiments.uplift.words import Wording, method_texts, policy_label
 from stats.uplift.baselines import rfm
 from stats.uplift.prices import Prices
 from stats.uplift.randomised import Diagnosis, diagnose

@@ -101,13 +101,14 @@ def print_recommendation(document: Recommendation, console: Console | None = Non
     for reason in document.reasons:
         target.print(Line(f" {say(reason, lang)}"), soft_wrap=True)
     target.print(Line(""))
+    colon = "：" if chinese else ": "
     for check in document.checks:
         target.print(
-            Line(f" {GLYPHS[check.status]} {say(check.label, lang)}: {say(check.value, lang)}"), soft_wrap=True
+            Line(f" {GLYPHS[check.status]} {say(check.label, lang)}{colon}{say(check.value, lang)}"), soft_wrap=True
         )
         if check.status != "ok" and check.needed:
             needed = "需要" if chinese else "needed"
-            target.print(Line(f"   {needed}: {say(check.needed, lang)}", style="dim"), soft_wrap=True)
+            target.print(Line(f"   {needed}{colon}{say(check.needed, lang)}", style="dim"), soft_wrap=True)
     if document.policies:
         target.print(policy_table(document, lang))
     for line in _curve_lines(document, lang):

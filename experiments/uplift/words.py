@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from experiments.report import figures
 from experiments.report.document import Text
+from experiments.uplift.checks import WRONG
 from experiments.uplift.document import Check, Interval, PolicyValue
 from experiments.uplift.figures import amount
 from experiments.uplift.learned import Learned
@@ -168,7 +169,8 @@ class Wording:
             what = (
                 f"{self.name(best, lang)} has the greatest predicted gain" if best else "no offer is predicted to pay"
             )
-            return f"No evidence of differentiation: {what} for every {self.unit(lang)}. {self.advice(best, lang)}"
+            whom = f"for every {self.unit(lang)}" if best else f"for any {self.unit(lang)}"
+            return f"No evidence of differentiation: {what} {whom}. {self.advice(best, lang)}"
         what = f"「{self.name(best, lang)}」的预测增量都最高" if best else "没有优惠预计划算"
         return f"无差异化证据：对每位{self.units(lang)}，{what}。{self.advice(best, lang)}"
 
@@ -214,14 +216,21 @@ class Wording:
     def refused(self, checks: Sequence[Check]) -> Text:
         """Return that these data cannot say what an offer does."""
         failed = [check for check in checks if check.status == "fail"]
+        drawn = any(check.code not in ("before", "lost") for check in failed)
         return {
             "en": "These data cannot say who should get which offer: "
-            + "; ".join(f"{inline(check.label['en'])}: {check.value.get('en', '')}" for check in failed)
-            + ". Differences between the arms may have been there before the offer.",
+            + "; ".join(_failed(check, "en") for check in failed)
+            + (". Differences between the arms may have been there before the offer." if drawn else "."),
             "zh-CN": "这些数据无法说明该给谁发什么："
-            + "；".join(f"{check.label['zh-CN']}：{check.value.get('zh-CN', '')}" for check in failed)
-            + "。组间差异可能在发放之前就已存在。",
+            + "；".join(_failed(check, "zh-CN") for check in failed)
+            + ("。组间差异可能在发放之前就已存在。" if drawn else "。"),
         }
+
+
+def _failed(check: Check, lang: str) -> str:
+    """Return what is wrong, and by which figures."""
+    what, value = WRONG[check.code][lang], check.value.get(lang, "")
+    return f"{what} ({value})" if lang == "en" else f"{what}（{value}）"
 
 
 def inline(text: str) -> str:
@@ -272,52 +281,6 @@ def policy_label(code: str, words: Wording, best: int | None = None) -> Text:
             "zh-CN": f"最佳单一选择：「{words.name(best, 'zh-CN')}」全量",
         }
     return dict(_LABELS[code])
-
-
-_ASSUMED: dict[str, Text] = {
-    "every_buyer_redeems": {
-        "en": "Nobody reports redemptions: every outcome under an offer is taken to redeem it once.",
-        "zh-CN": "没有核销数据：假定得到优惠者每次转化核销一次。",
-    },
-    "given_share": {
-        "en": "How often an offer is redeemed is as given, not measured.",
-        "zh-CN": "核销比例为给定值，并非实测。",
-    },
-    "given_value": {
-        "en": "What an outcome is worth is as given, not measured.",
-        "zh-CN": "每次转化的价值为给定值，并非实测。",
-    },
-}
-
-
-def warning_texts(learned: Learned, group: Text, words: Wording) -> list[Text]:
-    """Return what the reader must know beside the figures."""
-    out = [_ASSUMED[code] for code in learned.assumed]
-    if group:
-        out.append(group)
-    if learned.currency is None:
-        out.append(
-            {
-                "en": "Nothing says what an outcome is worth or an offer costs: figures are of the outcome itself.",
-                "zh-CN": "没有转化价值与优惠成本：数字为结果本身。",
-            }
-        )
-    if immature := learned.left_out.get("immature"):
-        out.append(
-            {
-                "en": f"{immature:,} {words.units('en')} whose window is not over are left out.",
-                "zh-CN": f"{immature:,} 个窗口未结束的{words.units('zh-CN')}未计入。",
-            }
-        )
-    ids = [reason[3:] for reason in learned.left_out if reason.startswith("id:")]
-    if ids:
-        out.append(
-            {
-                "en": f"Not learned from, because almost every row has another value: {', '.join(ids)}.",
-                "zh-CN": f"未用于学习（几乎每行取值都不同）：{'、'.join(ids)}。",
-            }
-        )
-    return out
 
 
 def method_texts(learned: Learned, found: Recommended, alpha: float, folds: int) -> list[Text]:

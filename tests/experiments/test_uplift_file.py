@@ -156,3 +156,73 @@ def test_data_that_nobody_drew_bear_no_causal_words(tmp_path: Path, changes: dic
     assert all(check.needed["en"] and check.needed["zh-CN"] for check in failed)
     words = " ".join(document.sentence.values()).lower()
     assert not any(word in words for word in ("uplift", "earn", "effect", "增量"))
+
+
+def drawn(path: Path, rows: int = 2_000, **more: Any) -> Path:
+    """A file in which nothing differs: one in ten buys."""
+    rng = np.random.default_rng(8)
+    plain: dict[str, Any] = {
+        "id": [f"u{number}" for number in range(rows)],
+        "arm": np.array(["none", "a"])[rng.integers(0, 2, rows)],
+        "age": rng.integers(20, 60, rows),
+        "bought": (rng.random(rows) < 0.1).astype(int),
+    }
+    columns = plain | more
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(columns)
+        out.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def asked(path: Path, *but: str, **more: Any) -> Any:
+    given: dict[str, Any] = {"variant": "arm", "control": "none", "outcome": "bought", "attributes": ()}
+    return recommend_file(path, FileOptions(**(given | {"all_but": ("id", *but)} | more))).document
+
+
+def test_an_attribute_that_gives_the_outcome_away_is_refused_by_name(tmp_path: Path) -> None:
+    """Without the check the effect was shown as 0.00 with an interval of no width."""
+    bought = (np.random.default_rng(9).random(2_000) < 0.1).astype(int)
+    path = drawn(tmp_path / "f.csv", bought=bought, revenue=30 * bought)
+    document = asked(path)
+    assert not document.causal
+    assert "an attribute gives the outcome away (revenue tells 100% of bought)" in document.sentence["en"]
+    assert "有属性泄露了结果" in document.sentence["zh-CN"]
+    assert asked(path, "revenue").causal
+
+
+def test_outcomes_that_one_arm_lost_more_often_are_refused(tmp_path: Path) -> None:
+    """An empty cell where nothing was bought: who is left are buyers, and more of one arm."""
+    rng = np.random.default_rng(3)
+    arm = np.array(["none", "a"])[rng.integers(0, 2, 4_000)]
+    bought = np.where(rng.random(4_000) < np.where(arm == "a", 0.3, 0.2), "1", "")
+    path = drawn(tmp_path / "f.csv", 4_000, arm=arm, bought=bought)
+    document = asked(path)
+    (lost,) = [check for check in document.checks if check.code == "lost"]
+    assert (document.causal, lost.status) == (False, "fail")
+    assert "write 0 and not an empty cell" in lost.needed["en"]
+    alike = np.where(rng.random(4_000) < 0.2, "", (rng.random(4_000) < 0.1).astype(int).astype(str))
+    document = asked(drawn(tmp_path / "g.csv", 4_000, arm=arm, bought=alike))
+    (lost,) = [check for check in document.checks if check.code == "lost"]
+    assert (document.causal, lost.status) == (True, "ok")
+    assert any("rows without an outcome are left out" in text["en"] for text in document.warnings)
+
+
+def test_what_was_not_learned_from_is_said(tmp_path: Path) -> None:
+    rows = 2_000
+    path = drawn(
+        tmp_path / "f.csv", rows, same=["x"] * rows, empty=[""] * rows, number=range(rows, 2 * rows),
+        shop=[f"s{number % 700}" for number in range(rows)], bought=[0] * rows,
+    )  # fmt: skip
+    said = " ".join(text["en"] for text in asked(path).warnings)
+    for words in (
+        "every row has the same value: same, empty.",
+        "in few rows only; group them: shop.",
+        "Another whole number in every row: number.",
+        "bought is 0 for every unit: there is nothing to learn from.",
+    ):
+        assert words in said
+    twice = path.read_text(encoding="utf-8") + "\n".join(path.read_text(encoding="utf-8").splitlines()[1:31])
+    path.write_text(twice, encoding="utf-8")
+    said = " ".join(text["en"] for text in asked(path, unit="id").warnings)
+    assert "30 further rows of the same units are left out." in said
