@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from experiments.store.log_tables import members
 _TRUE = frozenset({"true", "t", "1", "yes"})
 _FALSE = frozenset({"false", "f", "0", "no"})
 ROWS_AT_ONCE = 20_000
+ASKED_AT_ONCE = 5_000
+"""Members that the store is asked for in one query."""
 
 
 def stored(store: Store, unit_type: str) -> Iterator[Unit]:
@@ -51,6 +54,26 @@ def from_file(path: Path, project: Project, unit_column: str | None = None) -> I
             for row in batch.to_pylist():
                 number += 1
                 yield Unit(str(row[unit] if row[unit] is not None else ""), _attributes(row, types, path, number))
+
+
+def with_stored(store: Store, unit_type: str, units: Iterable[Unit]) -> Iterator[Unit]:
+    """Yield members with what is stored of them where their list does not say it, as deciding a list has it.
+
+    Args:
+        store: of the members.
+        unit_type: theirs.
+        units: of the list.
+    """
+    c = members.c
+    rest = iter(units)
+    while some := list(islice(rest, ASKED_AT_ONCE)):
+        ids = [each.unit for each in some]
+        query = sa.select(c.unit, c.attributes, c.opted_out).where(c.unit_type == unit_type, c.unit.in_(ids))
+        with store.read() as connection:
+            known = {row.unit: (json.loads(row.attributes), bool(row.opted_out)) for row in connection.execute(query)}
+        for each in some:
+            held, out = known.get(each.unit, ({}, False))
+            yield Unit(each.unit, {**held, **each.attributes}, each.opted_out or out)
 
 
 def _attributes(row: Mapping[str, Any], types: Mapping[str, str], path: Path, number: int) -> dict[str, Any]:

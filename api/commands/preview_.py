@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 def command(obj: dict[str, Any], key: str, members: str, unit: str | None, by: str | None, output: str) -> None:
     """Check EXPERIMENT before launch: counts by variant and stage, cost, overlap with running tests.
 
-    Members come from a CSV or Parquet FILE with a column for each attribute, or from the stored members.
+    Members come from a CSV or Parquet FILE with a column for each attribute, or from the stored members. What a file
+    does not say of a stored member counts as it is stored.
     """
     from api.commands.opening import opened
     from experiments.errors import InputError, unknown_name
     from experiments.keeping.repository import Repository
     from experiments.preview import preview
-    from experiments.preview_members import from_file, stored
+    from experiments.preview_members import from_file, stored, with_stored
 
     try:
         with opened(obj) as (store, _):
@@ -44,7 +45,10 @@ def command(obj: dict[str, Any], key: str, members: str, unit: str | None, by: s
             if by is not None and by not in project.attributes:
                 raise unknown_name("attribute", by, sorted(project.attributes), "in the project")
             unit_type = repository.experiment(key).definition.unit_type
-            units = stored(store, unit_type) if members == "stored" else from_file(Path(members), project, unit)
+            if members == "stored":
+                units = stored(store, unit_type)
+            else:
+                units = with_stored(store, unit_type, from_file(Path(members), project, unit))
             result = preview(repository, key, units, time.time_ns() // 1000, by=by)
     except InputError as error:
         raise UserError(str(error)) from error

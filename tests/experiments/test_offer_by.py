@@ -23,7 +23,8 @@ from experiments.definitions.errors import DefinitionError
 from experiments.jobs import files
 from experiments.keeping.exporting import export
 from experiments.keeping.repository import Repository
-from experiments.log.rows import DAY_US
+from experiments.log.absorb import absorb
+from experiments.log.rows import DAY_US, TraitsRow
 from experiments.preview import Unit, preview
 from experiments.publishing.plans import snapshot_of
 from experiments.publishing.publish import publish
@@ -181,6 +182,14 @@ def test_the_command_previews_a_list_with_each_members_own_offer(store: Store, t
     assert "each own" in runs[0].output
     assert "not known" in runs[1].output
     assert "preview a list that has it as a column" in runs[1].output
+    # What is stored of members counts where their list does not say it.
+    held = [TraitsRow("crm", "member", f"m-{n}", 0, 0, json.dumps({"best": "small"}), False) for n in range(300)]
+    with store.begin() as connection:
+        absorb(connection, held, 0)
+    known = CliRunner().invoke(cli, [*where, str(bare)])
+    assert known.exit_code == 0, known.output
+    assert "not known" not in known.output
+    assert "no offer of their own" not in known.output
 
 
 def _running(store: Store) -> Any:
