@@ -372,6 +372,7 @@ def test_rest_asks_lists_and_gives_the_file(shop: Store, tmp_path: Path) -> None
     assert client.post(address, json=body).status_code == 200
     document = client.get(f"{address}/{identity}").json
     assert (document["rows"], document["reasons"]["opted_out"]) == (50, 1)
+    made(shop, limits(budget=300.0), None, recommendation=1)  # a second one to turn the page to
     first = client.get(address, query_string={"limit": 1}).json
     assert "curve" not in first["items"][0]
     assert first["next_cursor"]
