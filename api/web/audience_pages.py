@@ -156,11 +156,13 @@ def _made(services: Services, key: str, identity: str) -> list[tuple[Audience, s
 def _asked(services: Services, key: str, form: AudienceForm, asked: Limits, words: Language) -> str | Wrong:
     """Ask for the audience, with the list that came with the form; return its id, or what is wrong."""
     _ = words.gettext
+    sent = request.files.get("list")
     try:
+        if form.who == "everyone" and sent is not None and sent.filename:
+            return Wrong("list", _("A file is chosen, but not the list: choose “A list”, or take the file away."))
         if form.who == "everyone":
             wanted = request_of(services.store, key, asked)
             return ask(services.store, wanted, [], name="", created_by=actor())[0].id
-        sent = request.files.get("list")
         if sent is None or not sent.filename:
             return Wrong("list", _("Choose the file of the list, or choose among everyone who is known."))
         with arriving(sent.stream) as found:

@@ -240,6 +240,7 @@ def test_the_test_of_an_audience_is_drafted_from_its_page(client: FlaskClient, s
         ({"explore": "0.01"}, "from the list", "explore"),
         ({"basis": "luck"}, "how offers count", "basis"),
         ({"who": "list"}, "Choose the file", "list"),
+        ({"who": "everyone", "list": (io.BytesIO(b"unit"), "a.csv")}, "A file is chosen", "list"),
         ({"who": "list", "list": (io.BytesIO(b""), "empty.csv")}, "The file is empty", "list"),
         (
             {"who": "list", "unit_column": "a\x07", "list": (io.BytesIO(b"unit\nx\n"), "a.csv")},
