@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from markupsafe import Markup
 
@@ -12,25 +11,12 @@ from api.web.charts.interval import IntervalLook
 from api.web.charts.markup import Chart
 from api.web.charts.money import MoneyLook, money_bars, money_reach
 from api.web.language import Language, unbroken
-from api.web.numbers import MISSING, Numbers
+from api.web.numbers import Numbers
+from api.web.programme_checks import Check, comparable
 from api.web.vocabulary import Badge
 from experiments.programme.document import Figure, HoldoutResult, Month, Programme
 from experiments.report.document import Reading, Unit
 from experiments.report.whys import why_text
-
-CAUTION_P = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Whether the two sides may be compared, or another thing to know before reading."""
-
-    label: str
-    value: str
-    detail: str
-    icon: str
-    tone: str
-    word: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +131,7 @@ class _Writing:
             sentence=unbroken(self.sentence(found)),
             since=self.numbers.date(found.since) if found.since else "",
             reasons=tuple(unbroken(reason) for reason in self.reasons(found)),
-            checks=self.checks(found) if found.since else (),
+            checks=comparable(found, self.language, self.numbers) if found.since else (),
             lines=self.lines(found) if found.readable else (),
             bars=self.bars(found) if found.readable else None,
             months=() if by_month is None else self.month_lines(by_month),
@@ -248,49 +234,6 @@ class _Writing:
             needed=numbers.count(needed),
             held=numbers.count(found.held_out),
         )
-
-    def checks(self, found: HoldoutResult) -> tuple[Check, ...]:
-        """Return the strip above the figures."""
-        _ = self.language.gettext
-        numbers = self.numbers
-        both = found.held_out + found.reached
-        ok = ("ok", "good", _("Good"))
-        caution, fail = ("warn", "warn", _("Caution")), ("no", "bad", _("Fails"))
-        split = ok
-        if found.split_p is not None and found.split_p < CAUTION_P:
-            split = caution if found.readable else fail
-        sides = numbers.share(found.held_out / both) if both else MISSING
-        planned = float(Fraction(found.share))
-        checks = [
-            Check(
-                _("Do both sides fit the split?"),
-                _("%(share)s held out", share=sides),
-                _("planned %(planned)s, p %(p)s", planned=numbers.share(planned), p=numbers.p_value(found.split_p)),
-                *split,
-            ),
-            Check(
-                _("Compared"),
-                _("%(held)s and %(reached)s", held=numbers.count(found.held_out), reached=numbers.count(found.reached)),
-                _(
-                    "held out and reached; %(not)s more would have been enrolled nowhere",
-                    **{"not": numbers.count(found.would_not)},
-                ),
-                *ok,
-            ),
-        ]
-        if found.both:
-            share = found.both / (found.both + both)
-            told = caution if share > 0.01 else ok
-            value = _("%(count)s left out", count=numbers.count(found.both))
-            checks.append(Check(_("On both sides"), value, _("under one id: the holdout's share was changed"), *told))
-        if found.linked:
-            value = _("%(count)s count once", count=numbers.count(found.linked))
-            detail = _(
-                "%(crossed)s were met on both sides and stay where they were first",
-                crossed=numbers.count(found.crossed),
-            )
-            checks.append(Check(_("Several ids"), value, detail, *ok))
-        return tuple(checks)
 
     def lines(self, found: HoldoutResult) -> tuple[Line, ...]:
         """Return the table of figures."""
