@@ -182,6 +182,7 @@ class _Learning:
             labels={**self._labels(), **LABELS},
             assumed=priced.assumed,
             redemption_by_level=priced.by_level,
+            redemption=self._of_units(kept, priced.by_level),
         )
 
     @property
@@ -296,6 +297,14 @@ class _Learning:
             return None
         frozen = kept[f"frozen:{standing.attribute}"]
         return np.array([level if level in standing.discounts else "" for level in frozen], dtype=object)
+
+    def _of_units(self, kept: Mapping[str, NDArray[Any]], by_level: Mapping[str, FloatArray]) -> FloatArray | None:
+        """Return (n, K + 1), what a redemption costs with each unit; ``None`` where it is the same with all."""
+        levels = self._levels(kept)
+        if levels is None or not by_level:
+            return None
+        known = sorted(by_level)
+        return np.stack([by_level[level] for level in known])[np.searchsorted(known, levels.astype(str))]
 
     def _by_level(
         self,

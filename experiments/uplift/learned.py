@@ -71,6 +71,8 @@ class Learned:
     redemption_by_level: Mapping[str, FloatArray] = field(default_factory=dict)
     """Level by which units have a discount anyway (``""``: none) → (K + 1,), what a redemption of each arm's offer
     costs with them; empty where units have no such discount."""
+    redemption: FloatArray | None = None
+    """(n, K + 1), the same for each unit by its own level; ``None`` where units have no such discount."""
     assumed: tuple[str, ...] = ()
     """What prices rest on beside measured figures: ``every_buyer_redeems`` | ``given_share`` | ``given_value``."""
 

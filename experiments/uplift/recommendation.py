@@ -6,7 +6,7 @@ Where the arms were not drawn at random nothing of this is said: only what speak
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -192,6 +192,7 @@ class _Writing:
             learned.trial,
             learned.prices,
             redemptions=learned.redemptions,
+            redemption=learned.redemption,
             earned=learned.earned,
             rfm=score,
             names=learned.encoder.names,
@@ -205,8 +206,9 @@ class _Writing:
         """(n, K + 1), doubly robust scores of what each arm costs in offers and contacts."""
         learned, prices = self.learned, self.learned.prices
         trial = learned.trial
-        spent = prices.spent(trial.outcome, trial.arm, learned.redemptions)
-        expected = prices.expected_cost(self.found.choice.expected)
+        own = prices if learned.redemption is None else replace(prices, redemption=learned.redemption)
+        spent = (own if learned.redemptions is None else prices).spent(trial.outcome, trial.arm, learned.redemptions)
+        expected = own.expected_cost(self.found.choice.expected)
         return doubly_robust_scores(spent, trial.arm, trial.propensity, expected)
 
     @cached_property

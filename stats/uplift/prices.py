@@ -26,7 +26,7 @@ class Prices:
     value: float
     """Of an outcome of 1, before the offer's cost; 1.0 where outcomes are money already."""
     redemption: FloatArray
-    """(K + 1,): cost of one redemption of each arm's offer; `net` and `expected_cost` also take (n, K + 1)."""
+    """(K + 1,): cost of one redemption of each arm's offer; (n, K + 1) where it differs by unit."""
     redeemed: FloatArray
     """(K + 1,): expected redemptions for an outcome of 1 under the arm; 1: every buyer redeems."""
     contact: FloatArray
@@ -77,4 +77,5 @@ class Prices:
     def spent(self, outcome: FloatArray, arm: IntArray, redemptions: FloatArray | None = None) -> FloatArray:
         """Return what each unit's own arm cost in redemptions and contact, (n,); see `realised`."""
         used = self.redeemed[arm] * outcome if redemptions is None else redemptions
-        return self.redemption[arm] * used + self.contact[arm]
+        each = self.redemption[arm] if self.redemption.ndim == 1 else self.redemption[np.arange(len(arm)), arm]
+        return each * used + self.contact[arm]

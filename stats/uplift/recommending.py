@@ -13,7 +13,7 @@ every single offer, over which anything gets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,6 +91,7 @@ def recommend(
     prices: Prices,
     *,
     redemptions: FloatArray | None = None,
+    redemption: FloatArray | None = None,
     earned: FloatArray | None = None,
     rfm: FloatArray | None = None,
     names: Sequence[str] | None = None,
@@ -105,6 +106,8 @@ def recommend(
         trial: rows; their order makes no difference.
         prices: of outcomes and arms.
         redemptions: (n,), how often each unit redeemed its offer, where that was seen.
+        redemption: (n, K + 1), what a redemption of each arm's offer costs with each unit, where units differ in it;
+            ``None``: as ``prices`` say.
         earned: (n,), what each unit earned, net of what its own arm cost, where that was seen: policies are valued in
             it. ``None``: the worth of its outcome less its redemptions and contact.
         rfm: (n,), a score of recency, frequency and money; the rule gives the best offer to those who rank highest.
@@ -127,11 +130,14 @@ def recommend(
     if len(prices.contact) != trial.arms:
         raise ValueError(f"there are prices of {len(prices.contact)} arms, and {trial.arms} arms")
     chosen = choose(trial, candidates, folds=folds, seed=seed)
-    net = prices.net(chosen.fitted.outcomes)
-    money = prices.realised(trial.outcome, trial.arm, redemptions) if earned is None else earned
-    scores = doubly_robust_scores(money, trial.arm, trial.propensity, prices.net(chosen.expected))
-    spent = prices.spent(trial.outcome, trial.arm, redemptions)
-    costs = doubly_robust_scores(spent, trial.arm, trial.propensity, prices.expected_cost(chosen.expected))
+    own = prices if redemption is None else replace(prices, redemption=redemption)
+    net = own.net(chosen.fitted.outcomes)
+    # What units redeemed is counted in their arm's mean cost.
+    billed = own if redemptions is None else prices
+    money = billed.realised(trial.outcome, trial.arm, redemptions) if earned is None else earned
+    scores = doubly_robust_scores(money, trial.arm, trial.propensity, own.net(chosen.expected))
+    spent = billed.spent(trial.outcome, trial.arm, redemptions)
+    costs = doubly_robust_scores(spent, trial.arm, trial.propensity, own.expected_cost(chosen.expected))
     fold = chosen.fold
     best = int(scores.mean(axis=0).argmax())
     choices = {

@@ -26,10 +26,12 @@ from experiments.preview import Unit, preview
 from experiments.programme.asking import ProgrammeOptions
 from experiments.programme.build import build_programme
 from experiments.publishing.plans import snapshot_of
-from experiments.report.build import build_report
+from experiments.report.build import build_report, declared_of
 from experiments.report.document import Report
+from experiments.sources.log import open_log
 from experiments.store import Store, open_store
 from experiments.store.migrate import upgrade
+from experiments.uplift.learned import rows_of_experiment
 from tests.experiments.learning_shop import KEY, METRICS, SHOP, bandit, by_decision, drawn
 from tests.experiments.learning_shop import OFFERS as LEARNT
 from tests.experiments.measuring import NOW_US, START_US, decided, define, experiment, happened, metric, record
@@ -357,3 +359,34 @@ def test_the_programme_compares_what_the_shop_keeps_of_orders(shop: Store) -> No
     assert found.redemption_cost == pytest.approx(cost)
     difference = sum(kept["enrolled"]) / found.reached - sum(kept["holdout"]) / found.held_out
     assert found.profit_per_member.estimate == pytest.approx(difference, abs=1e-9)
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_recommendations_are_learned_at_each_members_price(shop: Store, reported: bool) -> None:
+    """Orders of ¥100: 满100减30 costs ¥30, with silver ¥20, with gold ¥15; also where no redemption is reported."""
+    arms = [{"key": "control"}, *({"key": key, "offer": key} for key in ("nine", "save"))]
+    metrics = {"primary": ["buyers"], "secondary": ["profit"]}
+    test = experiment(metrics, variants=arms, analysis={"features": ["age"]})
+    define(shop, NINE, SAVE, PROFIT, metric("buyers", "proportion"), test, project=PROJECT)
+    walk(shop, "winback", "review", "testing", "running", now=START_US)
+    rows: list[DecisionRow | EventRow] = []
+    for n in range(540):
+        unit, arm, tier = f"m-{n}", ("control", "nine", "save")[n % 3], TIERS[n // 3 % 3]
+        held = {"age": 20 + n % 50} | ({} if tier is None else {"tier": tier})
+        rows.append(decided(unit, arm, frozen=json.dumps(held), propensity=1 / 3))
+        if n % 2:
+            rows.append(happened("Order Completed", unit, START_US + DAY_US, 10_000, object_id=f"o{n}"))
+            if reported and arm != "control":
+                rows.append(happened("Coupon Redeemed", unit, START_US + DAY_US, None, object_id=f"o{n}"))
+    record(shop, rows)
+    declared = declared_of(Repository(shop), "winback")
+    shop.close()
+    with open_log(shop.url) as log:
+        learned = rows_of_experiment(log, declared, NOW_US)
+    by_level = {level: price.tolist()[2] for level, price in learned.redemption_by_level.items()}
+    assert by_level == {"": 30.0, "silver": 20.0, "gold": 15.0}
+    assert learned.prices.redemption[2] == pytest.approx((30 + 20 + 15) / 3)
+    assert learned.redemption_by_level["gold"][1] == learned.redemption_by_level["silver"][1] == 0
+    assert learned.redemption is not None
+    given = dict(zip(learned.units.tolist(), learned.redemption[:, 2].tolist(), strict=True))
+    assert [given[f"m-{n}"] for n in (0, 3, 6)] == [30.0, 20.0, 15.0]
