@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from allocation import answers
-from allocation.audience import first_unknown
+from allocation.audience import days_ago, first_unknown
 from allocation.compiled import CompiledExperiment, CompiledSnapshot
 from allocation.decision import REASONS, Decision, Enrolment, MemberState, OccasionError, check_occasion, decision_id
 from allocation.hashing import DIGITS, MAX_UNIT_BYTES, check_unit
@@ -158,7 +158,9 @@ def decide(  # noqa: C901 - the whole order in one place, to be read from top to
         missing = first_unknown(plan.rule, view, now) if inside is None and plan.rule is not None else None
         if visit is not None:
             used = {name: view[name] for name in plan.rule.attributes if name in view} if plan.rule else {}
-            visit("audience", bool(inside), {"rule": plan.plan.audience, "attributes": used, "missing": missing})
+            days = days_ago(plan.rule, used, now) if plan.rule else {}
+            told = {"rule": plan.plan.audience, "attributes": used, "days": days, "missing": missing}
+            visit("audience", bool(inside), told)
         if not inside:
             reason = "not_in_audience" if inside is not None else "missing_attribute"
             return answers.nothing(plan, unit, occasion, now, reason, unknown, missing)

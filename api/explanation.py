@@ -81,7 +81,10 @@ def _enrolment(goes_on: bool | None, detail: dict[str, Any]) -> str:
 
 
 def _audience(goes_on: bool | None, detail: dict[str, Any]) -> str:
-    seen = ", ".join(f"{name} = {value!r}" for name, value in detail["attributes"].items()) or "no attributes"
+    days = detail["days"]
+    told = {name: f" ({days[name]} times 24 hours ago)" if name in days else "" for name in detail["attributes"]}
+    held = detail["attributes"].items()
+    seen = ", ".join(f"{name} = {value!r}{told[name]}" for name, value in held) or "no attributes"
     if goes_on:
         return f"the rule holds with {seen}"
     if detail["missing"] is not None:

@@ -31,6 +31,10 @@ from experiments.report.audience import Names
 
 SAMPLE_ROWS = 12
 NO_STAGE = "(none)"
+DAYS = (
+    "days_since counts 24 hours at a time back from each decision, so who is in depends on the hour; stages that are "
+    "computed here count days of the calendar"
+)
 Issued = Counter[tuple[str | None, str]]
 """(key of the offer, level of the attribute by which members have a discount anyway) → members."""
 
@@ -197,6 +201,9 @@ def preview(repository: Repository, key: str, units: Iterable[Unit], now: int, *
     result.overlaps = [_overlap(record, other, both[other.key], result.enrolled) for other, _ in others]
     result.overlaps.sort(key=lambda overlap: (-overlap.both, overlap.experiment))
     result.warnings = list(_warnings(record, result))
+    rule = mine.experiments[key].rule
+    if rule is not None and rule.uses_now:
+        result.warnings.append(DAYS)
     return result
 
 

@@ -5,7 +5,7 @@ Three-valued everywhere, exactly as SQL: a comparison on a missing, null or wron
 """
 
 from allocation.audience.columns import Resolver, json_columns, plain_columns
-from allocation.audience.predicate import Predicate, compile_python, first_unknown
+from allocation.audience.predicate import Predicate, compile_python, days_ago, first_unknown
 from allocation.audience.rules import Rule, RuleError
 from allocation.audience.sql import to_sql
 from allocation.audience.typecheck import parse
@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "RuleError",
     "compile_python",
+    "days_ago",
     "first_unknown",
     "json_columns",
     "parse",

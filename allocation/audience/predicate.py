@@ -39,6 +39,27 @@ def first_unknown(rule: Rule, attributes: Mapping[str, Any], now_us: int) -> str
     return rule.tracer(attributes, now_us)[1]
 
 
+def days_ago(rule: Rule, attributes: Mapping[str, Any], now_us: int) -> dict[str, int]:
+    """Return what ``days_since`` counts of each date that the rule asks it of: whole periods of 24 hours until now.
+
+    >>> from allocation.audience import parse
+    >>> rule = parse({"attribute": "last_order", "op": "days_since", "gte": 2}, {"last_order": "date"})
+    >>> days_ago(rule, {"last_order": "1970-01-01T12:00Z"}, 2 * DAY_US)
+    {'last_order': 1}
+    """
+    moments = {name: to_us(got) for name in _dated(rule.root) if isinstance(got := attributes.get(name), str)}
+    return {name: (now_us - moment) // DAY_US for name, moment in moments.items() if moment is not None}
+
+
+def _dated(node: Node) -> list[str]:
+    """Return the attributes of which days are counted."""
+    if isinstance(node, Leaf):
+        return [node.attribute] if node.op == "days_since" else []
+    if isinstance(node, Not):
+        return _dated(node.part)
+    return list(dict.fromkeys(name for part in node.parts for name in _dated(part)))
+
+
 def compile_tracer(rule: Rule) -> Tracer:
     """Return ``rule`` as a function that answers and names the first attribute that makes it unknown.
 

@@ -89,6 +89,23 @@ def test_every_step_is_a_line(data: Path) -> None:
     assert f"decision id: {decision_id('winback', 1, 'member', 'm-1')}" in result.stdout
 
 
+def test_days_are_told_as_they_are_counted(tmp_path: Path) -> None:
+    """An order of the evening is no day old the next morning, and a calendar would say one."""
+    rule = {"not": {"attribute": "last_order_at", "op": "days_since", "gte": 1}}
+    late = plan(audience=rule, attributes={"last_order_at": AttributePlan("date", "stored")}, frozen=())
+    snapshot_file.write(tmp_path / "snapshots", Snapshot("0001", START, {late.key: late}))
+    stored = [("member", unit, json.dumps({"last_order_at": at}), 0) for unit, at in
+              (("m-1", "2024-10-04T20:00:00+08:00"), ("m-2", "2024-10-02"), ("m-3", "soon"))]  # fmt: skip
+    members.write(tmp_path / "snapshots", START + DAY // 2, stored, [])
+    told = {unit: explained(tmp_path, "winback", unit) for unit in ("m-1", "m-2", "m-3")}
+    steps = {unit: next(s for s in found["steps"] if s["name"] == "audience") for unit, found in told.items()}
+    assert [told[unit]["decision"]["reason"] for unit in told] == ["assigned", "not_in_audience", "missing_attribute"]
+    assert "holds with last_order_at = '2024-10-04T20:00:00+08:00' (0 times 24 hours ago)" in steps["m-1"]["text"]
+    assert "does not hold with last_order_at = '2024-10-02' (3 times 24 hours ago)" in steps["m-2"]["text"]
+    assert steps["m-2"]["detail"]["days"] == {"last_order_at": 3}
+    assert steps["m-3"]["detail"]["days"] == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason", "last", "words"),
     [

@@ -88,6 +88,16 @@ def test_too_few_members_are_noted(store: Store) -> None:
     assert nobody.warnings == ["nobody would be enrolled; see the reasons below"]
 
 
+def test_days_that_hang_on_the_hour_are_noted(store: Store) -> None:
+    repository = definitions(store)
+    dated = SHOP.replace("  tier: {type: string}\n", "  tier: {type: string}\n  last_order_at: {type: date}\n")
+    rule = {"attribute": "last_order_at", "op": "days_since", "gte": 30}
+    repository.apply(load_text(dated), "ann")
+    repository.apply([changed(repository, audience=rule)], "ann")
+    result = preview(repository, "winback", [Unit("m", {"last_order_at": "2020-01-01"})], NOW)
+    assert any(warning.startswith("days_since counts 24 hours at a time") for warning in result.warnings)
+
+
 def test_stored_members_and_a_file_give_the_same(store: Store, tmp_path: Path) -> None:
     repository = definitions(store)
     with store.begin() as connection:
