@@ -45,6 +45,12 @@ COMMANDS: dict[str, str] = {
 }
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What linear algebra asks for how many threads it may have: one, for this process and those it starts, unless the
+environment says otherwise. Its threads wait busily: beside other work on two cores, learning took ten times as long
+with them, and our matrices are too small to gain by them."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is needed."""
 
@@ -129,6 +135,7 @@ class UserError(click.ClickException):
 
 def main() -> None:
     """Run the command line; bad input is one line on stderr, never a traceback."""
+    os.environ.update({name: os.environ.get(name, "1") for name in THREADS})
     # Where the locale is not UTF-8, arguments in it arrive as surrogates and would match no column.
     arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in sys.argv[1:]]
     try:

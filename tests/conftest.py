@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from api.cli import THREADS
 from tests import postgres, skips
 
 if TYPE_CHECKING:
     from experiments.store import Store
 
+for _name in THREADS:  # as the command line does, before numpy is loaded
+    os.environ.setdefault(_name, "1")
 ROOT = Path(__file__).resolve().parent.parent
 
 
