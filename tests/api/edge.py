@@ -83,6 +83,7 @@ async def ask(
     given = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {
         "type": "http",
+        "http_version": "1.1",
         "method": method,
         "path": path,
         "query_string": query.encode(),
