@@ -218,6 +218,7 @@ def _progress_page(here: Standing, record: ExperimentRecord, job: queue.Job) -> 
             here.page,
             key=record.key,
             name=here.language.text(dict(record.definition.name)) or record.key,
+            identity=job.id,
             view=None,
             job=job,
             members=here.numbers.count(job.rows_total) if job.rows_total else "",
@@ -245,6 +246,7 @@ def _audience_page(
             here.page,
             key=record.key,
             name=words.text(dict(record.definition.name)) or record.key,
+            identity=made.id,
             view=build_audience(
                 made, created_at, found, words, Numbers(words, made.currency, here.page.site.time_zone)
             ),

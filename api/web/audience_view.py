@@ -195,9 +195,8 @@ class _Writing:
             price = numbers.effect(made.budget_price, "number").lstrip("+")
             facts.append((_("One more unit of budget would add"), price))
         if made.explore:
-            share = _("%(share)s, %(count)s with an offer", share=numbers.share(made.explore, 0),
-                      count=numbers.count(made.explored))  # fmt: skip
-            facts.append((_("Drawn at random"), share))
+            drawn = {"share": numbers.share(made.explore, 0), "count": numbers.count(made.explored)}
+            facts.append((_("Drawn at random"), _("%(share)s: %(count)s members", **drawn)))
         return tuple(facts)
 
     def reasons(self) -> tuple[tuple[str, str, str], ...]:

@@ -140,16 +140,19 @@ def columns_of(
         InputError: an attribute that the model reads is known of no member.
     """
     columns: dict[str, NDArray[Any]] = {}
+    known = {name for name, values in roster.attributes.items() if any(value is not None for value in values)}
+    if lacking := [repr(name) for name in learned.encoder.attributes if name not in facts and name not in known]:
+        which = "which is" if len(lacking) == 1 else "which are"
+        what = "a column of that name" if len(lacking) == 1 else "columns of those names"
+        raise InputError(
+            f"the model reads {', '.join(lacking)}, {which} known of nobody on the list: add {what}, "
+            "or have it stored with the members"
+        )
     for name in learned.encoder.attributes:
         if name in facts:
             columns[name] = facts[name]
             continue
         values = roster.attributes[name]
-        if all(value is None for value in values):
-            raise InputError(
-                f"the model reads {name!r}, which is known of nobody on the list: add a column of that name, "
-                "or have it stored with the members"
-            )
         if types.get(name) == "date":
             at = np.full(len(values), float(at_us))
             columns[name] = dates_as_days(values, at, time_zone)
