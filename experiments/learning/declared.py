@@ -65,6 +65,12 @@ class Declared:
         return self.metric.type == "proportion"
 
     @property
+    def frozen(self) -> tuple[str, ...]:
+        """Attributes that decisions keep as they were: the definition's, and that by which members have a discount."""
+        anyway = () if self.standing is None else (self.standing.attribute,)
+        return tuple(dict.fromkeys((*self.record.definition.frozen, *anyway)))
+
+    @property
     def worth(self) -> float | None:
         """The same as ``stated_worth``, in major units."""
         return None if self.stated_worth is None or not self.is_yes_or_no else float(Fraction(self.stated_worth))

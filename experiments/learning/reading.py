@@ -97,7 +97,7 @@ def _read(table: Any, n: int, declared: Declared) -> _Read:
         group=np.full(n, "hash", dtype=object),
         eligible=np.zeros((n, count), dtype=np.bool_),
         p=np.zeros((n, count)),
-        attributes={name: np.full(n, None, dtype=object) for name in declared.record.definition.frozen},
+        attributes={name: np.full(n, None, dtype=object) for name in declared.frozen},
     )
     same: dict[Any, Any] = {}  # one object for each level, however many members have it
     for row, (d, decision_id, u, at, variant, propensity, frozen, policy, phase) in enumerate(_rows(table)):

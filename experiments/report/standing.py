@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
 from experiments.dominated import Dominated, counted, fold
+from experiments.learning.rows import LearningRows
 from experiments.measure.experiment import MeasuredExperiment
 from experiments.report.document import Text
 from experiments.report.economics_document import Economics
@@ -36,6 +38,25 @@ def dominated_in(declared: Declared, measured: MeasuredExperiment) -> list[Domin
         own = row["own_offer"] if row["variant"] in definition.by_member else None
         key = (row["variant"], own or definition.variant(row["variant"]).offer, row[level] or "")
         given[key] = given.get(key, 0) + int(row["n"])
+    return counted(given, definition, declared.offers, standing, declared.currency, declared.names)
+
+
+def dominated_among(declared: Declared, rows: LearningRows) -> list[Dominated]:
+    """Return the offers that a policy gave to members who have as much anyway, of matured decisions."""
+    standing, definition = declared.standing, declared.record.definition
+    if standing is None:
+        return []
+    known = ("", *standing.discounts)
+    place = {level: index for index, level in enumerate(known)}
+    own = rows.columns[standing.attribute]
+    level = np.array([place.get(each, 0) if isinstance(each, str) else 0 for each in own], dtype=np.int64)
+    # A member counts once in each variant and level, however often it was decided for.
+    members = np.unique(np.stack([rows.variant, level, rows.unit]), axis=1)[:2]
+    pairs, counts = np.unique(members, axis=1, return_counts=True)
+    given: dict[tuple[str, str | None, str], int] = {}
+    for (variant, index), n in zip(pairs.T.tolist(), counts.tolist(), strict=True):
+        key = rows.variants[variant]
+        given[key, definition.variant(key).offer, known[index]] = n
     return counted(given, definition, declared.offers, standing, declared.currency, declared.names)
 
 

@@ -332,6 +332,23 @@ def test_a_policy_learns_at_costs_beyond_what_each_decision_found(shop: Store) -
     assert by_decision(found, made, "amount") == [20.0, 20.0, 17.0, 30.0]
 
 
+def test_the_report_of_a_policy_names_whom_an_offer_gives_nothing(shop: Store) -> None:
+    """9折 drawn twice for one gold member and once for another, and for one of silver, who has as much anyway."""
+    project = {**SHOP, "attributes": {**SHOP["attributes"], "tier": TIER}, "standing": STANDING}
+    nine = {**NINE, "key": "a-gift"}
+    define(shop, LEARNT[0], nine, *METRICS, bandit(), project=project)
+    walk(shop, KEY, "review", "testing", "running", now=START_US)
+    tiers = [("m-1", "gold"), ("m-1", "gold"), ("m-2", "gold"), ("m-3", "silver"), ("m-4", None)]
+    made = [
+        drawn(unit, "gift", START_US + n, frozen={} if tier is None else {"tier": tier})
+        for n, (unit, tier) in enumerate(tiers)
+    ]
+    record(shop, [*made, drawn("m-5", "save", START_US, frozen={"tier": "gold"})])
+    said = [warning["en"] for warning in build_report(shop, KEY, NOW_US).warnings]
+    assert ["(1 of the 4 members of gift)" in said[0], "(2 of the 4 members of gift)" in said[1]] == [True, True]
+    assert len(said) == 2
+
+
 def test_the_programme_compares_what_the_shop_keeps_of_orders(shop: Store) -> None:
     """Orders of ¥100: the shop keeps ¥40 of them, ¥25 of a gold member's, and ¥10 of everybody's with 满100减30."""
     holdout = {"kind": "holdout", "key": "everyone", "share": "50%", "made": {"salt": "00112233445566aa"}}

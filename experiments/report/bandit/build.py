@@ -43,6 +43,7 @@ from experiments.report.inputs import Declared, phase_of
 from experiments.report.plan import plan_of
 from experiments.report.quality import split_check
 from experiments.report.software import software
+from experiments.report.standing import dominated_among
 from experiments.sources.log import LogTables, open_log
 from experiments.store import Store
 from experiments.store.policy_tables import policy_masks
@@ -240,6 +241,7 @@ def report_from(declared: Declared, learned: Learned, rows: LearningRows, drawn:
         methods=words.methods(gain, reward, held_out=apart),
         data_time=None if rows.last_event is None else moment_text(rows.last_event),
         software=software(),
+        warnings=[each.said for each in dominated_among(declared, rows)],
         bandit=bandit,
     )
     return sealed(report)
