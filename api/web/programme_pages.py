@@ -168,7 +168,7 @@ def _last(services: Services, repository: Repository) -> Form:
 
 def _sent(of: str) -> Form:
     names = ("metric", "days", "fixed_cost", "experiment", "long", "early_days", "long_days")
-    return Form(**{name: request.form.get(name, "").strip()[:64] for name in names}, of=of)
+    return Form(**{name: request.form.get(name, "").replace("\x00", "").strip()[:64] for name in names}, of=of)
 
 
 def _return_options(sent: Form) -> ProgrammeOptions:

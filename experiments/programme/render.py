@@ -21,7 +21,7 @@ def render_json(programme: Programme) -> str:
 
 
 def render_csv(programme: Programme) -> str:
-    """Return every figure, one row each: holdout, figure, estimate, ends."""
+    """Return every figure, one row each: holdout, figure (of a month: with it), estimate, ends."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("holdout", "figure", "estimate", "ci_low", "ci_high", "why"))
@@ -31,6 +31,10 @@ def render_csv(programme: Programme) -> str:
         for name in FIGURES:
             figure = _figure(result, name)
             writer.writerow((result.holdout, name, figure.estimate, figure.ci_low, figure.ci_high, figure.why))
+        for month in result.months:
+            each = month.profit_per_member
+            name = f"profit_per_member {month.month}"
+            writer.writerow((result.holdout, name, each.estimate, each.ci_low, each.ci_high, each.why))
     return out.getvalue()
 
 
@@ -59,6 +63,8 @@ def print_programme(programme: Programme, lang: str = "en") -> None:
             target.print(TEXTS["linked"][lang].format(linked=result.linked, crossed=result.crossed))
         if result.readable:
             target.print(_table(programme, result, lang))
+        if len(result.months) > 1:
+            target.print(_months(programme, result, lang))
         if result.detectable is not None:
             target.print(TEXTS["detectable"][lang].format(detectable=f"{result.detectable:,.2f}"))
     target.print("")
@@ -82,6 +88,23 @@ def _table(programme: Programme, result: HoldoutResult, lang: str) -> Any:
         figure = _figure(result, name)
         between = "" if figure.ci_low is None else f"{_shown(name, figure.ci_low)} … {_shown(name, figure.ci_high)}"
         table.add_row(TEXTS[name][lang], _shown(name, figure.estimate), between)
+    return table
+
+
+def _months(programme: Programme, result: HoldoutResult, lang: str) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column(TEXTS["month"][lang])
+    for name in ("held_out", "reached", "profit_per_member"):
+        table.add_column(TEXTS[name][lang], justify="right")
+    table.add_column(TEXTS["interval"][lang].format(level=1 - programme.alpha), justify="right")
+    for month in result.months:
+        each = month.profit_per_member
+        between = "" if each.ci_low is None else f"{each.ci_low:,.2f} … {each.ci_high:,.2f}"
+        shown = _shown("profit_per_member", each.estimate)
+        table.add_row(month.month, f"{month.held_out:,}", f"{month.reached:,}", shown, between)
     return table
 
 

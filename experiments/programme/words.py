@@ -56,6 +56,9 @@ TEXTS: dict[str, Text] = {
     "extra_buyers": {"en": "Extra buyers", "zh-CN": "增量购买人数"},
     "cost": {"en": "Cost", "zh-CN": "成本"},
     "roi": {"en": "ROI", "zh-CN": "投资回报率（ROI）"},
+    "month": {"en": "Came in", "zh-CN": "进入月份"},
+    "held_out": {"en": "Held out", "zh-CN": "对照"},
+    "reached": {"en": "Reached", "zh-CN": "触达"},
     "members": {
         "en": "{held:,} members held out ({share}), {reached:,} reached, since {since}",
         "zh-CN": "对照 {held:,} 位会员（{share}），触达 {reached:,} 位，自 {since} 起",

@@ -21,7 +21,7 @@ from experiments.errors import InputError
 from experiments.keeping.repository import Repository
 from experiments.lifecycle.transition import transition
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
-from experiments.programme.asking import ProgrammeOptions
+from experiments.programme.asking import ProgrammeOptions, usual_metric
 from experiments.programme.build import build_programme
 from experiments.programme.document import HoldoutResult
 from experiments.programme.population import passes
@@ -221,6 +221,12 @@ def test_unknown_names_are_refused(shop: Store) -> None:
         build_programme(shop, ProgrammeOptions(holdout="nobody"), NOW_US)
     with pytest.raises(InputError, match="no profit metric 'buyers'"):
         build_programme(shop, ProgrammeOptions(metric="buyers"), NOW_US)
+
+
+def test_the_usual_metric_is_what_most_experiments_measure(shop: Store) -> None:
+    assert usual_metric(Repository(shop)) == "profit"
+    define(shop, metric("all-profit", "profit", margin={"rate": "0.4"}))
+    assert usual_metric(Repository(shop)) == "profit"  # the campaigns measure it
 
 
 def test_command(shop: Store, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from experiments.keeping.repository import Repository
 from experiments.log.rows import DAY_US, DecisionRow, EventRow
 from experiments.programme.asking import ProgrammeOptions
 from experiments.programme.build import build_programme
+from experiments.programme.render import render_csv
 from experiments.publishing.plans import plan_of
 from experiments.store import Store, open_store
 from experiments.store.log_tables import identities
@@ -86,7 +87,8 @@ def test_a_member_counts_once_and_costs_what_its_decisions_froze(store: Store) -
     record(store, rows)
     with store.begin() as connection:
         connection.execute(sa.insert(identities), links)
-    (found,) = build_programme(store, ProgrammeOptions(), NOW_US).holdouts
+    programme = build_programme(store, ProgrammeOptions(), NOW_US)
+    (found,) = programme.holdouts
 
     sides: dict[str, list[float]] = {"held": [], "reached": []}
     crossed = 0
@@ -108,6 +110,7 @@ def test_a_member_counts_once_and_costs_what_its_decisions_froze(store: Store) -
         assert (month.held_out, month.reached) == (len(held), len(reached))
         assert month.profit_per_member.estimate == pytest.approx(np.mean(reached) - np.mean(held), rel=1e-9)
     assert [month.month for month in found.months] == ["2026-03", "2026-04"]
+    assert f"everyone,profit_per_member 2026-03,{found.months[0].profit_per_member.estimate}" in render_csv(programme)
 
 
 def lived(store: Store) -> tuple[list[DecisionRow | EventRow], list[Lived], list[dict[str, Any]]]:
