@@ -27,6 +27,8 @@ MOST_REPEATS = 7
 FEWEST_CHECKED = 50
 CORRELATED = 0.3
 OFF = 0.2
+GAP_DAYS, STRAY = 60, 0.01
+"""Days without any order after which at most this share of the orders came: their dates may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def lifetime(orders: Orders, options: LifetimeOptions, source: str) -> tuple[Lif
         correlation=None if models.spend is None else models.spend.correlation,
         segments=_by_segment(customers),
         check=check,
-        cautions=_cautions(models, no_spend, check, options, until - first),
+        cautions=[*_stray(orders, until), *_cautions(models, no_spend, check, options, until - first)],
     )
     return document, customers
 
@@ -234,6 +236,17 @@ def _cautions(
     if check is not None and check.real > 0 and abs(check.foretold / check.real - 1) > OFF:
         said.append(_filled("off", ratio=check.foretold / check.real))
     return said
+
+
+def _stray(orders: Orders, until: int) -> list[dict[str, str]]:
+    """Say where a few orders came long after all others: one mistyped year makes everybody look gone."""
+    days, counts = np.unique(orders.day[orders.day <= until], return_counts=True)
+    rest = counts[::-1].cumsum()[::-1]
+    after = np.flatnonzero((np.diff(days) > GAP_DAYS) & (rest[1:] <= STRAY * counts.sum()))
+    if not after.size:
+        return []
+    at = int(after[0])
+    return [_filled("stray", n=int(rest[at + 1]), gap=int(days[at + 1] - days[at]), before=_iso(int(days[at])))]
 
 
 def _filled(key: str, **values: object) -> dict[str, str]:

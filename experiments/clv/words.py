@@ -89,6 +89,11 @@ CAUTIONS: dict[str, dict[str, str]] = {
         "en": "The horizon of {days} days is longer than the orders' history ({history} days): this is extrapolation.",
         "zh-CN": "预测期 {days} 天长于订单历史（{history} 天）：属于外推。",
     },
+    "stray": {
+        "en": "{n:,} of the orders came {gap:,} days or more after all others: if their dates are wrong, correct them, "
+        "or name the day of looking with --until {before}.",
+        "zh-CN": "有 {n:,} 笔订单比其他订单晚 {gap:,} 天以上：若日期有误，请更正，或用 --until {before} 指定观察日。",
+    },
     "off": {
         "en": "In the check {ratio:.0%} of the orders that came had been foretold: read the expected orders with that.",
         "zh-CN": "检验中预测订单为实际的 {ratio:.0%}：阅读预计订单时请考虑这一偏差。",

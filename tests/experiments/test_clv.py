@@ -191,3 +191,14 @@ def test_few_days_and_one_price_are_cautioned(tmp_path: Path) -> None:
     assert "extrapolation" in said
     assert found["check"] is None
     assert "NaN" not in done.output
+
+
+def test_a_mistyped_year_is_said(shop: list[tuple[str, dt.date, float]], tmp_path: Path) -> None:
+    """One order of 2099 makes everybody look gone for 73 years."""
+    columns = ("--unit", "member", "--at", "paid_at", "--value", "amount")
+    path = write(tmp_path / "o.csv", [*shop, ("会员1", dt.date(2099, 1, 1), 5.0)])
+    found = run(path, *columns)
+    assert found.exit_code == 0
+    last = max(day for _, day, _ in shop)
+    assert f"--until {last}" in found.output
+    assert "--until" not in run(path, *columns, "--until", str(last)).output
