@@ -85,9 +85,17 @@ def _members(services: Services, here: Standing) -> str:
     document = stages_document(services.store, key, weeks=WEEKS)
     under_way = _under_way(services, key)
     may = bool(page.account.keys_url)
-    if document.as_of is None:
+    if document.as_of is None or not document.units:
         return render(
-            "members_none.html", words.tag, page, rule=key, may_compute=may, under_way=under_way, stated=(), **common
+            "members_none.html",
+            words.tag,
+            page,
+            rule=key,
+            computed=document.as_of is not None,
+            may_compute=may,
+            under_way=under_way,
+            stated=(),
+            **common,
         )
     numbers = Numbers(words, document.currency, document.time_zone)
     now = datetime.fromtimestamp(services.now_us() / 1e6, UTC).astimezone(ZoneInfo(document.time_zone))
@@ -98,6 +106,7 @@ def _members(services: Services, here: Standing) -> str:
         rules={rule: dict(each.name or {}) for rule, each in rules.items()},
         week=request.args.get("week", "")[:10],
         today=now.date(),
+        under_way=under_way,
     )
     return render("members.html", words.tag, page, view=view, may_compute=may, under_way=under_way, **common)
 

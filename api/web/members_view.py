@@ -99,6 +99,7 @@ def build_members_view(
     rules: Mapping[str, Mapping[str, str]],
     week: str = "",
     today: date,
+    under_way: bool = False,
 ) -> MembersView:
     """Return the page's data.
 
@@ -109,6 +110,7 @@ def build_members_view(
         rules: every rule that is computed here, with its name.
         week: the Monday whose moves are shown; the latest where there is none such.
         today: in the project's time zone.
+        under_way: whether they are being computed.
     """
     names = _names(document, words)
     chosen = next((each for each in document.weeks if each.week == week), document.weeks[0])
@@ -118,7 +120,7 @@ def build_members_view(
         rules=tuple((key, words.text(dict(name)) or key) for key, name in rules.items()),
         as_of=numbers.time(document.as_of),
         units=numbers.count(document.units),
-        stale=_stale(document, words, numbers, today),
+        stale="" if under_way else _stale(document, words, numbers, today),
         notes=tuple(document.notes),
         lines=_lines(document, names, words, numbers),
         flows=any(stage.entered is not None for stage in document.stages),

@@ -132,6 +132,25 @@ def test_segments_have_a_size(client: FlaskClient, store: Store, settings: Setti
     assert "changed since it was counted" in client.get("/members?lang=en").get_data(as_text=True)
 
 
+def test_the_page_without_members(settings: Settings) -> None:
+    """Computed of nobody is said to be so; nothing is drawn, and no worker is blamed while one computes."""
+    opened = open_store(settings.database_url)
+    upgrade(opened)
+    define(opened)
+    client = create_app(settings=settings).test_client()
+    compute(opened, "lifecycle", NOON, weeks=2)
+    page = client.get("/members?lang=en").get_data(as_text=True)
+    assert "No member is known here yet" in page
+    assert "equipoise import events" in page
+    record(opened, [ordered("m-1", at("2026-05-19T12:00"))])
+    compute(opened, "lifecycle", NOON + 1)
+    late = client.get("/members?lang=en").get_data(as_text=True)
+    assert "the worker that computes stages once a day does not run" in late
+    client.post("/members/compute", data={"rule": "lifecycle"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert "once a day does not run" not in client.get("/members?lang=en").get_data(as_text=True)
+    opened.close()
+
+
 def test_the_page_without_a_rule(settings: Settings) -> None:
     opened = open_store(settings.database_url)
     upgrade(opened)
