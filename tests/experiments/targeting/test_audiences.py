@@ -181,7 +181,7 @@ def test_limits_that_name_what_there_is_not_are_refused(shop: Store, listed: Pat
             made(shop, asked, listed)
     bare = listed.parent / "bare.csv"
     bare.write_text("unit\nx-1\nx-2\n")
-    with pytest.raises(InputError, match="which is known of nobody on the list: add a column"):
+    with pytest.raises(InputError, match="which are known of nobody on the list: add columns"):
         made(shop, limits(), bare)
     with pytest.raises(InputError, match="no recommendation 9"):
         made(shop, limits(), listed, recommendation=9)
