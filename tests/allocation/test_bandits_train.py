@@ -128,6 +128,15 @@ def test_little_or_odd_data_still_make_a_policy(model: str, policy: str, case: s
     p = probabilities(train(rows, settings), ROWS.take(np.arange(200)))
     assert np.isfinite(p).all()
     assert p.sum(axis=1) == pytest.approx(np.ones(200))
+    if case in {"none", "one", "nobody"}:
+        # Fen for yuan: what stands in for orders that nobody has made yet is no amount of its own.
+        other = replace(
+            settings,
+            worth=tuple(100 * amount for amount in SETTINGS.worth or ()),
+            contact=tuple(100 * amount for amount in SETTINGS.contact),
+        )
+        same = probabilities(train(replace(rows, amount=100 * rows.amount), other), ROWS.take(np.arange(200)))
+        np.testing.assert_allclose(same, p, atol=1e-10)
 
 
 def test_nothing_learned_draws_evenly() -> None:

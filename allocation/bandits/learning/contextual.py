@@ -36,7 +36,8 @@ def fit_contextual(rows: Rows, settings: Settings, encoder: Encoder, weight: Flo
     variants = len(settings.variants)
     amount: FloatArray | None = None
     if settings.model == "linear":
-        unit, standard = _in_units(rows.amount, weight)
+        # While nothing has been earned, costs are the only amounts there are.
+        unit, standard = _in_units(rows.amount, weight, float(np.abs(settings.contact).max()) or 1.0)
         fitted = _linear(cells(encoder, encoded, variants, rows.variant, standard, weight), groups, unit)
     else:
         made = cells(encoder, encoded, variants, rows.variant, rows.converted.astype(np.float64), weight)
@@ -113,7 +114,7 @@ def _amounts(rows: Rows, encoder: Encoder, groups: Groups, weight: FloatArray, v
     """
     bought = rows.take(np.flatnonzero(rows.converted))
     weights = weight[rows.converted]
-    unit, standard = _in_units(bought.amount, weights)
+    unit, standard = _in_units(bought.amount, weights, 1.0)
     share = min(CAP_SHARE, CAP_ROWS / max(bought.n, 1))
     low, high = np.quantile(standard, [share, 1 - share]) if bought.n else (0.0, 0.0)
     cut = np.clip(standard, min(low, 0.0), high)
@@ -125,10 +126,10 @@ def _amounts(rows: Rows, encoder: Encoder, groups: Groups, weight: FloatArray, v
     return _linear(made, groups, unit * factor).coef
 
 
-def _in_units(amount: FloatArray, weight: FloatArray) -> tuple[float, FloatArray]:
-    """Return a unit in proportion to the amounts, and the amounts in it."""
+def _in_units(amount: FloatArray, weight: FloatArray, otherwise: float) -> tuple[float, FloatArray]:
+    """Return a unit in proportion to the amounts, ``otherwise`` where there are none, and the amounts in it."""
     used = np.sort(np.abs(amount[(weight > 0) & (amount != 0)]))
-    unit = float(used.mean()) if len(used) else 1.0
+    unit = float(used.mean()) if len(used) else otherwise
     return unit, np.round(amount / unit, DIGITS)
 
 

@@ -19,7 +19,8 @@ SAMPLES = 1_000
 def beta_samples(rows: Rows, settings: Settings, weight: FloatArray) -> Policy:
     """Return Thompson sampling of conversion rates with uniform priors, times what a conversion is worth.
 
-    Without ``worth``, a conversion is worth the variant's mean amount, drawn towards the pooled one by ten orders.
+    Without ``worth``, a conversion is worth the variant's mean amount, drawn towards the pooled one by ten orders. Until
+    somebody has bought, nobody knows whether an order pays for a contact: costs are left out, and rates alone decide.
 
     >>> rows = Rows(np.repeat([0, 1], 500), {}, np.tile([True] + [False] * 9, 100), np.tile([1.0] + [0.0] * 9, 100))
     >>> policy = beta_samples(rows, Settings(("a", "b"), policy="beta_thompson"), np.ones(1000))
@@ -29,16 +30,18 @@ def beta_samples(rows: Rows, settings: Settings, weight: FloatArray) -> Policy:
     count = len(settings.variants)
     hits = np.bincount(rows.variant, weight * rows.converted, count)
     tries = np.bincount(rows.variant, weight, count)
+    contact = np.asarray(settings.contact, np.float64)
     if settings.model == "logistic":
         worth = np.asarray(settings.worth, np.float64)
-    else:
+    elif hits.sum() > 0:
         paid = np.bincount(rows.variant, weight * rows.amount, count)
-        pooled = paid.sum() / hits.sum() if hits.sum() > 0 else 1.0
-        worth = (paid + 10.0 * pooled) / (hits + 10.0)
+        worth = (paid + 10.0 * paid.sum() / hits.sum()) / (hits + 10.0)
+    else:
+        worth, contact = np.full(count, scale_of(rows, settings, weight)), np.zeros(count)
     rng = np.random.default_rng(settings.seed)
     widen = settings.optimism**2 or 1e-12  # standard errors × optimism: counts over its square
     drawn = rng.beta(1.0 + hits / widen, 1.0 + (tries - hits) / widen, (SAMPLES, count))
-    return _policy(rows, settings, weight, drawn * worth - np.asarray(settings.contact))
+    return _policy(rows, settings, weight, drawn * worth - contact)
 
 
 def normal_samples(rows: Rows, settings: Settings, weight: FloatArray) -> Policy:
