@@ -154,7 +154,7 @@ class _Writer:
                 numbers.money(o.order_kept),
                 numbers.effect(o.uplift.estimate, "share", scale=POINTS),
                 self.needed(o.break_even),
-                _("not over yet") if o.after is None else self.after(o.after),
+                self.after(o.after),
             )
             for o in found.offers
         ]
@@ -167,8 +167,10 @@ class _Writer:
             return _("no uplift would")
         return _("none needed") if uplift <= 0 else self.numbers.effect(uplift, "share", scale=POINTS)
 
-    def after(self, after: AfterWindow) -> str:
-        """Write the gain a member in the time after the window."""
+    def after(self, after: AfterWindow | None) -> str:
+        """Write the gain a member in the time after the window; a file has no such time."""
+        if after is None:
+            return MISSING if self.found.window_days is None else self.language.gettext("not over yet")
         gain = after.after
         low, high = (None if v is None else self.numbers.money(v, signed=True) for v in (gain.ci_low, gain.ci_high))
         written = self.numbers.money(gain.estimate, signed=True)
