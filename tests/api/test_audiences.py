@@ -119,6 +119,7 @@ def as_parquet() -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "more"),
     [
@@ -170,6 +171,7 @@ def test_a_body_says_more_than_the_query(client: FlaskClient, shop: Store) -> No
     assert (params["budget"], params["stock"]) == (50.0, {"a": 1})
 
 
+@pytest.mark.slow
 def test_a_list_that_cannot_be_used_fails_in_words(client: FlaskClient, shop: Store) -> None:
     asked = client.post(REST, data=b"unit\nx-1\nx-2\n", content_type="text/csv")
     assert asked.status_code == 202
@@ -218,6 +220,7 @@ def test_somebody_makes_an_audience_of_a_list_without_a_command_line(client: Fla
         assert client.get(f"{PAGES}?lang={lang}").text.count(address) == 1
 
 
+@pytest.mark.slow
 def test_the_test_of_an_audience_is_drafted_from_its_page(client: FlaskClient, shop: Store) -> None:
     client.post(PAGES, data=filled(budget="500"), headers=OURS)
     made = worked(shop)
