@@ -19,8 +19,8 @@ SAMPLES = 1_000
 def beta_samples(rows: Rows, settings: Settings, weight: FloatArray) -> Policy:
     """Return Thompson sampling of conversion rates with uniform priors, times what a conversion is worth.
 
-    Without ``worth``, a conversion is worth the variant's mean amount, drawn towards the pooled one by ten orders. Until
-    somebody has bought, nobody knows whether an order pays for a contact: costs are left out, and rates alone decide.
+    Without ``worth``, a conversion is worth the variant's mean amount, drawn towards the pooled one by ten orders.
+    Until somebody has bought, nobody knows whether an order pays for a contact: costs are left out, rates decide alone.
 
     >>> rows = Rows(np.repeat([0, 1], 500), {}, np.tile([True] + [False] * 9, 100), np.tile([1.0] + [0.0] * 9, 100))
     >>> policy = beta_samples(rows, Settings(("a", "b"), policy="beta_thompson"), np.ones(1000))
