@@ -21,7 +21,9 @@ def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor
     Only the next states are allowed: draft → review → testing → running ⇄ paused → ended → decided.
     """
     from api.commands.opening import opened
+    from experiments.dominated import possible
     from experiments.errors import InputError
+    from experiments.keeping.repository import Repository
     from experiments.lifecycle.states import MOVES
     from experiments.log.spool_file import SpoolError
     from experiments.publishing.publish import move
@@ -29,6 +31,9 @@ def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor
     try:
         with opened(obj) as (store, settings):
             record = move(store, settings, key, state, actor, reason)
+            catalogue = Repository(store).catalogue()
+            standing = None if catalogue.project is None else record.standing(catalogue.project)
+            cautions = possible(record.definition, catalogue, standing) if state in {"review", "running"} else []
     except (InputError, SpoolError) as error:
         raise UserError(str(error)) from error
     except OSError as error:
@@ -36,3 +41,5 @@ def command(obj: dict[str, Any], key: str, state: str, reason: str | None, actor
     following = MOVES[record.state]
     then = f"; next: {' or '.join(following)}" if following else ""
     click.echo(f"{key} is {record.state}{then}")
+    for said in dict.fromkeys(caution.said["en"] for caution in cautions):
+        click.echo(f"Note: {said}")

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from allocation.compiled import compile_snapshot
 from allocation.decide import decide
 from allocation.decision import MemberState
+from api.cli import cli
 from experiments.definitions.errors import DefinitionError
 from experiments.definitions.loader import load_text
 from experiments.keeping.exporting import export
@@ -294,6 +296,18 @@ def test_applying_says_whom_an_offer_gives_nothing_unless_they_cannot_enter(shop
     (golden,) = notes(audience={"attribute": "tier", "op": "eq", "value": "gold"})
     assert golden.startswith("10% off gives Gold members nothing")
     assert notes(audience={"not": {"attribute": "tier", "op": "exists"}}) == ()
+
+
+def test_review_is_asked_for_with_a_note(tmp_path: Path) -> None:
+    data = ["--data", str(tmp_path)]
+    test = experiment({"primary": ["profit"]}, variants=ARMS)
+    lines = "\n---\n".join(json.dumps(d, ensure_ascii=False) for d in (PROJECT, *OFFERS.values(), PROFIT, test))
+    (tmp_path / "shop.yaml").write_text(lines, encoding="utf-8")
+    applied = CliRunner().invoke(cli, [*data, "apply", str(tmp_path / "shop.yaml")])
+    moved = CliRunner().invoke(cli, [*data, "transition", "winback", "review"])
+    for result in (applied, moved):
+        assert result.exit_code == 0, result.output
+        assert "10% off gives Gold members nothing and costs nothing when redeemed" in result.output
 
 
 def test_members_own_offers_are_looked_at_one_by_one(shop: Store) -> None:
