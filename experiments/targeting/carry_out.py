@@ -36,7 +36,7 @@ from experiments.targeting.document import Audience
 from experiments.targeting.making import Making, Offered, check_names
 from experiments.targeting.request import LIST, RESULT, Limits, TargetRequest
 from experiments.targeting.roster import Roster
-from experiments.targeting.scoring import Scored, alike, columns_of, needed, score
+from experiments.targeting.scoring import Scored, alike, columns_of, needed, score, unseen
 from experiments.targeting.standing import Anyway, anyway_of
 from experiments.uplift.document import Recommendation, Text
 from experiments.uplift.learned import Learned, rows_of_experiment
@@ -142,7 +142,11 @@ class _Targeting:
             },
             currency=declared.currency,
             personalised=personalised,
-            notes=[*self._changed(learned), *(() if anyway is None else anyway.notes)],
+            notes=[
+                *self._changed(learned),
+                *(() if learned is None else unseen(learned, people)),
+                *(() if anyway is None else anyway.notes),
+            ],
             anyway=anyway,
         )
         return making.make(target, self.request.format, self.request.file_name)

@@ -21,7 +21,7 @@ from experiments.targeting.document import Audience
 from experiments.targeting.making import Making, Offered
 from experiments.targeting.request import Limits
 from experiments.targeting.roster import Roster
-from experiments.targeting.scoring import alike, columns_of, needed, score
+from experiments.targeting.scoring import alike, columns_of, needed, score, unseen
 from experiments.uplift.of_file import recommend_file
 from experiments.uplift.options import FileOptions
 
@@ -89,6 +89,7 @@ def target_from_file(
         },
         currency=found.currency or None,
         personalised=personalised,
+        notes=unseen(learned, people) if personalised else (),
     )
     return making.make(output, file_format, name or output.name)
 

@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.errors import InputError
+from experiments.sources.columns import MISSING_WORDS
 from experiments.targeting.roster import Roster
-from experiments.uplift.document import Recommendation
+from experiments.uplift.document import Recommendation, Text
 from experiments.uplift.learned import Learned
 from experiments.uplift.recommendation import prices_of
 from experiments.uplift.values import dates_as_days, numbers_of
+from stats.uplift.encoding import as_levels
 
 FloatArray = NDArray[np.float64]
+MOST_LEVELS = 5
+"""That a note lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +141,7 @@ def columns_of(
         time_zone: IANA name.
 
     Raises:
-        InputError: an attribute that the model reads is known of no member.
+        InputError: an attribute that the model reads is known of no member, or is text where the model reads numbers.
     """
     columns: dict[str, NDArray[Any]] = {}
     known = {name for name, values in roster.attributes.items() if any(value is not None for value in values)}
@@ -157,10 +161,49 @@ def columns_of(
             at = np.full(len(values), float(at_us))
             columns[name] = dates_as_days(values, at, time_zone)
         elif learned.columns[name].dtype.kind in "fiu":
-            columns[name] = numbers_of(values)
+            columns[name] = _numbers(name, values)
         else:
             columns[name] = values
     return columns
+
+
+def _numbers(name: str, values: NDArray[Any]) -> FloatArray:
+    found = numbers_of(values)
+    wrong = np.flatnonzero(np.isnan(found) & np.array([_said(value) for value in values], dtype=bool))
+    if wrong.size:
+        raise InputError(
+            f"the model reads {name!r} as a number, and {wrong.size:,} of the list have something else, such as "
+            f"{str(values[wrong[0]])[:40]!r}: correct it, or leave it empty where it is unknown"
+        )
+    return found
+
+
+def _said(value: Any) -> bool:
+    return value is not None and str(value).strip().lower() not in MISSING_WORDS
+
+
+def unseen(learned: Learned, roster: Roster) -> list[Text]:
+    """Return which levels of members were not there where the model was learned, so that nothing is known of them."""
+    out: list[Text] = []
+    for name in learned.encoder.attributes:
+        if name in learned.facts or learned.columns[name].dtype.kind != "O":
+            continue
+        seen = set(as_levels(learned.columns[name]))
+        levels = as_levels(roster.attributes[name]) if name in roster.attributes else ()
+        strange = [level for level in levels if level is not None and level not in seen]
+        if strange:
+            label = learned.labels.get(name, {})
+            listed = sorted(set(strange))[:MOST_LEVELS]
+            more = "…" * (len(set(strange)) > MOST_LEVELS)
+            out.append(
+                {
+                    "en": f"{len(strange):,} members have a {label.get('en') or name} of which nothing was learned "
+                    f"({', '.join(listed)}{more}): they are scored as rare ones are.",
+                    "zh-CN": f"{len(strange):,} 人的 {label.get('zh-CN') or name} 在学习数据中没有出现"
+                    f"（{'、'.join(listed)}{more}），按罕见取值处理。",
+                }
+            )
+    return out
 
 
 def needed(learned: Learned) -> tuple[str, ...]:
