@@ -72,6 +72,8 @@ class HealthCell:
     icon: str
     tone: str
     word: str
+    more: str = ""
+    """What lies behind it, folded away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,7 @@ def _health(report: Report, language: Language, numbers: Numbers) -> tuple[Healt
             language.text(c.detail),
             *status_icon(c.status),
             status_word(c.status, language),
+            language.text(c.more),
         )
         for c in report.checks
     ]

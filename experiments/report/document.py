@@ -138,6 +138,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     label: Text
     value: Text
     detail: Text = {}
+    more: Text = {}
+    """What lies behind it, for those who look closer."""
 
 
 class Population(msgspec.Struct, frozen=True, kw_only=True):

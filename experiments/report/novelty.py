@@ -32,8 +32,8 @@ CHANGED: Text = {
 
 
 BY_WEEK: Text = {
-    "en": "by week of entry (first → second half): {weeks}",
-    "zh-CN": "按进入周（前半 → 后半）：{weeks}",
+    "en": "Effect by week of entry, first → second half of the window: {weeks}",
+    "zh-CN": "按进入周的效果，窗口前半 → 后半：{weeks}",
 }
 ONE_WEEK: Text = {"en": "week {week} {first} → {second}", "zh-CN": "第 {week} 周 {first} → {second}"}
 WITH_DAYS: Text = {
@@ -61,7 +61,8 @@ CALENDAR_STEADY: Text = {
     "zh-CN": "{weeks} 个进入周：未见随日历的变化（p {calendar}）",
 }
 BETWEEN: Text = {"en": "; ", "zh-CN": "；"}
-MOST_WEEKS = 6
+WEEKS_BETWEEN: Text = {"en": ", ", "zh-CN": "，"}
+MOST_WEEKS = 12
 """Weeks of entry whose effects are written out; of more the first and the last ones are."""
 
 
@@ -112,14 +113,17 @@ def novelty_check(
         )
         for lang in LABEL
     }
+    more: Text = {}
     if entry is not None:
-        detail = _joined(detail, _goes_with(entry, j), _weeks(entry, j, metric.spec.unit, currency))
+        detail = _joined(detail, _goes_with(entry, j))
+        more = _weeks(entry, j, metric.spec.unit, currency)
     return Check(
         code="novelty",
         status=status,
         label=LABEL,
         value=_how(found, j),
         detail=detail,
+        more=more,
     )
 
 
@@ -176,7 +180,7 @@ def _weeks(entry: ByEntry, j: int, unit: Unit, currency: str | None) -> Text:
     largest = float(np.abs(entry.first[j]).max())
     return {
         lang: say(BY_WEEK, lang).format(
-            weeks=", ".join(
+            weeks=say(WEEKS_BETWEEN, lang).join(
                 say(ONE_WEEK, lang).format(
                     week=int(entry.weeks[k]) + 1,
                     first=figures.change(float(entry.first[j, k]), unit, currency, like=largest, lang=lang),

@@ -167,6 +167,8 @@ def _health(report: Report, lang: str) -> Iterator[Text]:
         text.append(say(check.value, lang), style=CHECK_STYLES[check.status])
         if check.detail:
             text.append("  " + say(check.detail, lang), style="dim")
+        if check.more:
+            text.append("\n    " + say(check.more, lang), style="dim")
         yield text
 
 

@@ -284,7 +284,7 @@ def test_novelty_is_told_of_one_send_and_warned_of_where_members_keep_entering(s
     assert found[True].detail["en"].startswith("¥30 off: +")
     assert "in days 1–7, " in found[True].detail["en"]
     assert "it goes with members' own days (p 0.002), not with the calendar (p " in found[True].detail["en"]
-    assert "by week of entry (first → second half): week 1 +" in found[True].detail["en"]
+    assert "first → second half of the window: week 1 +" in found[True].more["en"]
     assert "随会员自身天数变化" in found[True].detail["zh-CN"]
     assert "week" not in found[False].detail["en"]
 
