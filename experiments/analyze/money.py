@@ -128,7 +128,6 @@ class _Units:
 
         self._check()
         notes: list[Text] = []
-        named = self.columns.money
         value = self._column("order_value")
         bought, orders = self._orders(value, notes)
         redemption, redemptions = self._redemptions(orders, notes)
@@ -157,7 +156,8 @@ class _Units:
         found = scan_columns(table.select(*names.values()), list(names.values()))
         scan = found[names["profit"]]
         if not scan.values:
-            raise InputError(f"{self.file.path}: no unit has all of its money: {', '.join(named)} are empty")
+            asked = ", ".join(f"--{role.replace('_', '-')}" for role in self.columns.money)
+            raise InputError(f"{self.file.path}: no row has a value in every column of {asked}; fill them in")
         spec = MetricSpec(
             name=NAME,
             label=LABEL,
@@ -186,15 +186,12 @@ class _Units:
 
     def _check(self) -> None:
         for role, column in self.columns.money.items():
-            if role in ("profit", "margin"):
-                continue
-            lowest = self.scans[column].minimum
-            if lowest is not None and lowest < 0:
-                option = f"--{role.partition(' ')[0].replace('_', '-')}"
-                raise InputError(
-                    f"{self.file.path}: column {column!r} ({option}) goes down to {lowest:g}; give amounts and counts "
-                    "of 0 or more"
-                )
+            lowest, largest = self.scans[column].minimum or 0.0, self.scans[column].maximum or 0.0
+            where = f"{self.file.path}: column {column!r} (--{role.replace('_', '-')})"
+            if lowest < 0 and role not in ("profit", "margin"):
+                raise InputError(f"{where} goes down to {lowest:g}; give amounts and counts of 0 or more")
+            if max(-lowest, largest) > LARGEST_AMOUNT:
+                raise InputError(f"{where} goes from {lowest:g} to {largest:g}: no unit is worth so much")
 
     def _column(self, role: str) -> Any:
         name = self.columns.money.get(role)

@@ -220,14 +220,15 @@ def test_where_units_hang_together_only_the_profit_has_an_interval(tmp_path: Pat
         (("--margin", "margin", "--metric", "profit"), "leave --metric profit out"),
         (("--margin", "variant"), "named as a number and as"),
         (("--margin", "margin", "--orders", "loss"), "of 0 or more"),
+        (("--margin", "much"), "no unit is worth so much"),
     ],
 )
 def test_wrong_questions_are_refused_in_a_line(
     tmp_path: Path, shop: dict[str, Any], arguments: tuple[str, ...], said: str
 ) -> None:
     path = tmp_path / "few.csv"
-    names = (*COLUMNS, "loss")
-    lines = [",".join(names), *(",".join(str(shop[name][i]) for name in COLUMNS) + ",-1" for i in range(40))]
+    names = (*COLUMNS, "loss", "much")
+    lines = [",".join(names), *(",".join(str(shop[name][i]) for name in COLUMNS) + f",-1,{i}e12" for i in range(40))]
     path.write_text("\n".join(lines), encoding="utf-8")
     told = run(str(path), "--variant", "variant", "--control", "control", *arguments)
     assert told.exit_code == 2
