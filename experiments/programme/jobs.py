@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from experiments.errors import InputError
 from experiments.jobs import queue
 from experiments.jobs.handlers import Progress
-from experiments.jobs.latest import Course, course, latest_of_each
+from experiments.jobs.latest import Course, Done, course, latest_of_each
 from experiments.jobs.nightly import last_time
 from experiments.jobs.queue import Job
 from experiments.keeping.heads import UnknownKeyError
@@ -33,6 +33,8 @@ from experiments.store import Store
 from experiments.store.clock import database_now
 from experiments.store.job_tables import jobs
 
+D = TypeVar("D")
+NEWER = "this version does not know what the job asks for; upgrade the worker"
 PROGRAMME, SURROGATE = "programme", "surrogate"
 HOUR = 3
 """Of the project's time zone, from which on the return of a new day is due."""
@@ -75,8 +77,8 @@ def usual_options(store: Store, repository: Repository) -> ProgrammeOptions | No
     """Return how the return was last counted, or how it is counted first; ``None`` without a profit metric."""
     last = course(store, PROGRAMME).done
     if last is not None:
-        options = ProgrammeOptions(**last.params)
         try:
+            options = _programme_options(last.params)
             check_names(repository, options)
         except InputError:
             pass  # what it was counted by is gone
@@ -119,18 +121,19 @@ def ask_for_surrogate(connection: Connection, options: SurrogateOptions, actor: 
 def programme_course(store: Store) -> tuple[Programme | None, Course]:
     """Return the newest return that was computed, and what came of the jobs."""
     found = course(store, PROGRAMME)
-    return (None if found.done is None else msgspec.convert(found.done.result, Programme)), found
+    return _read(found.done, Programme), found
 
 
 def surrogate_course(store: Store, key: str) -> tuple[Surrogate | None, Course]:
     """Return what was last foretold of an experiment, and what came of the jobs."""
     found = course(store, SURROGATE, key)
-    return (None if found.done is None else msgspec.convert(found.done.result, Surrogate)), found
+    return _read(found.done, Surrogate), found
 
 
 def foretold(store: Store, limit: int) -> list[Surrogate]:
     """Return what was last foretold of each experiment, the newest first."""
-    return [msgspec.convert(done.result, Surrogate) for done in latest_of_each(store, SURROGATE, limit)]
+    read = [_read(done, Surrogate) for done in latest_of_each(store, SURROGATE, limit)]
+    return [found for found in read if found is not None]
 
 
 def compute(
@@ -143,7 +146,7 @@ def compute(
     """Compute the return as of when it was asked for; the document is the job's result."""
     from experiments.programme.build import build_programme
 
-    return _document(build_programme(store, ProgrammeOptions(**job.params), job.created_at))
+    return _document(build_programme(store, _programme_options(job.params), job.created_at))
 
 
 def foretell(
@@ -157,8 +160,26 @@ def foretell(
     from experiments.programme.surrogate import build_surrogate
 
     params = {**job.params, "early": tuple(job.params.get("early", ()))}
-    options = SurrogateOptions(experiment=job.experiment or "", **params)
+    try:
+        options = SurrogateOptions(experiment=job.experiment or "", **params)
+    except TypeError:
+        raise InputError(NEWER) from None
     return _document(build_surrogate(store, options, job.created_at))
+
+
+def _programme_options(params: Mapping[str, Any]) -> ProgrammeOptions:
+    try:
+        return ProgrammeOptions(**params)
+    except TypeError:
+        raise InputError(NEWER) from None
+
+
+def _read(done: Done | None, kind: type[D]) -> D | None:
+    """Return what a job came to, ``None`` where there is none, or another version wrote it in another form."""
+    try:
+        return None if done is None else msgspec.convert(done.result, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _document(found: Programme | Surrogate) -> dict[str, Any]:
