@@ -82,7 +82,7 @@ def read_form(given: Mapping[str, str], found: Recommendation) -> AudienceForm:
     """Return what was filled in."""
     text = {name: str(value).strip()[:256] for name, value in given.items()}
     return AudienceForm(
-        who="list" if text.get("who") == "list" else "everyone",
+        who=text.get("who", ""),
         unit_column=text.get("unit_column", ""),
         budget=text.get("budget", "")[:40],
         basis=text.get("basis", "liability"),
@@ -94,6 +94,8 @@ def read_form(given: Mapping[str, str], found: Recommendation) -> AudienceForm:
 def limits_of(form: AudienceForm, words: Language) -> Limits | Wrong:
     """Return the limits that a form asks for, or what is wrong with it."""
     _ = words.gettext
+    if form.who not in ("everyone", "list"):  # also a form that arrived without its fields: that asks for nothing
+        return Wrong("who", _("Choose among everyone who is known, or a list."))
     budget: float | None = None
     if form.budget:
         try:

@@ -242,6 +242,7 @@ def test_the_test_of_an_audience_is_drafted_from_its_page(client: FlaskClient, s
         ({"stock-a": "1.5"}, "a whole number", "stock-a"),
         ({"explore": "0.01"}, "from the list", "explore"),
         ({"basis": "luck"}, "how offers count", "basis"),
+        ({"who": ""}, "Choose among everyone", "who"),
         ({"who": "list"}, "Choose the file", "list"),
         ({"who": "everyone", "list": (io.BytesIO(b"unit"), "a.csv")}, "A file is chosen", "list"),
         ({"who": "list", "list": (io.BytesIO(b""), "empty.csv")}, "The file is empty", "list"),
@@ -260,6 +261,7 @@ def test_a_form_that_cannot_be_taken_comes_back_as_it_was_filled_in(
     assert words in reply.text
     assert f'name="{field}"' in reply.text
     assert form.get("budget", "77") in reply.text
+    assert client.post(PAGES, headers=OURS).status_code == 422
     assert queue.listed(shop, kind="target") == []
 
 
