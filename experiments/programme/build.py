@@ -209,7 +209,7 @@ def _told(
         least = detectable(held, reached, sd, alpha=options.alpha)
         if difference:
             needed = int(holdout_size(difference, sd, reached / held, alpha=options.alpha))
-    verdict = _verdict(profit, currency, difference, needed, compared.held_out)
+    verdict = _verdict(profit, currency, difference, needed, compared)
     return _with(
         _unread(asked, options, compared, None, p_value),
         readable=True,
@@ -277,7 +277,9 @@ def _unread(
     )
 
 
-def _verdict(profit: Figure, currency: str, difference: float | None, needed: int | None, held: int) -> dict[str, str]:
+def _verdict(
+    profit: Figure, currency: str, difference: float | None, needed: int | None, compared: Compared
+) -> dict[str, str]:
     if profit.estimate is None or profit.ci_low is None or profit.ci_high is None:
         return dict(words.NO_UNITS)
     shown = {"low": f"{profit.ci_low:,.0f}", "high": f"{profit.ci_high:,.0f}", "currency": currency}
@@ -288,5 +290,7 @@ def _verdict(profit: Figure, currency: str, difference: float | None, needed: in
         return words.fill(words.LOST, total=f"{-profit.estimate:,.0f}", **turned)
     more: dict[str, str] = {"en": "", "zh-CN": ""}
     if needed is not None and difference:
-        more = words.fill(words.NEEDED, difference=f"{abs(difference):,.2f}", needed=needed, held=held)
+        held = compared.held_out
+        text = words.TOO_MANY if needed >= held + compared.reached else words.NEEDED
+        more = words.fill(text, difference=f"{abs(difference):,.2f}", needed=needed, held=held)
     return {lang: text.format(needed=more[lang], **shown).strip() for lang, text in words.UNCLEAR.items()}
