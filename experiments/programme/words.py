@@ -30,8 +30,8 @@ NEEDED: Text = {
     "zh-CN": "要检出每位会员 {difference} 的差异，需对照 {needed:,} 位会员（现有 {held:,}）。",
 }
 TOO_MANY: Text = {
-    "en": "To find a difference of {difference} a member, {needed:,} members would have to be held out, more than there "
-    "are: let more members come, or take it that a difference this small stays unknown.",
+    "en": "To find a difference of {difference} a member, {needed:,} members would have to be held out, more than "
+    "there are: let more members come, or take it that a difference this small stays unknown.",
     "zh-CN": "要检出每位会员 {difference} 的差异，需对照 {needed:,} 位会员，多于现有会员：请等待更多会员进入，"
     "或接受如此小的差异无法得知。",
 }
