@@ -189,3 +189,18 @@ def test_members_of_the_shop_are_decided_by_their_stage(server: Server, filled: 
     ask = {"experiment": "free-shipping-79"}
     assert server.send("POST", "/v1/decide", {**ask, "unit": active}).json()["reason"] in {"assigned", "holdout"}
     assert server.send("POST", "/v1/decide", {**ask, "unit": dormant}).json()["reason"] == "not_in_audience"
+
+
+@pytest.mark.slow
+def test_stages_and_segments_are_there_at_once(server: Server, filled: Path) -> None:
+    """No round of the worker is waited for; what is counted is what is stored with the members."""
+    with sqlite3.connect(f"file:{filled / 'equipoise.sqlite'}?mode=ro", uri=True) as connection:
+        stored = [json.loads(text)["stage"] for (text,) in connection.execute("SELECT attributes FROM members")]
+    found = server.send("GET", "/v1/stages/lifecycle").json()
+    counts = {stage["stage"]: stage["units"] for stage in found["stages"] if stage["stage"]}
+    assert counts == {stage: stored.count(stage) for stage in counts}
+    assert len(found["weeks"]) == 5
+    assert all(week["moves"] for week in found["weeks"][:-1])
+    sizes = {each["key"]: each["size"] for each in server.send("GET", "/v1/segments").json()["items"]}
+    assert sizes["new-members"]["members"] == counts["new"]
+    assert 0 < sizes["quiet-cardholders"]["held_out"] < sizes["quiet-cardholders"]["members"] < counts["dormant"]
