@@ -180,16 +180,17 @@ def _interval(a: Betas, b: Betas, mean: FloatArray, sd: FloatArray, alpha: float
     room = sd * np.sqrt(2 / alpha)
     breaks_a, breaks_b = _breaks(a), special.expit(_breaks(b))
 
-    def excess(level: float, difference: FloatArray) -> FloatArray:
+    def beyond(difference: FloatArray, *, upper: bool) -> FloatArray:
+        """Return the chance of B − A beyond ``difference`` over alpha/2: 1 − tail would lose small tails."""
         # Panels end where B's quantiles fall on A's axis too, so that neither is stepped over.
         moved = np.clip(breaks_b - difference[..., None], 0.0, 1.0)
         with np.errstate(divide="ignore"):
             y, weight = _nodes(breaks_a, np.clip(special.logit(moved), breaks_a[..., :1], breaks_a[..., -1:]))
         at = np.clip(special.expit(y) + difference[..., None], 0.0, 1.0)
-        below = special.betainc(b[0][..., None], b[1][..., None], at)
-        return np.asarray((weight * np.exp(_log_density(y, a)) * below).sum(axis=-1) - level)
+        tail = (special.betaincc if upper else special.betainc)(b[0][..., None], b[1][..., None], at)
+        return np.asarray((weight * np.exp(_log_density(y, a)) * tail).sum(axis=-1) - alpha / 2)
 
     start, end = np.maximum(mean - room, -1.0), np.minimum(mean + room, 1.0)
-    low = find_roots(lambda d: excess(alpha / 2, d), start, end)
-    high = find_roots(lambda d: excess(1 - alpha / 2, d), start, end)
+    low = find_roots(lambda d: beyond(d, upper=False), start, end)
+    high = find_roots(lambda d: beyond(d, upper=True), start, end)
     return low, high

@@ -277,3 +277,14 @@ def test_a_certain_chance_is_not_above_one(variant: tuple[int, int]) -> None:
     posterior = beta_binomial((10_456, 10_000_000), variant, (38.4, 1.1)).value()
     assert posterior.chance_positive is not None
     assert 0.999999 < posterior.chance_positive <= 1
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1e-3, 1e-6, 1e-9, 1e-12])
+def test_each_end_of_an_interval_comes_from_its_own_tail(alpha: float) -> None:
+    """Oracle: of two uniform rates P(B − A > d) = (1 − d)² / 2. Ends swap with the variants, and neither is missing."""
+    nothing = beta_binomial((0, 0), (0, 0), alpha=alpha).value()
+    assert nothing.ci_high == pytest.approx(1 - alpha**0.5, rel=1e-9)
+    assert nothing.ci_low == pytest.approx(-nothing.ci_high, rel=1e-9)
+    one = beta_binomial((385_095, 1_000_000), (2, 2), alpha=alpha).value()
+    other = beta_binomial((2, 2), (385_095, 1_000_000), alpha=alpha).value()
+    assert (one.ci_low, one.ci_high) == pytest.approx((-other.ci_high, -other.ci_low), rel=1e-6)  # type: ignore[operator]

@@ -15,6 +15,7 @@ from stats.adjustment import cuped_means
 from stats.effects import difference_of_means, relative
 from stats.moments import Moments
 from stats.samples import Sample
+from stats.sequential import monitor
 
 POSITIVE = st.tuples(st.integers(30, 10**5), st.floats(1.0, 100.0), st.floats(1e-2, 1.0))
 
@@ -145,3 +146,18 @@ def test_a_covariance_beyond_both_errors_does_not_shut_the_interval() -> None:
     assert lift.ci_low is not None
     assert lift.ci_high is not None
     assert lift.ci_low < lift.estimate < lift.ci_high
+
+
+def test_at_the_level_of_an_early_look_there_is_an_interval() -> None:
+    """O'Brien and Fleming's first look in fifty has a level of 1e-56; control's mean is told from zero all the same."""
+    control, variant = Sample.of(200_000, 0.2, 0.16), Sample.of(200_000, 0.205, 0.163)
+    watched = monitor([0.005], [float(difference_of_means(control, variant).std_error)], [0.02])
+    assert float(watched.level) < 1e-50
+    found = relative(control, variant, watched.level, df=np.inf).value()
+    # Oracle: the set of shares ρ at which variant − (1 + ρ)·control is within the bound of its standard error.
+    bound = float(watched.bounds[0])
+    for end in (found.ci_low, found.ci_high):
+        assert end is not None
+        distance = 0.205 - (1 + end) * 0.2
+        error = (0.163 / 200_000 + (1 + end) ** 2 * 0.16 / 200_000) ** 0.5
+        assert abs(distance) / error == pytest.approx(bound, rel=1e-6)
