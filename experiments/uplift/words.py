@@ -14,6 +14,8 @@ from experiments.uplift.learned import Learned
 from stats.uplift.recommending import Recommended
 
 LANGUAGES = ("en", "zh-CN")
+SIMPLER = ("tree", "response", "rfm")
+"""Ways to choose among members that are compared with one choice for all, and not tested against it."""
 SLIGHT = 0.01
 """Share of the units below which an arm is not told of in a sentence."""
 
@@ -190,6 +192,26 @@ class Wording:
             )
         if evidence and (response := found.get("response")) is not None:
             out.append(self._of_response(response))
+        if not evidence:
+            out += self._to_be_tested(policies, best)
+        return out
+
+    def _to_be_tested(self, policies: Sequence[PolicyValue], best: int) -> list[Text]:
+        """Return that a simpler way looks better than one choice for all, where its interval says so by itself."""
+        found = [each for each in policies if each.code in SIMPLER and each.gain is not None]
+        better = [each for each in found if each.gain is not None and (each.gain.ci_low or 0.0) > 0]
+        out: list[Text] = []
+        for each in better[:1]:
+            gain = each.gain or Interval(estimate=None)
+            more = {lang: self.amount(gain.estimate, lang, sign=True) + self.interval(gain, lang) for lang in LANGUAGES}
+            out.append(
+                {
+                    "en": f"{each.label['en']}: {more['en']} over {self.for_all(best, 'en')}. Of several ways that are "
+                    "compared the best may be so by luck: test it before relying on it.",
+                    "zh-CN": f"{each.label['zh-CN']}：比{self.for_all(best, 'zh-CN')}多 {more['zh-CN']}。"
+                    "多种方式并列比较时，最好的一种可能只是运气：请先用实验检验。",
+                }
+            )
         return out
 
     def _of_single(self, value: Interval, best: int) -> Text:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from experiments.errors import InputError
+from experiments.uplift.document import Interval, PolicyValue
 from experiments.uplift.learned import Learned, rows_of_file
 from experiments.uplift.of_file import recommend_file, write_scores
 from experiments.uplift.options import FileOptions
 from experiments.uplift.rendering import render_csv, render_json
+from experiments.uplift.words import Wording
 
 
 def write(path: Path, *, rows: int = 3_000, seed: int = 3, encoding: str = "utf-8", picked: bool = False) -> Path:
@@ -226,3 +228,18 @@ def test_what_was_not_learned_from_is_said(tmp_path: Path) -> None:
     path.write_text(twice, encoding="utf-8")
     said = " ".join(text["en"] for text in asked(path, unit="id").warnings)
     assert "30 further rows of the same units are left out." in said
+
+
+def test_a_simpler_way_that_looks_better_is_to_be_tested(tmp_path: Path) -> None:
+    """The table shows its interval above zero: without a word that contradicts "no evidence"."""
+    wording = Wording(read(write(tmp_path / "f.csv", rows=600), value=60.0, currency="CNY"), {}, "member", 0.05)
+
+    def said(low: float, *, evidence: bool = False) -> str:
+        value = Interval(estimate=1.0, ci_low=-1.0, ci_high=3.0)
+        plain: dict[str, Any] = {"label": {"en": "By a rule", "zh-CN": "按规则"}, "value": value, "treated": 0.5}
+        rule = PolicyValue(code="tree", gain=Interval(estimate=1.0, ci_low=low, ci_high=2.0), **plain)
+        single = PolicyValue(code="best_single", **plain)
+        return " ".join(text["en"] for text in wording.reasons([rule, single], 1, evidence=evidence))
+
+    assert "By a rule: +¥1.00 (95% interval +¥0.20 to +¥2.00) over sending a to all. Of several ways" in said(0.2)
+    assert "By a rule" not in said(-0.2) + said(0.2, evidence=True)
