@@ -72,9 +72,8 @@ def build_surrogate_view(
     _ = words.gettext
     checked = found.p_value is not None
     doubtful = found.p_value is not None and found.p_value < DOUBT
-    drawn = writing.forest(
-        [(variants.get(e.variant, e.variant), e.estimate, e.ci_low, e.ci_high) for e in found.effects]
-    )
+    effects = [(variants.get(e.variant, e.variant), e.estimate, e.ci_low, e.ci_high) for e in found.effects]
+    drawn = writing.forest(effects, readable=not doubtful)
     past = None
     if found.past:
         rows = []
@@ -128,8 +127,8 @@ class _Writing:
     numbers: Numbers
     unit: Unit
 
-    def forest(self, rows: list[tuple[str, float, float, float]]) -> Forest:
-        """Return effects on one axis."""
+    def forest(self, rows: list[tuple[str, float, float, float]], *, readable: bool = True) -> Forest:
+        """Return effects on one axis; those that are not to be relied on look unclear whatever they are."""
         _ = self.language.gettext
         numbers = self.numbers
         size = max(abs(value) for _name, *values in rows for value in values)
@@ -137,7 +136,8 @@ class _Writing:
         for name, estimate, low, high in rows:
             written = numbers.effect(estimate, self.unit, scale=size)
             between = numbers.range_in(low, high, "absolute", self.unit, scale=size)
-            reading: Reading = "better" if low > 0 else "worse" if high < 0 else "unclear"
+            clear = readable and not low <= 0 <= high
+            reading: Reading = ("better" if low > 0 else "worse") if clear else "unclear"
             label = _("%(name)s: %(effect)s a member, %(between)s", name=name, effect=written, between=between)
             drawn.append(ForestRow(IntervalLook(low, estimate, high, reading, label), (name, written, between)))
         level = numbers.share(1 - self.found.alpha, 0)
