@@ -110,11 +110,11 @@ def exact_rate_ratio(
     x = x0 + x1
     none, base_empty = x == 0, (x0 == 0) & (x > 0)
     null = t1 / (t0 + t1)
-    # The lower tail is control's upper one: 1 − the other would lose a small one.
+    # The lower tail is control's upper one, here and below: 1 − the other would lose a small one.
     p_value = np.minimum(1.0, 2 * np.minimum(_mid_upper(x1, x, null), _mid_upper(x0, x, 1 - null)))
     zero, one = np.zeros(x.shape), np.ones(x.shape)
     low = find_roots(lambda share: _mid_upper(x1, x, share) - level / 2, zero, one)
-    high = find_roots(lambda share: 1 - _mid_upper(x1, x, share) - level / 2, zero, one)
+    high = find_roots(lambda share: _mid_upper(x0, x, 1 - share) - level / 2, zero, one)
     low, high = np.where(x1 == 0, 0.0, low), np.where(base_empty, np.nan, high)
     why = np.where(none, int(Why.NO_OUTCOMES), np.where(base_empty, int(Why.BASELINE_NEAR_ZERO), 0)).astype(np.int64)
     ratio = divide(x1 / t1, x0 / t0)

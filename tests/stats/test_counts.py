@@ -131,3 +131,13 @@ def test_the_exact_test_keeps_its_digits_in_either_tail() -> None:
     for counts in ((100, 0), (0, 100)):
         found = exact_rate_ratio(counts[0], 5000, counts[1], 5000)
         assert float(found.p_value) == pytest.approx(0.5**100, rel=1e-10)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1e-9, 1e-15, 1e-30])
+def test_the_ends_of_exact_ratios_swap_with_the_variants(alpha: float) -> None:
+    """1 + ρ of one order is 1 / (1 + ρ) of the other: each end comes from its own tail, however small."""
+    one = exact_rate_ratio(100, 10_000, 140, 12_000, alpha).value()
+    other = exact_rate_ratio(140, 12_000, 100, 10_000, alpha).value()
+    assert one.ci_low is not None
+    assert one.ci_high is not None
+    assert (other.ci_low, other.ci_high) == pytest.approx((1 / (1 + one.ci_high) - 1, 1 / (1 + one.ci_low) - 1))
