@@ -72,7 +72,9 @@ def presets(name: str | None, key: str, **given: Any) -> None:
 
 @command.command()
 @click.argument("key", required=False)
-@click.option("--as-of", metavar="TIME", help="As of this time, such as 2026-03-03T09:00; default now.")
+@click.option(
+    "--as-of", metavar="TIME", help="As of this time, such as 2026-03-03T09:00; default now, needed with --orders."
+)
 @click.option("--weeks", type=click.IntRange(0, 104), help="First so many week ends before, if nothing was computed.")
 @click.option(
     "--orders", type=click.Path(path_type=Path), metavar="FILE", help="Orders, one a row: CSV or Parquet; no service."
@@ -113,8 +115,13 @@ def compute(
         raise UserError("name the KEY of a stage rule, or a file of --orders")
     if orders is None and (rule or name or output or value):
         raise UserError("--rule, --preset, --value and --output belong to --orders: add it, or leave them out")
-    if orders is not None and ((rule is None) == (name is None) or as_of is None or weeks):
-        raise UserError("--orders needs --as-of, and --rule FILE or --preset NAME; --weeks does not belong to it")
+    if orders is not None:
+        if weeks:
+            raise UserError("--weeks belongs to the KEY of a stage rule, not to --orders: leave it out")
+        if (rule is None) == (name is None):
+            raise UserError("--orders needs one of --rule FILE and --preset NAME")
+        if as_of is None:
+            raise UserError("--orders needs --as-of TIME, the moment as of which members are looked at")
     try:
         if orders is None or as_of is None:
             _compute_stored(obj, str(key), as_of, weeks or 0)

@@ -196,6 +196,8 @@ def test_the_command_line(store: Store, settings: Settings) -> None:
         (("compute", "lifecycle", "--as-of", "2026-05-19"), "was computed as of 2026-05-20T04:00:00Z already"),
         (("compute", "lifecycle", "--preset", "5-stage"), "belong to --orders"),
         (("compute", "--orders", "x.csv", "--preset", "5-stage"), "--orders needs --as-of"),
+        (("compute", "--orders", "x.csv", "--as-of", "2026-03-03"), "needs one of --rule FILE and --preset NAME"),
+        (("compute", "--orders", "x.csv", "--preset", "5-stage", "--weeks", "3"), "--weeks belongs to the KEY"),
         (("show", "lifecycle", "--unit", "m-9"), "has never found this member in a stage"),
         (("show", "other"), "no stage rule 'other' is defined"),
         (("presets", "six"), "no preset 'six' here"),
