@@ -138,7 +138,7 @@ def _offer(
         uplift=figure(found.uplift),
         break_even=number(found.break_even[j]),
         after=after,
-        reading=_reading(profit),
+        reading=_reading(comparison, profit),
         readable=comparison.readable,
         why=comparison.why,
     )
@@ -148,7 +148,14 @@ def _times(value: float | None, units: float) -> float | None:
     return None if value is None else value * units
 
 
-def _reading(profit: Figure) -> Paid:
+def _reading(comparison: Comparison, profit: Figure) -> Paid:
+    """Return the scorecard's reading of the profit, so that no sentence contradicts it; else that of the interval."""
+    if comparison.reading == "better":
+        return "better"
+    if comparison.reading == "worse":
+        return "worse"
+    if comparison.reading == "unclear":
+        return "unclear"
     if profit.estimate is None or profit.ci_low is None or profit.ci_high is None:
         return "not_computed"
     if profit.ci_low > 0:

@@ -15,9 +15,9 @@ Words = dict[str, str]
 """A language map."""
 
 Paid = Literal[
-    "better",  # the profit's interval lies above zero
-    "worse",  # below
-    "unclear",  # it includes zero
+    "better",  # the scorecard's reading of the profit; of a guardrail: its interval lies above zero
+    "worse",
+    "unclear",
     "not_computed",
 ]
 

@@ -151,6 +151,21 @@ def test_amounts_and_what_is_taken_for_granted(file: Path, shop: dict[str, Any])
     assert given.offers[1].redemptions == (shop["spent"][shop["variant"] == "percent"] > 0).sum()
 
 
+def test_the_sentences_follow_the_scorecard() -> None:
+    """Holm's interval may end just at zero: no offer is better on the profit and unclear in the sentence on it."""
+    winback = Path(__file__).parents[2] / "docs" / "examples" / "winback.csv"
+    asked = AnalyzeOptions(
+        variant="variant", control="control", margin_rate=0.4, order_value="spend", orders="orders",
+        redeemed="0.9", redemption_cost=("coupon=10", "percent=18"), contact_cost=("0.05",),
+    )  # fmt: skip
+    report = analyze_file(winback, asked)
+    assert report.economics is not None
+    assert report.metrics[0].comparisons[1].effect.ci_low_adjusted == 0.0
+    assert [c.reading for c in report.metrics[0].comparisons] == ["better", "better"]
+    assert [o.reading for o in report.economics.offers] == ["better", "better"]
+    assert all("returned" in sentence["en"] for sentence in report.economics.sentences)
+
+
 def test_a_unit_without_a_figure_counts_in_none(tmp_path: Path, shop: dict[str, Any]) -> None:
     paid = [("" if i % 10 == 0 else value) for i, value in enumerate(shop["paid"])]
     report = analyze_file(written(tmp_path / "gaps.csv", shop | {"paid": paid}), asked(metrics=("orders",)))
