@@ -121,6 +121,8 @@ class Wording:
                 else ""
             )
             worth = f"{value}{self.each(lang)}, {more} more than {self.for_all(best, lang)}{ci}{cost}."
+            if not best:  # the two amounts are one
+                worth = f"{more}{self.each(lang)} {'more than' if money else 'against'} sending nothing{ci}."
             verb = "earn" if money else f"bring {figures_label(self.learned.outcome_label, lang)} up by"
             if len(offers) == 1:
                 place, share = offers[0]
@@ -141,6 +143,8 @@ class Wording:
             f"预计人均多赚 {value}" if money else f"预计{figures_label(self.learned.outcome_label, lang)}提高 {value}"
         )
         worth = f"{verb}，比{self.for_all(best, lang)}多 {more}{ci}{cost}。"
+        if not best:
+            worth = f"与什么都不发相比，{verb}{ci}。"
         if len(offers) == 1:
             place, share = offers[0]
             return f"只向预测增量最高的 {self.share(share)} {units}发放「{self.name(place, lang)}」，{worth}"

@@ -243,3 +243,16 @@ def test_a_simpler_way_that_looks_better_is_to_be_tested(tmp_path: Path) -> None
 
     assert "By a rule: +¥1.00 (95% interval +¥0.20 to +¥2.00) over sending a to all. Of several ways" in said(0.2)
     assert "By a rule" not in said(-0.2) + said(0.2, evidence=True)
+
+
+def test_a_gain_over_nobody_is_said_once(tmp_path: Path) -> None:
+    wording = Wording(read(write(tmp_path / "f.csv", rows=600), value=60.0, currency="CNY"), {}, "member", 0.05)
+    gained = Interval(estimate=1.5, ci_low=0.5, ci_high=2.5)
+    plain: dict[str, Any] = {"label": {}, "value": gained, "treated": 0.4, "cost": 1.0}
+    mine = PolicyValue(code="personalised", gain=gained, mix={"none": 0.6, "a": 0.4}, **plain)
+    told = wording.sentence([mine, PolicyValue(code="best_single", **plain)], 0, evidence=True)
+    assert told["en"] == (
+        "Sending a to the top 40% only is expected to earn ¥1.50 a member more than sending nothing "
+        "(95% interval +¥0.50 to +¥2.50)."
+    )
+    assert told["zh-CN"].count("¥1.50") == 1
