@@ -60,16 +60,17 @@ def _sentence(document: Audience, found: Recommendation, lang: str) -> str:
 def _to_nobody(document: Audience, within: str, lang: str) -> str:
     """Return why the model gives nobody an offer: none pays, or none can be had within the limits, or lots decide."""
     drawn, rows = document.explored, document.rows
-    if drawn == rows and rows:
+    if drawn and document.explore >= 1:
         return (
-            f"Lots decide for all {rows:,} what they get, to learn from; no model chooses."
+            f"Lots decide for {drawn:,} of these {rows:,} what they get, to learn from; no model chooses."
             if lang == "en"
-            else f"{rows:,} 人全部随机探索，不按模型选择。"
+            else f"这 {rows:,} 人中 {drawn:,} 人随机探索，不按模型选择。"
         )
     wanted = document.reasons.get("budget", 0)
     if lang == "en":
         why = "no offer is expected to earn what it costs"
         if wanted:
+            within = within.replace(" of", " with", 1)
             why = f"{wanted:,} would be worth an offer, but budget and stocks buy none for them{within}"
         luck = f"; lots decide for {drawn:,}, to learn from" if drawn else ""
         return f"Send nobody of these {rows:,} anything: {why}{luck}."
