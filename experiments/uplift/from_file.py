@@ -211,7 +211,8 @@ class _FileRows:
         for key, n in zip(arms, counts, strict=True):
             if n < LEAST_UNITS:
                 raise InputError(
-                    f"{path}: arm {key!r} has {int(n):,} rows with an outcome; {LEAST_UNITS} are the least"
+                    f"{path}: arm {key!r} has {int(n):,} rows with an outcome; {LEAST_UNITS} are the least: "
+                    f"{'gather more' if key == arms[0] or len(arms) == 2 else 'leave its rows out, or gather more'}"
                 )
 
     def _columns(self, found: dict[str, NDArray[Any]]) -> tuple[dict[str, Column], dict[str, int]]:

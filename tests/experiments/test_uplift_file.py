@@ -113,7 +113,7 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path, changes: dict[s
 
 
 def test_too_few_rows_of_an_arm_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="100 are the least"):
+    with pytest.raises(InputError, match="100 are the least: gather more"):
         read(write(tmp_path / "f.csv", rows=150))
 
 

@@ -32,7 +32,7 @@ def audience(
     ("made", "english", "chinese"),
     [
         (audience({"no_gain": 500}), "no offer is expected to earn what it costs.", "没有任何优惠预计能覆盖成本。"),
-        (audience({"budget": 312, "no_gain": 188}, budget=0.0), "none for them with a budget of ¥0.00.", "有 312 人值得"),
+        (audience({"budget": 312, "no_gain": 188}, budget=0.0), "with a budget of ¥0.00.", "有 312 人值得"),
         (audience({"explored": 480}, explored=480, explore=1.0), "Lots decide for 480 of these 500", "480 人随机探索"),
         (audience({"explored": 9, "no_gain": 491}, explored=9), "; lots decide for 9, to learn from.", "9 人随机探索"),
         (audience({"chosen": 7}, members=7, explored=9), "a to 7 of 500, and let lots decide for 9 more", "另有 9 人"),
