@@ -8,7 +8,7 @@ import pytest
 from bench.simulations import uplift as simulation
 from experiments.simulating.surfaces import draw
 from stats.uplift.prices import Prices
-from stats.uplift.recommending import Scorer, above_threshold, recommend
+from stats.uplift.recommending import WIDER, Scorer, above_threshold, recommend
 from stats.uplift.trial import Trial
 from stats.uplift.valuing import policy_value
 
@@ -105,7 +105,9 @@ def test_the_best_single_choice_is_the_same_for_everybody() -> None:
     fixed = [found.policies[code] for code in ("none", "all:1", "all:2")]
     assert max(result.value.estimate for result in fixed) == best.value.estimate
     assert max(result.gain.estimate for result in fixed) == 0.0
-    assert (nobody.gain.ci_low, nobody.gain.ci_high) == pytest.approx((-best.value.ci_high, -best.value.ci_low))
+    same = fixed[found.best_single].value
+    assert (nobody.gain.ci_low, nobody.gain.ci_high) == pytest.approx((-same.ci_high, -same.ci_low))
+    assert best.value.std_error == pytest.approx(WIDER * same.std_error), "it was picked, the other one was given"
     mine = found.policies["personalised"]
     assert mine.gain.estimate == pytest.approx(mine.value.estimate - best.value.estimate)
 
