@@ -11,8 +11,8 @@ from flask import current_app, make_response, redirect, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.wrappers import Response
 
+from api.web.own_pages import standing
 from api.web.pages import render
-from api.web.session_pages import standing
 from api.web.standing import remember_choices
 from api.web.views import Account, Site
 from experiments.store import StoreError

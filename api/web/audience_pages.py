@@ -10,7 +10,6 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.errors import Problem
 from api.management.arriving import arriving
 from api.management.calling import actor
 from api.management.times import iso
@@ -19,9 +18,8 @@ from api.web.audience_form import AudienceForm, FormView, Wrong, form_view, limi
 from api.web.audience_view import AudienceLine, audience_line, build_audience
 from api.web.language import Language
 from api.web.numbers import Numbers
+from api.web.own_pages import Standing, own_pages, standing
 from api.web.pages import render
-from api.web.session_pages import Standing, render_refusal, standing
-from api.web.standing import remember_choices
 from api.web.views import Account, Site
 from experiments.errors import InputError
 from experiments.jobs import queue
@@ -50,7 +48,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.get("/experiments/<key>/audiences")
     def audiences(key: str) -> Response:
@@ -77,16 +75,6 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         if made is not None:
             return _audience_page(services, here, record, *made)
         return _progress_page(here, record, _job(services, record.key, identity))
-
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        remember_choices(response)
-        return response
 
     return blueprint
 

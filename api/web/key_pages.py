@@ -11,17 +11,16 @@ from typing import NamedTuple
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.errors import Problem
 from api.management.calling import actor
 from api.management.times import iso
 from api.security import guard
 from api.security.door import Caller, closed
 from api.services import Services
 from api.web.key_view import Wrong, build_keys_view, grace_choices, key_line, scope_words, wrong_words
+from api.web.own_pages import Standing, own_pages, standing
 from api.web.pages import render
 from api.web.session_pages import NAME as SESSIONS
-from api.web.session_pages import Standing, keep_session, render_refusal, standing
-from api.web.standing import remember_choices
+from api.web.session_pages import keep_session
 from api.web.views import Account, Site
 from experiments.security import keys
 from experiments.security.keys import ApiKey, ApiKeyError, NewKey
@@ -68,7 +67,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.get("/keys")
     def list_keys() -> Response:
@@ -129,16 +128,6 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
             return redirect(url_for(f"{NAME}.list_keys"), code=303)
         services.definitions_changed()
         return redirect(url_for(f"{NAME}.list_keys"), code=303)
-
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"  # a key stands on one of these pages
-        remember_choices(response)
-        return response
 
     return blueprint
 

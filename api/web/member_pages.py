@@ -10,16 +10,14 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.errors import Problem
 from api.management.calling import actor
 from api.services import Services
 from api.web.language import Language
 from api.web.members_view import build_members_view
 from api.web.numbers import Numbers
+from api.web.own_pages import Standing, own_pages, standing
 from api.web.pages import render
 from api.web.segments_view import SegmentsView, build_segments_view
-from api.web.session_pages import Standing, render_refusal, standing
-from api.web.standing import remember_choices
 from api.web.views import Account, Site
 from experiments.definitions import StageRule
 from experiments.definitions.catalogue import Catalogue
@@ -41,7 +39,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.get("/members")
     def members() -> Response:
@@ -56,16 +54,6 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
             with services.store.begin() as connection:
                 ask_now(connection, key, actor(), weeks=FIRST_WEEKS)
         return redirect(url_for(f"{NAME}.members", rule=key), code=303)
-
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        remember_choices(response)
-        return response
 
     return blueprint
 

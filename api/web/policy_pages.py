@@ -13,9 +13,8 @@ from api.management.calling import actor
 from api.management.reports import Reports
 from api.services import Services
 from api.web.language import Language
+from api.web.own_pages import Standing, own_pages, standing
 from api.web.pages import render
-from api.web.session_pages import Standing, render_refusal, standing
-from api.web.standing import remember_choices
 from api.web.views import Account, Site
 from experiments.errors import InputError
 from experiments.keeping.heads import UnknownKeyError
@@ -39,7 +38,7 @@ def create_blueprint(
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.route("/experiments/<key>/policies/<int:number>/<action>", methods=["GET", "POST"])
     def change(key: str, number: int, action: str) -> BaseResponse:
@@ -58,16 +57,6 @@ def create_blueprint(
         with suppress(Problem):  # the change is made, whether or not the report can be computed just now
             reports.compute(key)
         return redirect(url_for("web.experiment", key=key) + "#pv", code=303)
-
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        remember_choices(response)
-        return response
 
     return blueprint
 

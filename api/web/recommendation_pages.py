@@ -9,15 +9,14 @@ from typing import Any
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.errors import Problem
 from api.management.calling import actor
 from api.services import Services
 from api.web import audience_pages
 from api.web.language import Language, language
+from api.web.own_pages import Standing, own_pages, standing
 from api.web.pages import render
 from api.web.recommendation_view import Standing as Shown
-from api.web.session_pages import Standing, render_refusal, standing
-from api.web.standing import asked_language, remember_choices
+from api.web.standing import asked_language
 from api.web.views import Account, Site
 from experiments.definitions.errors import DefinitionError
 from experiments.errors import InputError
@@ -43,7 +42,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.post("/experiments/<key>/recommendation")
     def recommend(key: str) -> BaseResponse:
@@ -77,16 +76,6 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
             return _page(here, kept.document, key, action, wished, str(error), 409)
         services.definitions_changed()
         return redirect(target, code=303)
-
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        remember_choices(response)
-        return response
 
     return blueprint
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -14,34 +12,13 @@ from api.security import guard
 from api.security.door import Caller, Door, admitted, closed, refused
 from api.security.sessions import COOKIE, LASTS_US, Sessions
 from api.services import Services
-from api.web.language import Language, language
-from api.web.numbers import Numbers
-from api.web.pages import Page, render
-from api.web.standing import asked_language, page_of, remember_choices
+from api.web.language import Language
+from api.web.own_pages import Standing, own_pages, problem_text, standing
+from api.web.pages import render
 from api.web.views import Account, Site
 from experiments.security import key_text
 
 NAME = "session_pages"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The page that is asked for, and how to write on it."""
-
-    page: Page
-    language: Language
-    numbers: Numbers
-
-    @property
-    def host(self) -> str:
-        """Where callers send requests to."""
-        return (os.environ.get("EQUIPOISE_PUBLIC_URL") or request.host_url).rstrip("/")
-
-
-def standing(site: Callable[[], Site], account: Callable[[], Account]) -> Standing:
-    """Return where the page that is asked for stands."""
-    here, words = site(), language(asked_language())
-    return Standing(page_of(here, account()), words, Numbers(words, None, here.time_zone))
 
 
 def create_blueprint(services: Services, site: Callable[[], Site], account: Callable[[], Account]) -> Blueprint:
@@ -52,7 +29,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         site: the deployment that the pages belong to.
         account: who looks at them.
     """
-    blueprint = Blueprint(NAME, __name__)
+    blueprint = own_pages(NAME, site, account)
 
     @blueprint.get(guard.SIGN_IN)
     def sign_in() -> BaseResponse:
@@ -80,16 +57,6 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Lax", secure=request.is_secure)
         return answer
 
-    @blueprint.errorhandler(Problem)
-    def refuse(problem: Problem) -> Response:
-        return render_refusal(standing(site, account), problem)
-
-    @blueprint.after_request
-    def headers(response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store"
-        remember_choices(response)
-        return response
-
     return blueprint
 
 
@@ -106,26 +73,6 @@ def keep_session(answer: BaseResponse, selector: str, now: int) -> None:
         samesite="Lax",
         secure=request.is_secure,
     )
-
-
-def render_refusal(here: Standing, problem: Problem) -> Response:
-    """Return a problem as a page."""
-    language = here.language
-    _ = language.gettext
-    title = _("Not allowed") if problem.status == 403 else _("This did not work")
-    page = render(
-        "refused.html",
-        language.tag,
-        here.page,
-        title=title,
-        detail=_why(problem, language),
-        back=here.page.experiments_url,
-        standalone=False,
-        section="",
-    )
-    answer = make_response(page, problem.status)
-    answer.headers.update(problem.headers)
-    return answer
 
 
 def _holder(door: Door, text: str) -> Caller:
@@ -148,23 +95,7 @@ def _why_not_in(problem: Problem, language: Language) -> str:
     _ = language.gettext
     if problem.code == "scope_missing":
         return _("This key may not look at the pages. Paste one that may read reports or manage.")
-    return _why(problem, language)
-
-
-def _why(problem: Problem, language: Language) -> str:
-    """Return a problem of the door in the reader's language."""
-    _ = language.gettext
-    said = {
-        "scope_missing": _("The key you signed in with may not do this. Sign in with one that may manage."),
-        "cross_site": _("This form was not sent from a page of this service. Open the page and try again."),
-        "key_malformed": _(
-            "This does not read like an API key. A whole one begins with eqp_ and has 43 letters and digits at its end."
-        ),
-        "key_unknown": _("This key is not known, or was revoked. A new key works within a few seconds."),
-        "key_unknown_yet": _("The database is away and this key is not known here. Try again in a moment."),
-        "key_expired": _("This key has ended. Make a new one."),
-    }
-    return said.get(problem.code, problem.detail)
+    return problem_text(problem, language)
 
 
 def _sign_in_page(here: Standing, there: str, wrong: str = "", status: int = 200) -> Response:
