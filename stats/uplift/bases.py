@@ -58,15 +58,20 @@ class Constant:
 class Standardised:
     """Columns as a linear model sees them: gaps filled with the mean and told in a column of their own, mean 0, sd 1.
 
+    What lies beyond all that was seen counts as the outermost that was seen: nothing tells how a line goes on there.
+
     >>> design = Standardised.of(np.array([[1.0], [3.0], [np.nan]]))
     >>> design.apply(np.array([[np.nan], [2.0], [900.0]])).round(2)
     array([[ 0.  ,  1.41],
            [ 0.  , -0.71],
-           [ 5.  , -0.71]])
+           [ 1.22, -0.71]])
     """
 
     mean: FloatArray
     scale: FloatArray
+    least: FloatArray
+    """What each column says at its lowest, and at its highest, standardised."""
+    most: FloatArray
     gap: FloatArray
     """Indices of columns with gaps."""
     gap_mean: FloatArray
@@ -83,13 +88,18 @@ class Standardised:
         centred = np.where(unknown, 0.0, features - mean) if gaps.size else features - mean
         spread = np.sqrt(np.einsum("ij,ij->j", centred, centred) / max(len(features), 1))
         share = unknown[:, gaps].mean(axis=0) if gaps.size else np.empty(0)
-        return cls(mean, _no_zero(spread, mean), gaps.astype(np.float64), share, _no_zero(np.sqrt(share * (1 - share))))
+        scale = _no_zero(spread, mean)
+        least, most = (
+            np.clip(end(centred, axis=0, initial=0.0) / scale, -CLIP, CLIP) for end in (np.min, np.max)
+        )  # gaps are 0, the mean, which lies between them
+        gap_scale = _no_zero(np.sqrt(share * (1 - share)))
+        return cls(mean, scale, least, most, gaps.astype(np.float64), share, gap_scale)
 
     def apply(self, features: FloatArray) -> FloatArray:
         """Return (n, columns + gaps)."""
         scaled = features - self.mean
         scaled /= self.scale
-        np.clip(scaled, -CLIP, CLIP, out=scaled)
+        np.clip(scaled, self.least, self.most, out=scaled)
         gaps = self.gap.astype(np.intp)
         told = (np.isnan(features[:, gaps]) - self.gap_mean) / self.gap_scale
         if np.isnan(scaled).any():
