@@ -47,7 +47,7 @@ class AskedOut(BaseModel):
 
 def create_blueprint(services: Services) -> APIBlueprint:
     """Return the routes."""
-    blueprint = APIBlueprint("surrogates", __name__, url_prefix="/v1", tag="Programme")
+    blueprint = APIBlueprint("surrogates", __name__, url_prefix="/v1", tag="Surrogate index")
 
     @blueprint.get("/experiments/<key>/surrogate")
     @describe(

@@ -97,7 +97,8 @@ def fieller(
     square = np.where(known, square, 0.0)
     a = np.square(bottom) - square * as_float(var_base)
     b = top * bottom - square * as_float(covariance)
-    c = np.square(top) - square * as_float(var_difference)
     # b² − a·c is a sum of squares in exact arithmetic; rounding must not make it negative.
-    spread = root(np.maximum(np.square(b) - a * c, 0.0))
+    with np.errstate(invalid="ignore"):  # an infinite variance tells of no end
+        c = np.square(top) - square * as_float(var_difference)
+        spread = root(np.maximum(np.square(b) - a * c, 0.0))
     return divide(b - spread, a), divide(b + spread, a), known & ~((bottom == 0) | (a <= 0))
