@@ -56,15 +56,22 @@ class Server:
             return Reply(response.status, dict(response.getheaders()), response.read())
 
     def wait_ready(self, snapshot_with: str | None = None, timeout_s: float = START_S) -> None:
-        """Wait until the node decides; with a key, until that experiment is published."""
-        deadline = time.monotonic() + timeout_s
+        """Wait until the node decides; with a key, until each of its processes knows that experiment.
+
+        Which process answers is not to be chosen: a dozen connections in a row find the one that is behind.
+        """
+        deadline, knew = time.monotonic() + timeout_s, 0
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                if self.send("GET", "/readyz").status == 200:
+                while self.send("GET", "/readyz").status == 200:
                     if snapshot_with is None:
                         return
-                    if self.send("POST", "/v1/decide", {"experiment": snapshot_with, "unit": "probe"}).status != 404:
+                    if self.send("POST", "/v1/decide", {"experiment": snapshot_with, "unit": "probe"}).status == 404:
+                        break
+                    knew += 1
+                    if knew == 12 or len(self._child_processes()) <= 2:  # one that serves, one for upkeep
                         return
+            knew = 0
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
@@ -75,14 +82,17 @@ class Server:
 
         Upkeep is nicer than the others, from the moment on at which it begins its work.
         """
-        parent = self.process.pid
         deadline = time.monotonic() + 40
         while True:
-            found = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+            found = self._child_processes()
             upkeep = [child for child in found if _niceness(child) > 0]
             if upkeep or time.monotonic() > deadline:
                 return upkeep if name == "upkeep" else [child for child in found if child not in upkeep]
             time.sleep(0.05)
+
+    def _child_processes(self) -> list[int]:
+        parent = self.process.pid
+        return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
     def metrics(self) -> str:
         """Return what is told to Prometheus; the address is in the log."""
