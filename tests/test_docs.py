@@ -22,13 +22,17 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LONG = {
     "analyze.md",
+    "ask-for-a-variant.md",
     "assignments.md",
     "bandits.md",
     "clv.md",
     "http-api.md",
     "importing.md",
+    "ingest.md",
     "keys.md",
+    "mabwiser.md",
     "openfeature.md",
+    "operations.md",
     "planning.md",
     "programme.md",
     "recommend.md",
@@ -37,8 +41,17 @@ LONG = {
     "target.md",
     "templates.md",
     "validate.md",
+    "webhooks.md",
 }
 """Pages whose shell examples take longest: they run in the slow suite."""
+LONG_PYTHON = {
+    "statistics-bayes.md",
+    "statistics-designs.md",
+    "statistics-early.md",
+    "statistics-rows.md",
+    "statistics-several.md",
+}
+"""Pages of many Python blocks, likewise."""
 BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<text>.*?)\n```", re.DOTALL)
 
 
@@ -56,7 +69,7 @@ def with_blocks(language: str) -> list[object]:
         pytest.param(
             document,
             id=str(document.relative_to(ROOT)),
-            marks=[pytest.mark.slow] if language == "sh" and document.name in LONG else [],
+            marks=[pytest.mark.slow] if document.name in (LONG if language == "sh" else LONG_PYTHON) else [],
         )
         for document in DOCUMENTS
         if blocks(document, language)

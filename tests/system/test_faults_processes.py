@@ -211,7 +211,7 @@ def test_ctrl_c_at_a_terminal_reaches_every_process_and_ends_once(tmp_path: Path
 # ---- published files -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize("damage", [pytest.param("truncated", marks=pytest.mark.slow), "flipped"])
 def test_a_damaged_published_file_is_refused_said_and_counted(tmp_path: Path, damage: str) -> None:
     with serving(tmp_path, arguments=["--metrics", "127.0.0.1:0"]) as server:
         define_everywhere(server)
