@@ -20,6 +20,7 @@ from api.web.standing import asked_language
 from api.web.views import Account, Site
 from experiments.definitions.errors import DefinitionError
 from experiments.errors import InputError
+from experiments.jobs.latest import course
 from experiments.keeping.heads import StaleVersionError, UnknownKeyError
 from experiments.keeping.records import ExperimentRecord
 from experiments.targeting import archive as audiences
@@ -49,7 +50,7 @@ def create_blueprint(services: Services, site: Callable[[], Site], account: Call
         record = _record(services, key)
         if not_over(record):
             abort(404)
-        if asking.under_way(services.store, key) is None:
+        if course(services.store, asking.KIND, key).under_way is None:
             with services.store.begin() as connection:
                 asking.ask_for_recommendation(connection, record, Wanted(), actor())
         return redirect(url_for("web.experiment", key=key) + "#wh", code=303)
@@ -94,12 +95,12 @@ def standing_of(services: Services, key: str, *, may_change: bool) -> Shown | No
     )
     if kept is None and not possible:
         return None
-    busy = asking.under_way(services.store, key) is not None
+    asked = course(services.store, asking.KIND, key)
     return Shown(
         document=None if kept is None else kept.document,
         number=None if kept is None else kept.number,
-        under_way=busy,
-        failure="" if busy else asking.last_failure(services.store, key) or "",
+        under_way=asked.under_way is not None,
+        failure=asked.failure or "",
         possible=possible,
         url=url_for(f"{NAME}.recommend", key=key),
         may_change=may_change,

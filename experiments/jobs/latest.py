@@ -50,16 +50,16 @@ def course(store: Store, kind: str, experiment: str | None = None) -> Course:
     query = sa.select(jobs).where(mine).order_by(c.created_at.desc(), c.id.desc()).limit(1)
     with store.read() as connection:
         newest = connection.execute(query).mappings().first()
-        done = newest
-        if newest is not None and newest["state"] != "done":
+        if newest is None:
+            return Course(None, None, None)
+        done: RowMapping | None = newest
+        if newest["state"] != "done":
             done = connection.execute(query.where(c.state == "done")).mappings().first()
-    if newest is None:
-        return Course(None, None, None)
-    busy = newest["state"] in ("queued", "running")
+        busy = connection.scalar(query.with_only_columns(c.id).where(c.state.in_(("queued", "running"))))
     return Course(
         None if done is None else _done(done),
-        str(newest["id"]) if busy else None,
-        str(newest["error"]) if newest["state"] == "failed" and newest["error"] else None,
+        None if busy is None else str(busy),
+        str(newest["error"]) if busy is None and newest["state"] == "failed" and newest["error"] else None,
     )
 
 

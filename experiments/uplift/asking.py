@@ -95,29 +95,3 @@ def ask_for_recommendation(connection: Connection, record: ExperimentRecord, wan
         connection, f"{KIND}-{record.key}-asked-{at}", KIND, params, created_by=actor, experiment=record.key, now=at
     )
     return asked[0].id
-
-
-def under_way(store: Store, key: str) -> str | None:
-    """Return the id of a recommendation of the experiment that waits or is being made, ``None`` without one."""
-    query = (
-        sa.select(jobs.c.id)
-        .where(jobs.c.kind == KIND, jobs.c.experiment == key, jobs.c.state.in_(("queued", "running")))
-        .order_by(jobs.c.created_at.desc())
-        .limit(1)
-    )
-    with store.read() as connection:
-        found = connection.scalar(query)
-    return None if found is None else str(found)
-
-
-def last_failure(store: Store, key: str) -> str | None:
-    """Return why the last job failed, ``None`` where it did not, or there was none."""
-    query = (
-        sa.select(jobs.c.state, jobs.c.error)
-        .where(jobs.c.kind == KIND, jobs.c.experiment == key)
-        .order_by(jobs.c.created_at.desc())
-        .limit(1)
-    )
-    with store.read() as connection:
-        row = connection.execute(query).first()
-    return str(row.error) if row is not None and row.state == "failed" and row.error else None

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from experiments.jobs import queue
 from experiments.jobs.handlers import load
+from experiments.jobs.latest import course
 from experiments.keeping.repository import Repository
 from experiments.report import archive as reports
 from experiments.report.build import build_report
@@ -127,7 +128,7 @@ def test_one_is_asked_for_and_waits_in_the_queue(tmp_path: Path) -> None:
     )  # fmt: skip
     # The page's button does not ask again while one is under way.
     assert client.post(f"/experiments/{KEY}/recommendation", headers=OURS).status_code == 303
-    assert asking.under_way(store, KEY) == job.id
+    assert course(store, asking.KIND, KEY).under_way == job.id
     client.application.extensions["equipoise"].store.close()
     store.close()
 
