@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
 from api.app import create_app
 from experiments.security import keys
 from experiments.settings import Settings
 from experiments.store import open_store
 from experiments.store.migrate import upgrade
+from tests.system.in_process import served
 from tests.system.test_browser_pages import Watched, barriers
 from tests.system.test_browser_pages import browser as browser
 
@@ -29,12 +28,8 @@ def site(tmp_path: Path) -> Iterator[str]:
     upgrade(store)
     store.close()
     app = create_app(settings=settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    with served(app) as address:
+        yield address
     app.extensions["equipoise"].store.close()
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
 from api.app import create_app
 from experiments.keeping.exporting import to_yaml
@@ -19,6 +17,7 @@ from experiments.stages.presets import preset
 from experiments.store import open_store
 from experiments.store.migrate import upgrade
 from tests.experiments.stages.shop import at, define, ordered, record
+from tests.system.in_process import served
 from tests.system.test_browser_pages import WIDTHS, Watched, barriers
 from tests.system.test_browser_pages import browser as browser
 
@@ -49,12 +48,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     record(store, orders)
     compute(store, "lifecycle", NOW, weeks=8)
     app = create_app(settings=settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    with served(app) as address:
+        yield address
     store.close()
     app.extensions["equipoise"].store.close()
 

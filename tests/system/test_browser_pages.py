@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import msgspec
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from werkzeug.serving import make_server
 
 from api.web.blueprint import create_blueprint
 from api.web.pages import FONT, HTMX, render_report
 from api.web.views import Site
 from tests.api import web_bandit, web_designs, web_reports
+from tests.system.in_process import served
 
 pytestmark = pytest.mark.browser
 
@@ -81,12 +80,8 @@ def site() -> Iterator[str]:
             ),
         )
     )
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    with served(app) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
-from werkzeug.serving import make_server
 
 from api.app import create_app
 from experiments.settings import Settings
 from tests.api.test_programme_page import OURS, do
 from tests.api.test_programme_page import made as made
+from tests.system.in_process import served
 from tests.system.test_browser_pages import WIDTHS, Watched, barriers
 from tests.system.test_browser_pages import browser as browser
 
@@ -29,12 +28,8 @@ def site(made: Settings) -> Iterator[str]:
     sent = {"experiment": "new", "long": "profit", "early_days": "5", "long_days": "14"}
     assert client.post("/programme/surrogate", data=sent, headers=OURS).status_code == 303
     do(made, "surrogate")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    with served(app) as address:
+        yield address
     app.extensions["equipoise"].store.close()
 
 
